@@ -1,0 +1,4 @@
+//! Workers of Roundtrip.
+
+pub mod classify;
+pub mod weather;
