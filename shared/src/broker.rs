@@ -1,0 +1,315 @@
+//! The seam: what a durable request/reply transport does, whichever backend does it.
+//! The one rule: a request is acknowledged in the same step that makes its reply readable, never before.
+
+pub mod memory;
+pub mod redis;
+mod url;
+
+#[cfg(feature = "test-util")]
+pub mod conformance;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::message::{CorrelationId, Reply, ReplyTo, Request};
+
+pub use url::{BrokerUrl, InvalidBrokerUrl};
+
+/// How long [`Broker::claim`] and [`ReplyStream::next`] wait for something to arrive. Long enough that an
+/// idle instance costs nothing, short enough that shutdown never waits noticeably.
+pub const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// A durable request/reply transport. Every call moves a batch; an empty batch does nothing.
+///
+/// Calls do not retry: an error says whether the call may have taken effect
+/// ([`BrokerError::may_have_applied`]), and the caller decides.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Appends requests, in order, all or none; durable at the configured tier when it returns.
+    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError>;
+
+    /// New deliveries for `consumer`, oldest first, at most `max`. Waits up to [`MAX_WAIT`] for the first
+    /// one and returns an empty batch when there was none. A claim that is dropped may lose its deliveries
+    /// to nobody: await it to the end, and after an error ask [`Broker::recover`].
+    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
+    /// Everything this consumer holds, at most `max`, oldest first, including deliveries whose claim failed
+    /// halfway and that it never saw. Counts as another attempt.
+    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
+    /// Takes over deliveries that nobody renewed for `idle`, at most `max`. Counts as another attempt.
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
+    /// Renews the leases that `consumer` still owns and returns how many these were; the others are lost
+    /// to another consumer or settled already.
+    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError>;
+
+    /// Hands everything `consumer` still holds to whoever reclaims next, without waiting for a lease to
+    /// run out, and forgets the consumer as soon as it holds nothing.
+    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError>;
+
+    /// Makes replies readable, then removes their requests, atomically. Safe to repeat after an error:
+    /// a delivery that is already settled, or that another consumer took over, is left alone.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError>;
+
+    /// The replies for one requester, from the first that is still there.
+    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream>;
+
+    /// How much is waiting, and for how long.
+    async fn depth(&self) -> Result<Depth, BrokerError>;
+
+    /// Asks whether the backend answers; returns the time it took.
+    async fn ping(&self) -> Result<Duration, BrokerError>;
+}
+
+/// The replies for one requester, in order. A reply is removed only after it was handed out, so a lost
+/// connection repeats replies rather than losing them.
+#[async_trait]
+pub trait ReplyStream: Send {
+    /// The next replies; waits up to [`MAX_WAIT`] and returns an empty batch when none came. After an
+    /// error, call again: it reconnects and goes on after the last reply it handed out.
+    async fn next(&mut self) -> Result<Vec<Reply>, BrokerError>;
+
+    /// Removes the stream; for a requester that leaves for good.
+    async fn close(&mut self) -> Result<(), BrokerError>;
+}
+
+/// The name under which one worker process claims. Unique per process start: two processes that share a
+/// name would share their deliveries too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Consumer(Arc<str>);
+
+impl Consumer {
+    /// A name no other consumer has, beginning with `prefix`.
+    #[must_use]
+    pub fn unique(prefix: &str) -> Self {
+        Self(ReplyTo::unique(prefix).as_str().into())
+    }
+
+    /// The consumer's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where an entry stands in the request stream: the broker's own clock in milliseconds, and a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct EntryId {
+    /// Milliseconds since the Unix epoch, on the broker's clock.
+    pub millis: u64,
+    /// Tells entries of the same millisecond apart.
+    pub sequence: u64,
+}
+
+impl EntryId {
+    /// Reads an id such as `1700000000000-0`.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (millis, sequence) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        Some(Self {
+            millis: millis.parse().ok()?,
+            sequence: sequence.parse().ok()?,
+        })
+    }
+
+    /// The smallest id after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self {
+            millis: self.millis,
+            sequence: self.sequence.saturating_add(1),
+        }
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+/// Proof of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// The entry that was claimed.
+    pub entry: EntryId,
+    /// Who claimed it.
+    pub consumer: Consumer,
+    /// When it was claimed, on this process' clock.
+    pub claimed: Instant,
+}
+
+/// One entry, claimed.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// To be given back with the settlement.
+    pub receipt: Receipt,
+    /// Which delivery of this entry this is, counted by the broker; the first is 1.
+    pub attempt: u32,
+    /// How long the entry had been in the stream when it was claimed, on the broker's own clock.
+    pub waited: Duration,
+    /// What was in it.
+    pub content: Result<Request, Malformed>,
+}
+
+impl Delivery {
+    /// When the request's budget runs out, on this process' clock. `None` for a malformed entry.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let budget = self.content.as_ref().ok()?.budget.as_duration();
+        // An entry that waited longer than its budget has a deadline in the past: the moment of the claim.
+        Some(self.receipt.claimed + budget.saturating_sub(self.waited))
+    }
+}
+
+/// An entry that is no request: put there by hand, or by a publisher that does not keep the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Which field is wrong, and what is accepted.
+    pub reason: String,
+    /// Whom to tell, where at least that could be read.
+    pub requester: Option<(CorrelationId, ReplyTo)>,
+    /// The entry's fields as they are.
+    pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// The end of a delivery. Whatever it holds becomes visible in one step with the request's removal.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The delivery that ends.
+    pub receipt: Receipt,
+    /// The reply, and whose it is; `None` when nobody can be told.
+    pub reply: Option<(ReplyTo, Reply)>,
+    /// The dead letter to keep, for work that is given up.
+    pub dead_letter: Option<DeadLetter>,
+}
+
+impl Settlement {
+    /// Answers a request: with its result, or with the fault that is its result.
+    #[must_use]
+    pub fn reply(receipt: Receipt, reply_to: ReplyTo, reply: Reply) -> Self {
+        Self {
+            receipt,
+            reply: Some((reply_to, reply)),
+            dead_letter: None,
+        }
+    }
+
+    /// Gives an entry up, keeps it as a dead letter, and tells its requester where one is known.
+    #[must_use]
+    pub fn dead_letter(receipt: Receipt, dead_letter: DeadLetter, reply: Option<(ReplyTo, Reply)>) -> Self {
+        Self {
+            receipt,
+            reply,
+            dead_letter: Some(dead_letter),
+        }
+    }
+}
+
+/// An entry that was given up, with what somebody needs to judge it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Why it was given up.
+    pub reason: String,
+    /// How often it had been delivered.
+    pub attempts: u32,
+    /// The entry's fields as they were.
+    pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// How much is in the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Requests that no consumer holds.
+    pub waiting: u64,
+    /// Requests that a consumer holds.
+    pub claimed: u64,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// How long the oldest waiting request has been waiting, on the broker's clock.
+    pub oldest_waiting: Option<Duration>,
+}
+
+/// Why a call to the broker failed. The text names operation and subject; the cause is the source, and is
+/// for logs only.
+#[derive(Debug, Clone)]
+pub struct BrokerError {
+    kind: BrokerErrorKind,
+    operation: &'static str,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What a failed call means for its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokerErrorKind {
+    /// The call had no effect, and a later one may succeed: not connected, loading, out of memory.
+    Unavailable,
+    /// The connection failed or timed out after the call was sent: it may have taken effect.
+    Unconfirmed,
+    /// The call had no effect, and repeating it will not help: no permission, a key of another type.
+    Rejected,
+}
+
+impl BrokerError {
+    /// An error of `operation`, worded to follow "could not", for example `claim from "weather-requests"`.
+    #[must_use]
+    pub fn new(
+        kind: BrokerErrorKind,
+        operation: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            operation,
+            source: Some(Arc::from(source.into())),
+        }
+    }
+
+    /// What the failure means for the caller.
+    #[must_use]
+    pub fn kind(&self) -> BrokerErrorKind {
+        self.kind
+    }
+
+    /// Whether the call may have taken effect all the same.
+    #[must_use]
+    pub fn may_have_applied(&self) -> bool {
+        self.kind == BrokerErrorKind::Unconfirmed
+    }
+
+    /// Whether the backend, not the call, is at fault.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        self.kind != BrokerErrorKind::Rejected
+    }
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}", self.operation)
+    }
+}
+
+impl std::error::Error for BrokerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Opens the backend that `url` names. Nothing is connected yet: a Redis that is down is an error of the
+/// calls, so that a service starts, says so, and recovers by itself.
+#[must_use]
+pub fn connect(url: &BrokerUrl, operation: &str, lease: Duration) -> Arc<dyn Broker> {
+    match url {
+        BrokerUrl::Memory => Arc::new(memory::MemoryBroker::new()),
+        BrokerUrl::Redis(info) => Arc::new(redis::RedisBroker::new(info.clone(), operation, lease)),
+    }
+}

@@ -1,0 +1,106 @@
+//! The durable backend: Redis Streams with one consumer group, commands of Redis 6.2 and Valkey.
+//! No Redis type leaves this module.
+//!
+//! Blocking reads have connections of their own; everything else shares one, pipelined.
+
+mod claim;
+mod codec;
+mod connection;
+mod depth;
+mod errors;
+mod keys;
+mod lease;
+mod publish;
+mod replies;
+mod settle;
+
+use std::time::Duration;
+
+use ::redis::ConnectionInfo;
+use async_trait::async_trait;
+
+use super::{Broker, BrokerError, Consumer, Delivery, Depth, Receipt, ReplyStream, Settlement};
+use crate::message::{ReplyTo, Request};
+use claim::Claims;
+use connection::Link;
+use keys::Keys;
+use settle::Unsure;
+
+/// The consumer group that all workers share.
+const GROUP: &str = "processing-group";
+
+/// A broker on Redis Streams.
+#[derive(Debug)]
+pub struct RedisBroker {
+    keys: Keys,
+    link: Link,
+    claims: Claims,
+    unsure: Unsure,
+    lease: Duration,
+}
+
+impl RedisBroker {
+    /// A broker for one operation's streams, for example `weather`. Connects at the first call.
+    ///
+    /// `lease` is what the callers of [`Broker::reclaim`] pass as `idle`: a settlement later than half of
+    /// it first makes sure that the delivery is still its consumer's.
+    #[must_use]
+    pub fn new(info: ConnectionInfo, operation: &str, lease: Duration) -> Self {
+        Self {
+            keys: Keys::new(operation),
+            link: Link::new(info),
+            claims: Claims::default(),
+            unsure: Unsure::default(),
+            lease,
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
+        publish::publish(&self.link, &self.keys, requests).await
+    }
+
+    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        self.claims.claim(&self.link, &self.keys, consumer, max).await
+    }
+
+    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        claim::recover(&self.link, &self.keys, consumer, max).await
+    }
+
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        self.claims.reclaim(&self.link, &self.keys, consumer, idle, max).await
+    }
+
+    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
+        lease::renew(&self.link, &self.keys, consumer, receipts).await
+    }
+
+    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+        self.claims.forget(consumer);
+        lease::leave(&self.link, &self.keys, consumer).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
+        self.unsure
+            .settle(&self.link, &self.keys, self.lease, settlements)
+            .await
+    }
+
+    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
+        Box::new(replies::RedisReplies::new(
+            self.link.clone(),
+            self.keys.replies(reply_to),
+        ))
+    }
+
+    async fn depth(&self) -> Result<Depth, BrokerError> {
+        depth::depth(&self.link, &self.keys).await
+    }
+
+    async fn ping(&self) -> Result<Duration, BrokerError> {
+        self.link.ping().await
+    }
+}

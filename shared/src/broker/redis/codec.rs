@@ -1,0 +1,213 @@
+//! Messages as stream fields, and back. Always the same fields in the same order, so that Redis stores
+//! their names once per node; whatever was put in by hand is read in any order.
+
+use bytes::Bytes;
+use redis::{Pipeline, Value};
+
+use crate::broker::{EntryId, Malformed};
+use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
+
+const REQUEST_ID: &str = "requestId";
+const REPLY_TO: &str = "replyTo";
+const BUDGET: &str = "budgetMs";
+const TRACEPARENT: &str = "traceparent";
+const STATUS: &str = "status";
+const DATA: &str = "data";
+
+const STATUS_OK: &str = "ok";
+const STATUS_FAULT: &str = "fault";
+
+/// The fields of one stream entry, as they came.
+pub(super) type Fields = Vec<(Bytes, Bytes)>;
+
+/// A place that takes a command's arguments one by one.
+pub(super) trait Arguments {
+    fn push(&mut self, argument: &[u8]);
+}
+
+impl Arguments for Pipeline {
+    fn push(&mut self, argument: &[u8]) {
+        self.arg(argument);
+    }
+}
+
+impl Arguments for Vec<Vec<u8>> {
+    fn push(&mut self, argument: &[u8]) {
+        Vec::push(self, argument.to_vec());
+    }
+}
+
+pub(super) fn write_request(arguments: &mut impl Arguments, request: &Request) {
+    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+    let id = request.id.as_uuid().as_hyphenated().encode_lower(&mut id);
+    write(arguments, REQUEST_ID, id.as_bytes());
+    write(arguments, REPLY_TO, request.reply_to.as_str().as_bytes());
+    write(arguments, BUDGET, request.budget.as_millis().to_string().as_bytes());
+    write(
+        arguments,
+        TRACEPARENT,
+        request.traceparent.as_deref().unwrap_or_default().as_bytes(),
+    );
+    write(arguments, DATA, &request.data);
+}
+
+pub(super) fn write_reply(arguments: &mut impl Arguments, reply: &Reply) {
+    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+    let id = reply.id.as_uuid().as_hyphenated().encode_lower(&mut id);
+    write(arguments, REQUEST_ID, id.as_bytes());
+    match &reply.outcome {
+        Ok(data) => {
+            write(arguments, STATUS, STATUS_OK.as_bytes());
+            write(arguments, DATA, data);
+        }
+        Err(fault) => {
+            let data = serde_json::to_vec(fault).expect("a fault has only text and numbers");
+            write(arguments, STATUS, STATUS_FAULT.as_bytes());
+            write(arguments, DATA, &data);
+        }
+    }
+}
+
+fn write(arguments: &mut impl Arguments, name: &str, value: &[u8]) {
+    arguments.push(name.as_bytes());
+    arguments.push(value);
+}
+
+/// Reads a request from an entry's fields, or says what is wrong with it.
+pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
+    let id = field(&fields, REQUEST_ID).and_then(|value| CorrelationId::parse(value));
+    let reply_to = field(&fields, REPLY_TO)
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|name| name.parse::<ReplyTo>().ok());
+    let budget = field(&fields, BUDGET).and_then(|value| Budget::parse(value));
+    let data = field(&fields, DATA).cloned();
+    let problem = match (&id, &reply_to, budget, &data) {
+        (None, ..) => "field requestId: a UUID is expected",
+        (_, None, ..) => "field replyTo: 1 to 64 characters of A-Z a-z 0-9 . _ - are expected",
+        (_, _, None, _) => "field budgetMs: a whole number from 0 to 86400000 is expected",
+        (.., None) => "field data: a JSON document is expected",
+        _ => "",
+    };
+    if let (Some(id), Some(reply_to), Some(budget), Some(data)) = (id, &reply_to, budget, data) {
+        return Ok(Request {
+            id,
+            reply_to: reply_to.clone(),
+            budget,
+            traceparent: traceparent(&fields),
+            data,
+        });
+    }
+    Err(Malformed {
+        reason: problem.to_owned(),
+        requester: id.zip(reply_to),
+        fields,
+    })
+}
+
+/// A traceparent is ASCII and short; anything else is ignored, as its specification asks.
+fn traceparent(fields: &Fields) -> Option<std::sync::Arc<str>> {
+    let value = field(fields, TRACEPARENT)?;
+    let valid = (1..=256).contains(&value.len()) && value.is_ascii();
+    valid.then(|| std::str::from_utf8(value).ok().map(Into::into)).flatten()
+}
+
+/// Reads a reply from an entry's fields; `None` when it is none.
+pub(super) fn read_reply(fields: &Fields) -> Option<Reply> {
+    let id = CorrelationId::parse(field(fields, REQUEST_ID)?)?;
+    let data = field(fields, DATA)?;
+    let outcome = match field(fields, STATUS)?.as_ref() {
+        status if status == STATUS_OK.as_bytes() => Ok(data.clone()),
+        status if status == STATUS_FAULT.as_bytes() => Err(read_fault(data)),
+        _ => return None,
+    };
+    Some(Reply { id, outcome })
+}
+
+fn read_fault(data: &[u8]) -> Fault {
+    serde_json::from_slice(data).unwrap_or_else(|_| {
+        Fault::new(
+            FaultCode::Internal,
+            "the worker reported a fault that could not be read",
+        )
+    })
+}
+
+fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
+    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Reads the answer of XREAD or XREADGROUP on one stream: nothing, or `[[key, [entry, …]]]`.
+pub(super) fn read_stream(answer: Value) -> Vec<(EntryId, Option<Fields>)> {
+    let Some(Value::Array(mut key_and_entries)) = first(answer) else {
+        return Vec::new();
+    };
+    key_and_entries.pop().map(read_entries).unwrap_or_default()
+}
+
+/// Reads `[[id, [name, value, …]], …]`. An entry that was deleted while pending has no fields.
+pub(super) fn read_entries(entries: Value) -> Vec<(EntryId, Option<Fields>)> {
+    let Value::Array(entries) = entries else {
+        return Vec::new();
+    };
+    entries.into_iter().filter_map(read_entry).collect()
+}
+
+fn read_entry(entry: Value) -> Option<(EntryId, Option<Fields>)> {
+    let Value::Array(parts) = entry else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    let id = EntryId::parse(&bulk(parts.next()?)?)?;
+    let fields = match parts.next()? {
+        Value::Array(items) => Some(pairs(items)),
+        _ => None,
+    };
+    Some((id, fields))
+}
+
+fn pairs(items: Vec<Value>) -> Fields {
+    let mut fields = Vec::with_capacity(items.len() / 2);
+    let mut items = items.into_iter().map(|item| bulk(item).unwrap_or_default());
+    while let (Some(name), Some(value)) = (items.next(), items.next()) {
+        fields.push((name, value));
+    }
+    fields
+}
+
+fn first(answer: Value) -> Option<Value> {
+    match answer {
+        Value::Array(items) => items.into_iter().next(),
+        _ => None,
+    }
+}
+
+/// The bytes of a string reply, not copied.
+pub(super) fn bulk(value: Value) -> Option<Bytes> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        Value::SimpleString(text) => Some(text.into()),
+        _ => None,
+    }
+}
+
+/// The number in an integer reply, or in a string that holds one.
+pub(super) fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Milliseconds since the Unix epoch from the answer of TIME: `[seconds, microseconds]`.
+pub(super) fn server_millis(time: &Value) -> Option<u64> {
+    let Value::Array(parts) = time else {
+        return None;
+    };
+    let (seconds, micros) = (number(parts.first()?)?, number(parts.get(1)?)?);
+    Some(seconds * 1000 + micros / 1000)
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! Connections: one shared and pipelined for quick commands, dedicated ones for blocking reads.
+//! Connecting again is this file's business; repeating a command is not: only the caller knows whether it may.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, ProtocolVersion, RedisError, Value,
+};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::errors::{Sent, broker_error, spoils_connection};
+use crate::broker::{BrokerError, BrokerErrorKind, MAX_WAIT};
+
+/// A command on the shared connection takes well under a millisecond. Past this the server or the network
+/// hangs, and callers are better told so within a second.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Connecting, with TLS and authentication. Together with a command it stays below a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// A blocking read answers after [`MAX_WAIT`] at the latest; three times that means a hung peer.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How to reach the server, and the shared connection to it.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    info: ConnectionInfo,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    connection: Option<MultiplexedConnection>,
+    /// Counts connections, so that a late error does not close the one that came after.
+    generation: u64,
+}
+
+impl Link {
+    pub(super) fn new(info: ConnectionInfo) -> Self {
+        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            // Fails only when a provider is there already, which is as good.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
+            TcpKeepalive::new()
+                .with_time(Duration::from_secs(5))
+                .with_interval(Duration::from_secs(1)),
+        );
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(BLOCKING_TIMEOUT);
+        // The replies' shapes differ in RESP3, and nothing here needs it.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        Self {
+            info: info.set_tcp_settings(tcp).set_redis_settings(settings),
+            shared: Arc::default(),
+        }
+    }
+
+    /// Runs commands on the shared connection, once.
+    pub(super) async fn run(&self, operation: &'static str, commands: &Pipeline) -> Result<Value, BrokerError> {
+        self.try_run(operation, commands)
+            .await?
+            .map_err(|error| broker_error(operation, Sent::Maybe, error))
+    }
+
+    /// The same, with a server's own error kept apart for those who know what to do about it.
+    pub(super) async fn try_run(
+        &self,
+        operation: &'static str,
+        commands: &Pipeline,
+    ) -> Result<Result<Value, RedisError>, BrokerError> {
+        let (mut connection, generation) = self.shared(operation).await?;
+        let outcome = query(&mut connection, commands).await;
+        let (sent, error) = match outcome {
+            Ok(value) => return Ok(Ok(value)),
+            Err(failed) => failed,
+        };
+        if spoils_connection(&error) {
+            self.drop_shared(generation).await;
+        }
+        if error.is_io_error() || error.is_timeout() {
+            return Err(broker_error(operation, sent, error));
+        }
+        Ok(Err(error))
+    }
+
+    /// A connection of its own for blocking reads; never shared, never cloned.
+    pub(super) async fn dedicated(&self, operation: &'static str) -> Result<MultiplexedConnection, BrokerError> {
+        self.connect(operation, BLOCKING_TIMEOUT).await
+    }
+
+    pub(super) async fn ping(&self) -> Result<Duration, BrokerError> {
+        let started = Instant::now();
+        self.run("reach Redis", redis::pipe().cmd("PING")).await?;
+        Ok(started.elapsed())
+    }
+
+    async fn shared(&self, operation: &'static str) -> Result<(MultiplexedConnection, u64), BrokerError> {
+        let mut shared = self.shared.lock().await;
+        if let Some(connection) = &shared.connection {
+            return Ok((connection.clone(), shared.generation));
+        }
+        // Others wait for the lock meanwhile, at most as long as connecting may take: one attempt serves all.
+        let connection = self.connect(operation, COMMAND_TIMEOUT).await?;
+        shared.generation += 1;
+        shared.connection = Some(connection.clone());
+        Ok((connection, shared.generation))
+    }
+
+    async fn drop_shared(&self, generation: u64) {
+        let mut shared = self.shared.lock().await;
+        if shared.generation == generation {
+            shared.connection = None;
+        }
+    }
+
+    async fn connect(
+        &self,
+        operation: &'static str,
+        response_timeout: Duration,
+    ) -> Result<MultiplexedConnection, BrokerError> {
+        let client = Client::open(self.info.clone()).map_err(|error| broker_error(operation, Sent::No, error))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(response_timeout));
+        // The library's limit counts for each step of connecting; this one for all of them.
+        match timeout(
+            CONNECT_TIMEOUT,
+            client.get_multiplexed_async_connection_with_config(&config),
+        )
+        .await
+        {
+            Ok(connected) => connected.map_err(|error| broker_error(operation, Sent::No, error)),
+            Err(elapsed) => Err(BrokerError::new(BrokerErrorKind::Unavailable, operation, elapsed)),
+        }
+    }
+}
+
+/// A connection that one reader keeps for its blocking reads, made when it is needed.
+#[derive(Debug, Default)]
+pub(super) struct BlockingReader(Option<MultiplexedConnection>);
+
+impl BlockingReader {
+    /// Runs commands of which one may block for [`MAX_WAIT`].
+    pub(super) async fn run(
+        &mut self,
+        link: &Link,
+        operation: &'static str,
+        commands: &Pipeline,
+    ) -> Result<Result<Value, RedisError>, BrokerError> {
+        const { assert!(BLOCKING_TIMEOUT.as_millis() > 2 * MAX_WAIT.as_millis()) };
+        // Taken out, and put back only after an answer: a read that fails or is dropped takes its
+        // connection with it, so that no answer is ever read by the wrong question.
+        let mut connection = match self.0.take() {
+            Some(connection) => connection,
+            None => link.dedicated(operation).await?,
+        };
+        match query(&mut connection, commands).await {
+            Ok(value) => {
+                self.0 = Some(connection);
+                Ok(Ok(value))
+            }
+            Err((sent, error)) if error.is_io_error() || error.is_timeout() => {
+                Err(broker_error(operation, sent, error))
+            }
+            Err((_, error)) => Ok(Err(error)),
+        }
+    }
+}
+
+/// Sends commands and awaits their replies. A failure says whether they can have reached the server.
+async fn query(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Value, (Sent, RedisError)> {
+    let mut query = pin!(commands.query_async::<Value>(connection));
+    // Whatever was handed to the socket needs at least one wait for its reply. An I/O error without any
+    // wait comes from a connection that was found closed before: nothing was sent.
+    match futures_util::poll!(query.as_mut()) {
+        Poll::Ready(outcome) => outcome.map_err(|error| {
+            let sent = if error.is_io_error() { Sent::No } else { Sent::Maybe };
+            (sent, error)
+        }),
+        Poll::Pending => query.await.map_err(|error| (Sent::Maybe, error)),
+    }
+}

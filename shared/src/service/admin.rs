@@ -1,0 +1,149 @@
+//! What an operator asks of either service: /livez, /readyz, /healthz and /metrics.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::health::Health;
+use super::metrics::Metrics;
+use super::problem;
+
+/// What the routes of this module need.
+#[derive(Clone)]
+pub struct Admin {
+    /// The condition of this process.
+    pub health: Health,
+    /// The metrics of this process.
+    pub metrics: Metrics,
+    /// How many requests this process has in hand.
+    pub pending: Arc<dyn Fn() -> usize + Send + Sync>,
+}
+
+/// The routes an operator asks, and the explanations of problems.
+pub fn router(admin: Admin) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(health))
+        .routes(routes!(metrics))
+        .with_state(admin)
+        .routes(routes!(problem::explain))
+}
+
+/// The condition of a service and of its connection to the broker.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthReport {
+    /// `Healthy`; `Degraded` while the broker does not answer but may; `Unhealthy` while the circuit to it is open.
+    #[schema(example = "Healthy")]
+    status: &'static str,
+    /// Which service this is.
+    #[schema(example = "ingress-service")]
+    service: &'static str,
+    /// When this was asked, RFC 3339 in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: OffsetDateTime,
+    /// How long the broker took to answer, in milliseconds, at most a second ago; null while it does not.
+    #[schema(example = 0.21)]
+    redis_response_time: Option<f64>,
+    /// Requests this process has in hand.
+    #[schema(example = 3)]
+    pending_requests: usize,
+    /// The circuit breaker around the broker: `closed`, `half-open` or `open`.
+    #[schema(example = "closed")]
+    circuit: &'static str,
+    /// Requests in the stream that no worker holds, at most a second ago.
+    #[schema(example = 0)]
+    queue_depth: u64,
+}
+
+impl HealthReport {
+    /// The condition now.
+    #[must_use]
+    pub fn of(health: &Health, pending_requests: usize) -> Self {
+        let (circuit, sample) = (health.circuit(), health.sample());
+        let status = match (circuit, sample.response_time) {
+            (super::breaker::State::Open, _) => "Unhealthy",
+            (_, None) => "Degraded",
+            _ => "Healthy",
+        };
+        Self {
+            status,
+            service: health.service(),
+            timestamp: OffsetDateTime::now_utc(),
+            redis_response_time: sample.response_time.map(|time| time.as_secs_f64() * 1000.0),
+            pending_requests,
+            circuit: circuit.name(),
+            queue_depth: sample.depth.waiting,
+        }
+    }
+}
+
+impl IntoResponse for HealthReport {
+    fn into_response(self) -> axum::response::Response {
+        let status = match self.status {
+            "Unhealthy" => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::OK,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+/// Is the process alive? Never asks the broker
+#[utoipa::path(get, path = "/livez", tag = "operation", responses((status = 200, description = "It is", body = String)))]
+async fn live() -> &'static str {
+    "alive"
+}
+
+/// Are new requests welcome? Not before the start is complete, nor while draining
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses(
+        (status = 200, description = "They are", body = String),
+        (status = 503, description = "Starting, or draining", body = problem::ProblemDocument, content_type = problem::MEDIA_TYPE),
+    ),
+)]
+async fn ready(State(admin): State<Admin>) -> Result<&'static str, problem::Problem> {
+    if admin.health.is_ready() {
+        return Ok("ready");
+    }
+    Err(problem::Problem::new(
+        problem::ProblemType::NotReady,
+        "the service is starting or draining",
+    ))
+}
+
+/// The condition of the service and of its connection to the broker
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    responses(
+        (status = 200, description = "Healthy, or degraded", body = HealthReport),
+        (status = 503, description = "The circuit to the broker is open", body = HealthReport),
+    ),
+)]
+async fn health(State(admin): State<Admin>) -> HealthReport {
+    HealthReport::of(&admin.health, (admin.pending)())
+}
+
+/// Metrics in Prometheus' text format
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "All metrics", body = String, content_type = "text/plain")))]
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        admin.metrics.encode(),
+    )
+}

@@ -1,0 +1,287 @@
+//! A circuit breaker: `failsafe`'s state machine behind a gate for half-open probes.
+//! The gate is ours because the machine alone admits everybody as soon as it is half-open.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use failsafe::futures::CircuitBreaker;
+use failsafe::{Error, FailurePolicy, Instrument, StateMachine};
+use tokio::sync::Semaphore;
+
+/// Where a breaker stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Calls pass and are counted.
+    Closed,
+    /// Calls are refused until the open time is over.
+    Open,
+    /// A few probes pass; the first to end decides.
+    HalfOpen,
+}
+
+impl State {
+    /// The state's name in health reports: `closed`, `open` or `half-open`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+
+    /// The state as a gauge: 1 closed, 0 open, 0.5 half-open.
+    #[must_use]
+    pub fn gauge(self) -> f64 {
+        match self {
+            Self::Closed => 1.0,
+            Self::Open => 0.0,
+            Self::HalfOpen => 0.5,
+        }
+    }
+}
+
+/// Why a guarded call gave no result.
+#[derive(Debug)]
+pub enum Refused<E> {
+    /// The breaker is open; nothing was called.
+    Open {
+        /// The rest of the open time; zero while probes are under way.
+        retry_after: Duration,
+    },
+    /// The call's own error.
+    Failed(E),
+}
+
+type Policy = Box<dyn FailurePolicy + Send + Sync>;
+
+/// Refuses calls to something that keeps failing, and probes it now and then. Runs on real time.
+pub struct Breaker {
+    machine: StateMachine<Timed, Mirror>,
+    mirror: Mirror,
+    probes: Semaphore,
+}
+
+impl Breaker {
+    /// A closed breaker. `policy` decides when to open and for how long; at most `probes` calls run while
+    /// it is half-open. `name` appears in logs.
+    #[must_use]
+    pub fn new(name: &'static str, policy: impl FailurePolicy + Send + Sync + 'static, probes: usize) -> Self {
+        let mirror = Mirror(Arc::new(Shown {
+            name,
+            state: AtomicU8::new(State::Closed as u8),
+            open_until: Mutex::new(None),
+        }));
+        let timed = Timed {
+            policy: Box::new(policy),
+            mirror: mirror.clone(),
+        };
+        Self {
+            machine: failsafe::Config::new()
+                .failure_policy(timed)
+                .instrument(mirror.clone())
+                .build(),
+            mirror,
+            probes: Semaphore::new(probes),
+        }
+    }
+
+    /// Runs `call` unless the breaker is open. Errors for which `is_failure` holds count against it. A call
+    /// that is dropped counts as nothing, so a timeout belongs inside.
+    ///
+    /// # Errors
+    /// [`Refused`]: the breaker's, or the call's.
+    pub async fn call<T, E>(
+        &self,
+        is_failure: impl Fn(&E) -> bool,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Refused<E>> {
+        let refused = || Refused::Open {
+            retry_after: self.mirror.remaining(),
+        };
+        let _probe = match self.state() {
+            State::Closed => None,
+            _ => Some(self.probes.try_acquire().map_err(|_| refused())?),
+        };
+        match self.machine.call_with(is_failure, call).await {
+            Ok(value) => Ok(value),
+            Err(Error::Rejected) => Err(refused()),
+            Err(Error::Inner(error)) => Err(Refused::Failed(error)),
+        }
+    }
+
+    /// Where the breaker stands, without changing it.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.mirror.state()
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker")
+            .field("name", &self.mirror.0.name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The policy, noting how long it keeps the breaker open.
+struct Timed {
+    policy: Policy,
+    mirror: Mirror,
+}
+
+impl FailurePolicy for Timed {
+    fn record_success(&mut self) {
+        self.policy.record_success();
+    }
+
+    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
+        let delay = self.policy.mark_dead_on_failure()?;
+        *self.mirror.open_until() = Some(Instant::now() + delay);
+        Some(delay)
+    }
+
+    fn revived(&mut self) {
+        self.policy.revived();
+    }
+}
+
+/// The state as others see it: asking the machine itself would change it.
+#[derive(Debug, Clone)]
+struct Mirror(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    name: &'static str,
+    state: AtomicU8,
+    open_until: Mutex<Option<Instant>>,
+}
+
+impl Mirror {
+    fn show(&self, state: State) {
+        let before = self.0.state.swap(state as u8, Ordering::Relaxed);
+        if before != state as u8 {
+            tracing::warn!(
+                breaker = self.0.name,
+                state = state.name(),
+                "circuit breaker changed its state"
+            );
+        }
+    }
+
+    fn state(&self) -> State {
+        match self.0.state.load(Ordering::Relaxed) {
+            state if state == State::Closed as u8 => State::Closed,
+            state if state == State::Open as u8 => State::Open,
+            _ => State::HalfOpen,
+        }
+    }
+
+    fn open_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0
+            .open_until
+            .lock()
+            .expect("no code panics while it holds the time")
+    }
+
+    fn remaining(&self) -> Duration {
+        self.open_until()
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl Instrument for Mirror {
+    fn on_call_rejected(&self) {}
+
+    fn on_open(&self) {
+        self.show(State::Open);
+    }
+
+    fn on_half_open(&self) {
+        self.show(State::HalfOpen);
+    }
+
+    fn on_closed(&self) {
+        self.show(State::Closed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use failsafe::failure_policy::consecutive_failures;
+
+    use super::*;
+
+    const OPEN: Duration = Duration::from_millis(40);
+
+    fn breaker(failures: u32, probes: usize) -> Breaker {
+        Breaker::new("test", consecutive_failures(failures, std::iter::repeat(OPEN)), probes)
+    }
+
+    async fn fail(breaker: &Breaker) -> Result<(), Refused<&'static str>> {
+        breaker.call(|_| true, async { Err("broken") }).await
+    }
+
+    #[tokio::test]
+    async fn it_opens_after_the_failures_in_a_row_and_refuses_with_the_remaining_time() {
+        let breaker = breaker(3, 1);
+        for _ in 0..3 {
+            assert!(matches!(fail(&breaker).await, Err(Refused::Failed("broken"))));
+        }
+        assert_eq!(breaker.state(), State::Open);
+        let refused = breaker.call(|_: &()| true, async { Ok(()) }).await;
+        assert!(matches!(refused, Err(Refused::Open { retry_after }) if retry_after <= OPEN && !retry_after.is_zero()));
+    }
+
+    #[tokio::test]
+    async fn errors_that_are_no_failures_do_not_open_it() {
+        let breaker = breaker(1, 1);
+        for _ in 0..10 {
+            let _ = breaker.call(|_| false, async { Err::<(), _>("not found") }).await;
+        }
+        assert_eq!(breaker.state(), State::Closed);
+    }
+
+    #[tokio::test]
+    async fn half_open_admits_no_more_than_the_probes_and_closes_on_success() {
+        let breaker = Arc::new(breaker(1, 2));
+        let _ = fail(&breaker).await;
+        tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+        let ran = Arc::new(AtomicUsize::new(0));
+        let calls = (0..50).map(|_| {
+            let (breaker, ran) = (breaker.clone(), ran.clone());
+            tokio::spawn(async move {
+                let probe = async {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    Ok::<(), ()>(())
+                };
+                breaker.call(|()| true, probe).await.is_ok()
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.unwrap();
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
+        assert_eq!(breaker.state(), State::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_probe_gives_its_place_back() {
+        let breaker = breaker(1, 1);
+        let _ = fail(&breaker).await;
+        tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+        let forever = breaker.call(|()| true, std::future::pending::<Result<(), ()>>());
+        assert!(tokio::time::timeout(Duration::from_millis(5), forever).await.is_err());
+        assert!(breaker.call(|()| true, async { Ok(()) }).await.is_ok());
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}

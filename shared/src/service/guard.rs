@@ -1,0 +1,101 @@
+//! The circuit breaker around the broker: while it is open, callers hear at once that the broker is away.
+//! Blocking reads pass it by: they reconnect at their own pace, and waiting is what they do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use failsafe::failure_policy::consecutive_failures;
+
+use super::breaker::{Breaker, Refused};
+use crate::broker::{
+    Broker, BrokerError, BrokerErrorKind, Consumer, Delivery, Depth, Receipt, ReplyStream, Settlement,
+};
+use crate::message::{ReplyTo, Request};
+
+/// Failures in a row before the breaker opens: one publish with its retries, so that the second caller to
+/// meet a broker that is away does not wait for it.
+const FAILURES: u32 = 3;
+
+/// Short, because one probe a half second costs nothing and recovery should be felt within three.
+const OPEN_TIME: Duration = Duration::from_millis(500);
+
+/// A broker behind a circuit breaker.
+#[derive(Debug)]
+pub struct GuardedBroker<B: ?Sized> {
+    breaker: Arc<Breaker>,
+    broker: Arc<B>,
+}
+
+impl<B: Broker + ?Sized> GuardedBroker<B> {
+    /// Guards `broker` with a breaker of its own.
+    #[must_use]
+    pub fn new(broker: Arc<B>) -> Self {
+        let policy = consecutive_failures(FAILURES, std::iter::repeat(OPEN_TIME));
+        Self {
+            breaker: Arc::new(Breaker::new("redis", policy, 1)),
+            broker,
+        }
+    }
+
+    /// The breaker, for health reports.
+    #[must_use]
+    pub fn breaker(&self) -> Arc<Breaker> {
+        self.breaker.clone()
+    }
+
+    async fn guard<T>(&self, call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+        let outcome = self.breaker.call(BrokerError::is_outage, call).await;
+        outcome.map_err(|refused| match refused {
+            Refused::Failed(error) => error,
+            Refused::Open { .. } => BrokerError::new(
+                BrokerErrorKind::Unavailable,
+                "reach the broker",
+                "the circuit breaker is open after repeated failures",
+            ),
+        })
+    }
+}
+
+#[async_trait]
+impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
+    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
+        self.guard(self.broker.publish(requests)).await
+    }
+
+    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        self.broker.claim(consumer, max).await
+    }
+
+    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        self.guard(self.broker.recover(consumer, max)).await
+    }
+
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        self.guard(self.broker.reclaim(consumer, idle, max)).await
+    }
+
+    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
+        self.guard(self.broker.renew(consumer, receipts)).await
+    }
+
+    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+        self.guard(self.broker.leave(consumer)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
+        self.guard(self.broker.settle(settlements)).await
+    }
+
+    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
+        self.broker.replies(reply_to)
+    }
+
+    async fn depth(&self) -> Result<Depth, BrokerError> {
+        self.guard(self.broker.depth()).await
+    }
+
+    async fn ping(&self) -> Result<Duration, BrokerError> {
+        self.guard(self.broker.ping()).await
+    }
+}

@@ -1,0 +1,217 @@
+//! Metrics in Prometheus' format. One registry a process; every name carries its unit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use prometheus::core::Collector;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder, exponential_buckets,
+};
+
+use crate::broker::Depth;
+
+/// Where a process' metrics are registered. Registering a name twice is a mistake in the code, and panics.
+#[derive(Debug, Clone)]
+pub struct Metrics(Registry);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry with the process' own figures: CPU seconds, resident memory, descriptors.
+    #[must_use]
+    pub fn new() -> Self {
+        let metrics = Self(Registry::new());
+        #[cfg(target_os = "linux")]
+        metrics
+            .0
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("the registry is empty");
+        metrics
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.0.gather(), &mut text)
+            .expect("writing to memory does not fail");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+
+    /// A counter.
+    #[must_use]
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("metric names are valid"))
+    }
+
+    /// A counter with labels.
+    #[must_use]
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are valid"))
+    }
+
+    /// A whole number that goes up and down.
+    #[must_use]
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help).expect("metric names are valid"))
+    }
+
+    /// A number that goes up and down.
+    #[must_use]
+    pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
+        self.register(Gauge::new(name, help).expect("metric names are valid"))
+    }
+
+    /// A histogram of durations in seconds, from 0.25 ms to about 30 s.
+    #[must_use]
+    pub fn seconds(&self, name: &str, help: &str) -> Histogram {
+        let buckets = exponential_buckets(0.000_25, 2.0, 18).expect("bounds are positive");
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("names are valid"))
+    }
+
+    /// A histogram of durations in seconds, with labels.
+    #[must_use]
+    pub fn seconds_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let buckets = exponential_buckets(0.000_25, 2.0, 18).expect("bounds are positive");
+        self.register(
+            HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels).expect("names are valid"),
+        )
+    }
+
+    /// A histogram of batch sizes, from 1 to 1024.
+    #[must_use]
+    pub fn sizes(&self, name: &str, help: &str) -> Histogram {
+        let buckets = exponential_buckets(1.0, 2.0, 11).expect("bounds are positive");
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("names are valid"))
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.0
+            .register(Box::new(collector.clone()))
+            .expect("each metric is registered once");
+        collector
+    }
+}
+
+/// What is known of the broker, sampled.
+#[derive(Debug, Clone)]
+pub struct BrokerMetrics {
+    circuit: Gauge,
+    waiting: IntGauge,
+    claimed: IntGauge,
+    oldest: Gauge,
+    dead_letters: IntGauge,
+    ping: Histogram,
+}
+
+impl BrokerMetrics {
+    /// Registers the broker's metrics.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            circuit: metrics.float_gauge(
+                "redis_circuit_state",
+                "Circuit breaker around the broker: 1 closed, 0.5 half-open, 0 open",
+            ),
+            waiting: metrics.gauge(
+                "redis_stream_queue_depth",
+                "Requests in the stream that no worker holds",
+            ),
+            claimed: metrics.gauge("redis_stream_claimed", "Requests in the stream that a worker holds"),
+            oldest: metrics.float_gauge(
+                "redis_stream_oldest_waiting_seconds",
+                "Age of the oldest request that no worker holds, in seconds; 0 when none waits",
+            ),
+            dead_letters: metrics.gauge("redis_dead_letters", "Dead letters kept"),
+            ping: metrics.seconds(
+                "redis_ping_seconds",
+                "Time the broker takes to answer a ping, in seconds, sampled",
+            ),
+        }
+    }
+
+    pub(super) fn circuit(&self, state: f64) {
+        self.circuit.set(state);
+    }
+
+    pub(super) fn depth(&self, depth: &Depth) {
+        self.waiting.set(depth.waiting as i64);
+        self.claimed.set(depth.claimed as i64);
+        self.dead_letters.set(depth.dead_letters as i64);
+        self.oldest.set(depth.oldest_waiting.unwrap_or_default().as_secs_f64());
+    }
+
+    pub(super) fn ping(&self, took: Duration) {
+        self.ping.observe(took.as_secs_f64());
+    }
+}
+
+/// HTTP requests by method, route and status.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics(Arc<HttpCounters>);
+
+#[derive(Debug)]
+struct HttpCounters {
+    requests: IntCounterVec,
+    durations: HistogramVec,
+}
+
+impl HttpMetrics {
+    /// Registers the HTTP metrics.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let requests = metrics.counters(
+            "http_requests_total",
+            "HTTP requests answered",
+            &["method", "route", "status"],
+        );
+        let durations = metrics.seconds_by(
+            "http_request_duration_seconds",
+            "Time from the head of an HTTP request to the head of its response, in seconds",
+            &["method", "route"],
+        );
+        Self(Arc::new(HttpCounters { requests, durations }))
+    }
+
+    /// Counts and times requests. Labels hold routes, never paths: a caller cannot make new series.
+    pub async fn layer(State(Self(counters)): State<Self>, request: Request, next: Next) -> Response {
+        let started = Instant::now();
+        let matched = request.extensions().get::<MatchedPath>().cloned();
+        let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let method = known_method(request.method());
+        let response = next.run(request).await;
+        counters
+            .durations
+            .with_label_values(&[method, route])
+            .observe(started.elapsed().as_secs_f64());
+        counters
+            .requests
+            .with_label_values(&[method, route, response.status().as_str()])
+            .inc();
+        response
+    }
+}
+
+fn known_method(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}

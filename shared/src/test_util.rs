@@ -1,0 +1,114 @@
+//! Real parts for tests: a redis-server of their own, in a directory of its own, on a port of its own.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+/// A redis-server that ends with this value. Keeps its data over [`RedisServer::stop`] and
+/// [`RedisServer::start`]: every write is in the append-only file before it is answered.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    directory: TempDir,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts a server on a free port and waits until it answers.
+    ///
+    /// # Panics
+    /// When redis-server is not installed or does not start.
+    pub async fn spawn() -> Self {
+        let mut server = Self {
+            port: free_port(),
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            process: None,
+        };
+        server.start().await;
+        server
+    }
+
+    /// The server's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Starts the server again after [`RedisServer::stop`].
+    ///
+    /// # Panics
+    /// When it does not answer within ten seconds.
+    pub async fn start(&mut self) {
+        let log = std::fs::File::create(self.directory.path().join("log")).expect("the directory is writable");
+        let process = Command::new(program())
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server is installed: scripts/test does it, through the system's package manager");
+        self.process = Some(process);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.command(&["PING"]).await.is_none() {
+            assert!(Instant::now() < deadline, "redis-server did not answer within 10 s");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Kills the server, as a crash would.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub async fn stop(&mut self) {
+        let mut process = self.process.take().expect("the server is running");
+        process.kill().await.expect("our own child can be killed");
+    }
+
+    /// Runs a command, as redis-cli would; `None` when it failed.
+    pub async fn command(&self, words: &[&str]) -> Option<redis::Value> {
+        let client = redis::Client::open(self.url()).expect("the URL is ours");
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await.ok()
+    }
+
+    /// A number that a command answers with, for example XLEN.
+    ///
+    /// # Panics
+    /// When the command fails or answers something else.
+    pub async fn number(&self, words: &[&str]) -> i64 {
+        match self.command(words).await {
+            Some(redis::Value::Int(number)) => number,
+            other => panic!("{words:?} answered {other:?}"),
+        }
+    }
+
+    /// Closes every client's connection, as a network fault would.
+    pub async fn cut_connections(&self) {
+        self.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .await;
+    }
+}
+
+/// A port that was free a moment ago.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// REDIS_SERVER names another program that speaks the protocol, valkey-server for example.
+fn program() -> PathBuf {
+    std::env::var_os("REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
+}
