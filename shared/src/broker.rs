@@ -8,6 +8,7 @@ mod url;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +39,14 @@ pub trait Broker: Send + Sync + 'static {
     /// to nobody: await it to the end, and after an error ask [`Broker::recover`].
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
-    /// Everything this consumer holds, at most `max`, oldest first, including deliveries whose claim failed
-    /// halfway and that it never saw. Counts as another attempt.
-    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+    /// What this consumer was given and never saw, because a claim failed halfway: its deliveries less
+    /// those it says it holds, at most `max`, oldest first. Counts as another attempt.
+    async fn recover(
+        &self,
+        consumer: &Consumer,
+        held: &HashSet<EntryId>,
+        max: usize,
+    ) -> Result<Vec<Delivery>, BrokerError>;
 
     /// Takes over deliveries that nobody renewed for `idle`, at most `max`. Counts as another attempt.
     async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError>;

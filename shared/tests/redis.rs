@@ -1,6 +1,7 @@
 //! The Redis backend passes the conformance suite, and what only it can get wrong.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -209,7 +210,14 @@ async fn entries_deleted_while_they_were_pending_are_forgotten() {
         .command(&["XTRIM", "test-requests", "MAXLEN", "0"])
         .await
         .unwrap();
-    assert!(harness.broker.recover(&me, 10).await.unwrap().is_empty());
+    assert!(
+        harness
+            .broker
+            .recover(&me, &HashSet::new(), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(
         harness
             .broker

@@ -78,18 +78,12 @@ impl OpenMeteo {
     }
 
     async fn locate(&self, city: &str) -> Result<Coordinates, Failure> {
-        let query = [
-            ("name", city),
-            ("count", "1"),
-            ("language", "en"),
-            ("format", "json"),
-        ];
+        let query = [("name", city), ("count", "1"), ("language", "en"), ("format", "json")];
         let found: Geocoding = self.geocoding.fetch(&self.client, &query).await?;
         let best = found.best_match().ok_or_else(|| Failure::NotFound {
             detail: format!("no city named \"{city}\" is known"),
         })?;
-        best.checked()
-            .map_err(|problem| self.geocoding.implausible(problem))
+        best.checked().map_err(|problem| self.geocoding.implausible(problem))
     }
 }
 

@@ -109,9 +109,7 @@ impl Weather {
         let day = Draws::of(&city, None, date);
         let spot = Draws::of(&city, location.as_deref(), date);
 
-        let temperature = one_decimal(
-            climate.season(date) + 4.0 * day.spread("temperature") + spot.spread("exposure"),
-        );
+        let temperature = one_decimal(climate.season(date) + 4.0 * day.spread("temperature") + spot.spread("exposure"));
         let humidity = climate.humidity + 18.0 * day.spread("humidity") + 4.0 * spot.spread("damp");
         let humidity = humidity.round().clamp(10.0, 100.0) as u8;
         let breeze = climate.wind_speed * (0.3 + day.unit("wind") + 0.4 * spot.unit("shelter"));
@@ -138,11 +136,7 @@ fn condition(temperature: f64, humidity: u8, wind_speed: f64, draws: &Draws) -> 
     let rain_chance = ((humidity - 45.0) * 0.009).max(0.0);
     let wet = draws.unit("rain") < rain_chance;
     if wind_speed >= STRONG_BREEZE {
-        return if wet {
-            Condition::Stormy
-        } else {
-            Condition::Windy
-        };
+        return if wet { Condition::Stormy } else { Condition::Windy };
     }
     if wet {
         return match temperature {

@@ -13,11 +13,7 @@ use super::*;
 fn changed(document: &str, pointer: &str, value: Option<Value>) -> ResponseTemplate {
     let mut document: Value = serde_json::from_str(document).unwrap();
     let (parent, key) = pointer.rsplit_once('/').unwrap();
-    let parent = document
-        .pointer_mut(parent)
-        .unwrap()
-        .as_object_mut()
-        .unwrap();
+    let parent = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();
     match value {
         Some(value) => parent.insert(key.to_owned(), value).unwrap(),
         None => parent.remove(key).unwrap(),
@@ -34,10 +30,7 @@ async fn current_weather_is_read_from_the_documented_answer() {
         .and(query_param("count", "1"))
         .and(query_param("language", "en"))
         .and(query_param("format", "json"))
-        .and(header(
-            "user-agent",
-            concat!("roundtrip/", env!("CARGO_PKG_VERSION")),
-        ))
+        .and(header("user-agent", concat!("roundtrip/", env!("CARGO_PKG_VERSION"))))
         .respond_with(json_text(GEOCODING))
         .expect(1)
         .mount(&server)
@@ -107,10 +100,7 @@ async fn time_is_in_utc_even_when_the_answer_is_not() {
 async fn unknown_city_is_not_found_and_no_forecast_is_asked_for(#[case] geocoding: Value) {
     let server = MockServer::start().await;
     let found = ResponseTemplate::new(200).set_body_json(geocoding);
-    Mock::given(path("/v1/search"))
-        .respond_with(found)
-        .mount(&server)
-        .await;
+    Mock::given(path("/v1/search")).respond_with(found).mount(&server).await;
     Mock::given(path("/v1/forecast"))
         .respond_with(json_text(CURRENT))
         .expect(0)
@@ -205,10 +195,7 @@ async fn garbage_is_an_upstream_failure(#[case] body: String) {
 #[tokio::test]
 async fn incomplete_answer_is_an_upstream_failure(#[case] at: &str, #[case] value: Option<Value>) {
     let failure = failure_after(changed(CURRENT, at, value)).await;
-    assert_eq!(
-        failure,
-        upstream("the weather service sent an unreadable answer")
-    );
+    assert_eq!(failure, upstream("the weather service sent an unreadable answer"));
 }
 
 #[rstest]
@@ -224,10 +211,7 @@ async fn incomplete_answer_is_an_upstream_failure(#[case] at: &str, #[case] valu
 #[tokio::test]
 async fn impossible_value_is_an_upstream_failure(#[case] at: &str, #[case] value: Value) {
     let failure = failure_after(changed(CURRENT, at, Some(value))).await;
-    assert_eq!(
-        failure,
-        upstream("the weather service sent an implausible answer")
-    );
+    assert_eq!(failure, upstream("the weather service sent an implausible answer"));
 }
 
 #[rstest]
@@ -238,14 +222,8 @@ async fn impossible_value_is_an_upstream_failure(#[case] at: &str, #[case] value
 #[tokio::test]
 async fn impossible_forecast_is_an_upstream_failure(#[case] at: &str, #[case] value: Value) {
     let server = server(changed(DAILY, at, Some(value))).await;
-    let failure = provider(&server.uri())
-        .daily(&new_york(), 3)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        failure,
-        upstream("the weather service sent an implausible answer")
-    );
+    let failure = provider(&server.uri()).daily(&new_york(), 3).await.unwrap_err();
+    assert_eq!(failure, upstream("the weather service sent an implausible answer"));
 }
 
 #[tokio::test]
@@ -253,16 +231,7 @@ async fn city_beyond_the_poles_is_an_upstream_failure() {
     let server = MockServer::start().await;
     let found = json!({"results": [{"name": "New York", "latitude": 90.5, "longitude": 0.0}]});
     let found = ResponseTemplate::new(200).set_body_json(found);
-    Mock::given(path("/v1/search"))
-        .respond_with(found)
-        .mount(&server)
-        .await;
-    let failure = provider(&server.uri())
-        .current(&new_york())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        failure,
-        upstream("the geocoding service sent an implausible answer")
-    );
+    Mock::given(path("/v1/search")).respond_with(found).mount(&server).await;
+    let failure = provider(&server.uri()).current(&new_york()).await.unwrap_err();
+    assert_eq!(failure, upstream("the geocoding service sent an implausible answer"));
 }

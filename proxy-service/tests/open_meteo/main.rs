@@ -41,10 +41,7 @@ fn json_text(body: &str) -> ResponseTemplate {
 async fn server(forecast: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
     let geocoding = Mock::given(method("GET")).and(path("/v1/search"));
-    geocoding
-        .respond_with(json_text(GEOCODING))
-        .mount(&server)
-        .await;
+    geocoding.respond_with(json_text(GEOCODING)).mount(&server).await;
     Mock::given(path("/v1/forecast"))
         .respond_with(forecast)
         .mount(&server)
@@ -55,10 +52,7 @@ async fn server(forecast: ResponseTemplate) -> MockServer {
 /// What becomes of the current weather when the forecast service answers so.
 async fn failure_after(forecast: ResponseTemplate) -> Failure {
     let server = server(forecast).await;
-    provider(&server.uri())
-        .current(&new_york())
-        .await
-        .unwrap_err()
+    provider(&server.uri()).current(&new_york()).await.unwrap_err()
 }
 
 #[rstest]

@@ -31,10 +31,7 @@ async fn refused_connection_is_an_upstream_failure() {
         .current(&new_york())
         .await
         .unwrap_err();
-    assert_eq!(
-        failure,
-        upstream("the geocoding service could not be reached")
-    );
+    assert_eq!(failure, upstream("the geocoding service could not be reached"));
 }
 
 /// The first connection to a listener, with a request's start read from it, and its provider's failure.
@@ -54,20 +51,11 @@ where
 #[tokio::test]
 async fn answer_cut_midway_is_an_upstream_failure() {
     let failure = raw_exchange(|mut stream| async move {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-            GEOCODING.len()
-        );
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", GEOCODING.len());
         let half = &GEOCODING[..GEOCODING.len() / 2];
-        stream
-            .write_all(format!("{head}{half}").as_bytes())
-            .await
-            .unwrap();
+        stream.write_all(format!("{head}{half}").as_bytes()).await.unwrap();
     });
-    assert_eq!(
-        failure.await,
-        upstream("the geocoding service broke off its answer")
-    );
+    assert_eq!(failure.await, upstream("the geocoding service broke off its answer"));
 }
 
 #[tokio::test]
@@ -79,13 +67,8 @@ async fn endless_answer_is_abandoned() {
             written = stream.write_all(&[b' '; 65536]).await;
         }
     });
-    let failure = tokio::time::timeout(Duration::from_secs(30), endless)
-        .await
-        .unwrap();
-    assert_eq!(
-        failure,
-        upstream("the geocoding service sent too large an answer")
-    );
+    let failure = tokio::time::timeout(Duration::from_secs(30), endless).await.unwrap();
+    assert_eq!(failure, upstream("the geocoding service sent too large an answer"));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The embedded backend: everything lives in this process and dies with it.
 //! It keeps the same promises as the durable one, so that code tested on it behaves the same there.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -203,17 +203,20 @@ impl Broker for MemoryBroker {
         Ok(timeout(MAX_WAIT, first).await.unwrap_or_default())
     }
 
-    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+    async fn recover(
+        &self,
+        consumer: &Consumer,
+        held: &HashSet<EntryId>,
+        max: usize,
+    ) -> Result<Vec<Delivery>, BrokerError> {
         let now = Instant::now();
         let mut state = self.store.lock();
-        let held = state
+        let given = state
             .claimed
             .iter_mut()
             .filter(|(_, claim)| claim.consumer == *consumer);
-        Ok(held
-            .take(max)
-            .map(|(id, claim)| claim.deliver(*id, consumer, now))
-            .collect())
+        let lost = given.filter(|(id, _)| !held.contains(id)).take(max);
+        Ok(lost.map(|(id, claim)| claim.deliver(*id, consumer, now)).collect())
     }
 
     async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {

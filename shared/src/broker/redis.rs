@@ -11,19 +11,22 @@ mod errors;
 mod keys;
 mod lease;
 mod publish;
+mod reclaim;
 mod replies;
 mod settle;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ::redis::ConnectionInfo;
 use async_trait::async_trait;
 
-use super::{Broker, BrokerError, Consumer, Delivery, Depth, Receipt, ReplyStream, Settlement};
+use super::{Broker, BrokerError, Consumer, Delivery, Depth, EntryId, Receipt, ReplyStream, Settlement};
 use crate::message::{ReplyTo, Request};
-use claim::Claims;
+use claim::Readers;
 use connection::Link;
 use keys::Keys;
+use reclaim::Scan;
 use settle::Unsure;
 
 /// The consumer group that all workers share.
@@ -34,7 +37,8 @@ const GROUP: &str = "processing-group";
 pub struct RedisBroker {
     keys: Keys,
     link: Link,
-    claims: Claims,
+    readers: Readers,
+    scan: Scan,
     unsure: Unsure,
     lease: Duration,
 }
@@ -49,7 +53,8 @@ impl RedisBroker {
         Self {
             keys: Keys::new(operation),
             link: Link::new(info),
-            claims: Claims::default(),
+            readers: Readers::default(),
+            scan: Scan::default(),
             unsure: Unsure::default(),
             lease,
         }
@@ -63,15 +68,20 @@ impl Broker for RedisBroker {
     }
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.claims.claim(&self.link, &self.keys, consumer, max).await
+        self.readers.claim(&self.link, &self.keys, consumer, max).await
     }
 
-    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        claim::recover(&self.link, &self.keys, consumer, max).await
+    async fn recover(
+        &self,
+        consumer: &Consumer,
+        held: &HashSet<EntryId>,
+        max: usize,
+    ) -> Result<Vec<Delivery>, BrokerError> {
+        reclaim::recover(&self.link, &self.keys, consumer, held, max).await
     }
 
     async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.claims.reclaim(&self.link, &self.keys, consumer, idle, max).await
+        self.scan.reclaim(&self.link, &self.keys, consumer, idle, max).await
     }
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
@@ -79,7 +89,7 @@ impl Broker for RedisBroker {
     }
 
     async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
-        self.claims.forget(consumer);
+        self.readers.forget(consumer);
         lease::leave(&self.link, &self.keys, consumer).await
     }
 

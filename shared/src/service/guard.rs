@@ -1,6 +1,7 @@
 //! The circuit breaker around the broker: while it is open, callers hear at once that the broker is away.
 //! Blocking reads pass it by: they reconnect at their own pace, and waiting is what they do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use failsafe::failure_policy::consecutive_failures;
 
 use super::breaker::{Breaker, Refused};
 use crate::broker::{
-    Broker, BrokerError, BrokerErrorKind, Consumer, Delivery, Depth, Receipt, ReplyStream, Settlement,
+    Broker, BrokerError, BrokerErrorKind, Consumer, Delivery, Depth, EntryId, Receipt, ReplyStream, Settlement,
 };
 use crate::message::{ReplyTo, Request};
 
@@ -67,8 +68,13 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
         self.broker.claim(consumer, max).await
     }
 
-    async fn recover(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.guard(self.broker.recover(consumer, max)).await
+    async fn recover(
+        &self,
+        consumer: &Consumer,
+        held: &HashSet<EntryId>,
+        max: usize,
+    ) -> Result<Vec<Delivery>, BrokerError> {
+        self.guard(self.broker.recover(consumer, held, max)).await
     }
 
     async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {

@@ -68,25 +68,13 @@ mod tests {
     #[case(82, 17.0, Condition::Stormy)]
     #[case(75, 17.0, Condition::Snowy)]
     #[case(99, 17.0, Condition::Thunderstorm)]
-    fn code_and_wind_make_the_condition(
-        #[case] code: u8,
-        #[case] wind_speed: f64,
-        #[case] expected: Condition,
-    ) {
-        assert_eq!(
-            condition(code).map(|it| with_wind(it, wind_speed)),
-            Some(expected)
-        );
+    fn code_and_wind_make_the_condition(#[case] code: u8, #[case] wind_speed: f64, #[case] expected: Condition) {
+        assert_eq!(condition(code).map(|it| with_wind(it, wind_speed)), Some(expected));
     }
 
     #[test]
     fn only_documented_codes_mean_something() {
-        assert_eq!(
-            (0..=u8::MAX)
-                .filter(|code| condition(*code).is_some())
-                .count(),
-            28
-        );
+        assert_eq!((0..=u8::MAX).filter(|code| condition(*code).is_some()).count(), 28);
     }
 
     #[rstest]

@@ -11,8 +11,7 @@ use crate::weather::Observation;
 use crate::weather::contract::{Condition, DailyForecast};
 
 const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
-const MINUTE: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]");
+const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]");
 
 /// What is wrong with a document that could be parsed, in words for the log.
 type Problem = &'static str;
@@ -138,8 +137,7 @@ fn known(code: u8) -> Result<Condition, Problem> {
 
 fn in_utc(time: &str, offset_seconds: i32) -> Result<OffsetDateTime, Problem> {
     let local = PrimitiveDateTime::parse(time, MINUTE).map_err(|_| "time is no date and time")?;
-    let offset =
-        UtcOffset::from_whole_seconds(offset_seconds).map_err(|_| "offset is out of range")?;
+    let offset = UtcOffset::from_whole_seconds(offset_seconds).map_err(|_| "offset is out of range")?;
     local
         .assume_offset(offset)
         .checked_to_offset(UtcOffset::UTC)

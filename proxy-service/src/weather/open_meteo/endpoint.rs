@@ -39,11 +39,7 @@ struct ErrorDocument {
 }
 
 impl Endpoint {
-    pub(super) fn new(
-        service: &'static str,
-        mut url: Url,
-        path: [&str; 2],
-    ) -> Result<Self, BuildError> {
+    pub(super) fn new(service: &'static str, mut url: Url, path: [&str; 2]) -> Result<Self, BuildError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(BuildError::Scheme { service });
         }
@@ -72,19 +68,13 @@ impl Endpoint {
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }
-        let body = read_body(response)
-            .await
-            .map_err(|error| self.unread(error))?;
+        let body = read_body(response).await.map_err(|error| self.unread(error))?;
         self.parse(&body)
     }
 
     /// The answer was read, but cannot be true. The problem is ours to know, not the caller's.
     pub(super) fn implausible(&self, problem: &'static str) -> Failure {
-        tracing::warn!(
-            service = self.service,
-            problem,
-            "upstream sent an implausible answer"
-        );
+        tracing::warn!(service = self.service, problem, "upstream sent an implausible answer");
         self.failure("sent an implausible answer")
     }
 
@@ -96,19 +86,11 @@ impl Endpoint {
             },
             StatusCode::BAD_REQUEST => {
                 let reason = reason(response).await;
-                tracing::warn!(
-                    service = self.service,
-                    ?reason,
-                    "upstream refused our query"
-                );
+                tracing::warn!(service = self.service, ?reason, "upstream refused our query");
                 self.failure("refused the query")
             }
             _ => {
-                tracing::warn!(
-                    service = self.service,
-                    status = status.as_u16(),
-                    "upstream failed"
-                );
+                tracing::warn!(service = self.service, status = status.as_u16(), "upstream failed");
                 self.failure("answered with an error")
             }
         }
@@ -117,11 +99,7 @@ impl Endpoint {
     fn unread(&self, error: BodyError) -> Failure {
         match error {
             BodyError::TooLarge => {
-                tracing::warn!(
-                    service = self.service,
-                    limit = MAX_BODY,
-                    "upstream sent too much"
-                );
+                tracing::warn!(service = self.service, limit = MAX_BODY, "upstream sent too much");
                 self.failure("sent too large an answer")
             }
             BodyError::Broken(error) => {
@@ -138,11 +116,7 @@ impl Endpoint {
         let whole = document.and_then(|it| json.end().map(|()| it).map_err(|e| e.to_string()));
         whole.map_err(|error| {
             let cause = bounded(&error);
-            tracing::warn!(
-                service = self.service,
-                cause,
-                "could not read upstream's answer"
-            );
+            tracing::warn!(service = self.service, cause, "could not read upstream's answer");
             self.failure("sent an unreadable answer")
         })
     }
@@ -214,10 +188,7 @@ mod tests {
     #[case("https://example.org/", "https://example.org/v1/search")]
     #[case("https://example.org/meteo", "https://example.org/meteo/v1/search")]
     #[case("https://example.org/meteo/", "https://example.org/meteo/v1/search")]
-    #[case(
-        "https://example.org/?apikey=k",
-        "https://example.org/v1/search?apikey=k"
-    )]
+    #[case("https://example.org/?apikey=k", "https://example.org/v1/search?apikey=k")]
     fn path_is_appended_to_the_base_url(#[case] base: &str, #[case] expected: &str) {
         let endpoint = Endpoint::new("service", base.parse().unwrap(), ["v1", "search"]).ok();
         assert_eq!(endpoint.unwrap().url.as_str(), expected);

@@ -107,11 +107,7 @@ impl Climate {
 fn wave(turns: f64) -> f64 {
     let turns = (turns - turns.round()).abs();
     let hump = |t: f64| (1.0 - 16.0 * t * t) / (1.0 + 4.0 * t * t);
-    if turns <= 0.25 {
-        hump(turns)
-    } else {
-        -hump(0.5 - turns)
-    }
+    if turns <= 0.25 { hump(turns) } else { -hump(0.5 - turns) }
 }
 
 #[cfg(test)]
@@ -142,9 +138,7 @@ mod tests {
 
     #[test]
     fn an_unknown_city_has_a_plausible_climate_of_its_own() {
-        let climates: Vec<Climate> = (0..1000)
-            .map(|n| Climate::of(&format!("city {n}")))
-            .collect();
+        let climates: Vec<Climate> = (0..1000).map(|n| Climate::of(&format!("city {n}"))).collect();
         for climate in &climates {
             assert!((-45.0..=60.0).contains(&climate.latitude), "{climate:?}");
             assert!((3.0..=27.0).contains(&climate.mean), "{climate:?}");

@@ -120,11 +120,7 @@ mod tests {
     #[case("100ms..500ms", 100, 500)]
     #[case(" 0s .. 1m 30s ", 0, 90_000)]
     #[case("10m", 600_000, 600_000)]
-    fn latency_reads_a_duration_or_a_range_and_round_trips(
-        #[case] text: &str,
-        #[case] min: u64,
-        #[case] max: u64,
-    ) {
+    fn latency_reads_a_duration_or_a_range_and_round_trips(#[case] text: &str, #[case] min: u64, #[case] max: u64) {
         let latency: Latency = text.parse().unwrap();
         let [min, max] = [min, max].map(Duration::from_millis);
         assert_eq!(latency, Latency { min, max });
@@ -133,14 +129,8 @@ mod tests {
 
     #[rstest]
     #[case("", "\"\" is no duration such as 2s, nor a range such as 100ms..500ms")]
-    #[case(
-        "fast",
-        "\"fast\" is no duration such as 2s, nor a range such as 100ms..500ms"
-    )]
-    #[case(
-        "1s..",
-        "\"\" is no duration such as 2s, nor a range such as 100ms..500ms"
-    )]
+    #[case("fast", "\"fast\" is no duration such as 2s, nor a range such as 100ms..500ms")]
+    #[case("1s..", "\"\" is no duration such as 2s, nor a range such as 100ms..500ms")]
     #[case("500ms..100ms", "latency range ends before it starts")]
     #[case("1s..11m", "latency is longer than 10 minutes")]
     fn a_bad_latency_is_refused_with_the_reason(#[case] text: &str, #[case] reason: &str) {
@@ -151,11 +141,7 @@ mod tests {
     fn picks_cover_the_range_and_never_leave_it() {
         let latency: Latency = "100ms..500ms".parse().unwrap();
         let picks: Vec<Duration> = (0..1000).map(|_| latency.pick()).collect();
-        assert!(
-            picks
-                .iter()
-                .all(|pick| (latency.min..=latency.max).contains(pick))
-        );
+        assert!(picks.iter().all(|pick| (latency.min..=latency.max).contains(pick)));
         assert!(picks.iter().any(|pick| *pick < Duration::from_millis(200)));
         assert!(picks.iter().any(|pick| *pick > Duration::from_millis(400)));
     }

@@ -67,10 +67,7 @@ fn the_derivation_never_drifts(
 fn same_city_and_day_give_the_same_weather() {
     let day = date!(2026 - 11 - 20);
     let lower = Weather::on(&place("new york", Some("downtown")), day);
-    assert_eq!(
-        Weather::on(&place("New York", Some("Downtown")), day),
-        lower
-    );
+    assert_eq!(Weather::on(&place("New York", Some("Downtown")), day), lower);
 }
 
 #[test]
@@ -86,10 +83,7 @@ fn weather_differs_by_city_location_and_day() {
 fn a_location_is_never_far_from_its_city() {
     for (city, date, weather) in years() {
         let spot = Weather::on(&place(city, Some("Old Town")), date);
-        assert!(
-            (spot.temperature - weather.temperature).abs() <= 2.1,
-            "{city} {date}"
-        );
+        assert!((spot.temperature - weather.temperature).abs() <= 2.1, "{city} {date}");
     }
 }
 
@@ -122,30 +116,18 @@ fn values_stay_within_their_ranges_and_one_decimal() {
             wind_speed,
             ..
         } = weather;
-        assert!(
-            (-40.0..=50.0).contains(&temperature),
-            "{city} {date} {weather:?}"
-        );
+        assert!((-40.0..=50.0).contains(&temperature), "{city} {date} {weather:?}");
         assert!((10..=100).contains(&humidity), "{city} {date} {weather:?}");
-        assert!(
-            (0.0..30.0).contains(&wind_speed),
-            "{city} {date} {weather:?}"
-        );
+        assert!((0.0..30.0).contains(&wind_speed), "{city} {date} {weather:?}");
         for value in [temperature, wind_speed] {
-            assert!(
-                format!("{value}")
-                    .split_once('.')
-                    .is_none_or(|(_, f)| f.len() == 1)
-            );
+            assert!(format!("{value}").split_once('.').is_none_or(|(_, f)| f.len() == 1));
         }
     }
 }
 
 #[test]
 fn snow_falls_only_in_the_cold() {
-    let mut snowy = years()
-        .filter(|(_, _, w)| w.condition == Condition::Snowy)
-        .peekable();
+    let mut snowy = years().filter(|(_, _, w)| w.condition == Condition::Snowy).peekable();
     assert!(snowy.peek().is_some());
     assert!(snowy.all(|(_, _, weather)| weather.temperature <= 1.0));
 }
@@ -161,13 +143,11 @@ fn thunder_comes_only_with_warmth() {
 
 #[test]
 fn fog_needs_calm_cool_and_damp_air() {
-    let mut foggy = years()
-        .filter(|(_, _, w)| w.condition == Condition::Foggy)
-        .peekable();
+    let mut foggy = years().filter(|(_, _, w)| w.condition == Condition::Foggy).peekable();
     assert!(foggy.peek().is_some());
-    assert!(foggy.all(|(_, _, weather)| weather.wind_speed < 3.0
-        && weather.humidity >= 85
-        && weather.temperature < 22.0));
+    assert!(
+        foggy.all(|(_, _, weather)| weather.wind_speed < 3.0 && weather.humidity >= 85 && weather.temperature < 22.0)
+    );
 }
 
 #[test]
@@ -175,11 +155,7 @@ fn days_are_windy_or_stormy_exactly_in_high_wind() {
     let mut windy_days = 0;
     for (city, date, weather) in years() {
         let named = matches!(weather.condition, Condition::Windy | Condition::Stormy);
-        assert_eq!(
-            named,
-            weather.wind_speed >= 10.8,
-            "{city} {date} {weather:?}"
-        );
+        assert_eq!(named, weather.wind_speed >= 10.8, "{city} {date} {weather:?}");
         windy_days += usize::from(named);
     }
     assert!(windy_days > 0);
@@ -187,9 +163,7 @@ fn days_are_windy_or_stormy_exactly_in_high_wind() {
 
 #[test]
 fn every_condition_occurs() {
-    let mut seen: Vec<&str> = years()
-        .map(|(_, _, weather)| weather.condition.name())
-        .collect();
+    let mut seen: Vec<&str> = years().map(|(_, _, weather)| weather.condition.name()).collect();
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 10, "{seen:?}");
@@ -199,10 +173,7 @@ fn every_condition_occurs() {
 fn an_observation_is_the_days_weather_at_the_full_second() {
     let oslo = place("Oslo", None);
     let observation = observe(&oslo, datetime!(2026-11-20 23:59:59.7 UTC));
-    assert_eq!(
-        observation.forecast_time,
-        datetime!(2026-11-20 23:59:59 UTC)
-    );
+    assert_eq!(observation.forecast_time, datetime!(2026-11-20 23:59:59 UTC));
     let weather = Weather::on(&oslo, date!(2026 - 11 - 20));
     assert_eq!(observation.temperature, weather.temperature);
     assert_eq!(observation.condition, weather.condition);
@@ -215,11 +186,7 @@ fn a_forecast_starts_today_and_agrees_with_the_days_weather() {
     let dates: Vec<Date> = days.iter().map(|day| day.date).collect();
     assert_eq!(
         dates,
-        [
-            date!(2026 - 12 - 30),
-            date!(2026 - 12 - 31),
-            date!(2027 - 01 - 01)
-        ]
+        [date!(2026 - 12 - 30), date!(2026 - 12 - 31), date!(2027 - 01 - 01)]
     );
     for day in days {
         let weather = Weather::on(&oslo, day.date);

@@ -51,7 +51,7 @@ pub(super) async fn renew(
         commands.arg(receipt.entry.to_string());
     }
     let renewed = link.run("renew leases", &commands).await?;
-    Ok(only(&renewed).and_then(codec::number).unwrap_or(0) as usize)
+    Ok(first(&renewed).and_then(codec::number).unwrap_or(0) as usize)
 }
 
 /// <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
@@ -64,32 +64,51 @@ pub(super) async fn leave(link: &Link, keys: &Keys, consumer: &Consumer) -> Resu
 
 /// How often each entry was delivered.
 /// <https://redis.io/docs/latest/commands/xpending/>
-pub(super) async fn attempts(link: &Link, keys: &Keys, ids: &[EntryId]) -> Result<HashMap<EntryId, u32>, BrokerError> {
+pub(super) async fn attempts(
+    link: &Link,
+    keys: &Keys,
+    ids: impl ExactSizeIterator<Item = EntryId>,
+) -> Result<HashMap<EntryId, u32>, BrokerError> {
+    if ids.len() == 0 {
+        return Ok(HashMap::new());
+    }
     let mut commands = Pipeline::with_capacity(ids.len());
     for id in ids {
         let id = id.to_string();
         commands.cmd("XPENDING").arg(&[keys.requests(), GROUP, &id, &id, "1"]);
     }
-    let Value::Array(answers) = link.run("count attempts", &commands).await? else {
+    let answer = link.run("count attempts", &commands).await?;
+    let Value::Array(answers) = answer else {
         return Ok(HashMap::new());
     };
-    Ok(ids
-        .iter()
-        .copied()
-        .zip(answers.iter().filter_map(delivery_count))
-        .collect())
+    Ok(answers.iter().flat_map(rows).collect())
 }
 
-/// The fourth column of `[[id, consumer, idle, deliveries]]`; an entry that is gone counts as delivered once.
-fn delivery_count(answer: &Value) -> Option<u32> {
-    let Value::Array(rows) = answer else {
-        return None;
+/// The rows of a pipeline with one XPENDING: entries and how often each was delivered.
+pub(super) fn pending_rows(answer: &Value) -> impl Iterator<Item = (EntryId, u32)> {
+    first(answer).into_iter().flat_map(rows)
+}
+
+/// Reads `[[id, consumer, idle, deliveries], …]`.
+fn rows(answer: &Value) -> impl Iterator<Item = (EntryId, u32)> {
+    let rows = match answer {
+        Value::Array(rows) => rows.as_slice(),
+        _ => &[],
     };
-    let count = match rows.first() {
-        Some(Value::Array(row)) => row.get(3).and_then(codec::number),
+    rows.iter().filter_map(|row| {
+        let (Value::Array(columns), Value::BulkString(id)) = (row, first(row)?) else {
+            return None;
+        };
+        let count = columns.get(3).and_then(codec::number)?;
+        Some((EntryId::parse(id)?, u32::try_from(count).unwrap_or(u32::MAX)))
+    })
+}
+
+fn first(answer: &Value) -> Option<&Value> {
+    match answer {
+        Value::Array(items) => items.first(),
         _ => None,
-    };
-    Some(u32::try_from(count.unwrap_or(1)).unwrap_or(u32::MAX))
+    }
 }
 
 /// Removes entries from the pending list that no longer exist in the stream.
@@ -106,11 +125,4 @@ pub(super) async fn acknowledge(link: &Link, keys: &Keys, ids: &[EntryId]) -> Re
 /// for rare calls, and a server that lost its script cache then needs no second attempt.
 pub(super) fn eval(commands: &mut Pipeline, script: &str, keys: &[&str]) {
     commands.cmd("EVAL").arg(script).arg(keys.len()).arg(keys);
-}
-
-fn only(answer: &Value) -> Option<&Value> {
-    match answer {
-        Value::Array(answers) => answers.first(),
-        other => Some(other),
-    }
 }
