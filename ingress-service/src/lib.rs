@@ -1,1 +1,127 @@
-#![allow(missing_docs)]
+//! HTTP front of Roundtrip. The flow of one call reads top down: a route in [`routes`] validates,
+//! [`requester`] registers, publishes and awaits, `publisher` and `replies` move batches to and from the
+//! broker, `pending` knows who waits for what.
+
+pub mod config;
+pub mod json_body;
+pub mod metrics;
+pub mod openapi;
+pub mod requester;
+pub mod router;
+pub mod routes;
+
+mod embedded;
+mod pending;
+mod publisher;
+mod replies;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_service::OPERATION;
+use roundtrip::service::admin::Admin;
+use roundtrip::service::guard::GuardedBroker;
+use roundtrip::service::health::Health;
+use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::service::{openapi as documents, server};
+use roundtrip::{ReplyTo, batch, broker};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+use metrics::IngressMetrics;
+use pending::Pending;
+use requester::Requester;
+use routes::weather::WeatherState;
+
+/// How long background loops may take to end after the last caller was answered.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs the ingress until `stop`, then drains it: callers who are waiting get their answers while publisher
+/// and reply reader still live.
+///
+/// # Errors
+/// When it cannot start: the address is taken, or embedded workers cannot be built.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let listener = server::bind(config.listen_addr).await?;
+    let address = listener.local_addr()?;
+    let broker = Arc::new(GuardedBroker::new(broker::connect(
+        &config.broker_url,
+        OPERATION,
+        config.worker.lease,
+    )));
+    let metrics = Metrics::new();
+    let ingress_metrics = IngressMetrics::new(&metrics);
+    let health = Health::new("ingress-service", broker.breaker(), BrokerMetrics::new(&metrics));
+    let pending = Pending::new(config.max_in_flight as usize, ingress_metrics.pending.clone());
+
+    let reply_to = ReplyTo::unique(&roundtrip::service::hostname());
+    let stop_replies = CancellationToken::new();
+    let reading = tokio::spawn(replies::run(
+        roundtrip::Broker::replies(broker.as_ref(), &reply_to),
+        pending.clone(),
+        ingress_metrics.clone(),
+        stop_replies.clone(),
+    ));
+    // A place for each request that can be admitted: none ever waits for one.
+    let (publisher, batches) = batch::channel(config.max_in_flight as usize, publisher::MAX_BATCH);
+    let publishing = tokio::spawn(publisher::run(
+        broker.clone(),
+        pending.clone(),
+        batches,
+        ingress_metrics.clone(),
+    ));
+    let workers = match config.broker_url.is_memory() {
+        true => Some(embedded::start(&config, broker.clone(), &metrics)?),
+        false => None,
+    };
+
+    let requester = Arc::new(Requester {
+        reply_to,
+        pending: pending.clone(),
+        publisher,
+        request_timeout: config.request_timeout,
+        metrics: ingress_metrics,
+    });
+    let http = HttpMetrics::new(&metrics);
+    let weather = WeatherState {
+        requester,
+        health: health.clone(),
+    };
+    let admin = Admin {
+        health: health.clone(),
+        metrics,
+        pending: Arc::new(move || pending.len()),
+    };
+    let (routes, _) = documents::serve(router::router(weather, admin, config.max_body));
+    let app = server::with_layers(routes, http, health.clone());
+    let (stop_serving, stop_watching) = (CancellationToken::new(), CancellationToken::new());
+    let mut serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));
+    let watching = tokio::spawn(health.clone().watch(broker, stop_watching.clone()));
+    tracing::info!(%address, broker = %config.broker_url, "ingress-service is up");
+    if config.broker_url.is_memory() {
+        embedded::greet(address);
+    }
+    health.set_ready(true);
+
+    stop.cancelled().await;
+    health.set_ready(false);
+    sleep(config.shutdown_delay).await;
+    stop_serving.cancel();
+    if timeout(config.drain_timeout, &mut serving).await.is_err() {
+        tracing::warn!("the drain timeout is over; callers who still wait are cut off");
+        serving.abort();
+    }
+    if let Some(workers) = workers {
+        workers.drain(STOP_TIMEOUT).await;
+    }
+    // The last caller took the last sender along: the publisher ends by itself.
+    let _ = timeout(STOP_TIMEOUT, publishing).await;
+    stop_replies.cancel();
+    let _ = timeout(STOP_TIMEOUT, reading).await;
+    stop_watching.cancel();
+    let _ = watching.await;
+    tracing::info!("ingress-service has stopped");
+    Ok(())
+}

@@ -1,1 +1,25 @@
-fn main() {}
+//! The ingress-service program: configure, run, leave.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ingress_service::config::Config;
+use roundtrip::service::{shutdown, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = Config::parse();
+    match start(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", telemetry::with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(config: Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    telemetry::init(config.log_format, &config.log_filter)?;
+    let stop = shutdown::on_signal()?;
+    ingress_service::run(config, stop).await
+}

@@ -1,4 +1,87 @@
-//! Workers of Roundtrip.
+//! Workers of Roundtrip: claim requests from the stream, do the work behind a resilience stack, settle.
+//! The flow of one delivery reads top down: [`worker`](self) claims, `judge` decides, the [`stack`] works,
+//! `settler` answers.
 
 pub mod classify;
+pub mod config;
+pub mod job;
+pub mod metrics;
+pub mod router;
+pub mod stack;
 pub mod weather;
+pub mod workers;
+
+mod judge;
+mod reclaimer;
+mod settler;
+mod terminals;
+mod worker;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roundtrip::broker;
+use roundtrip::service::admin::Admin;
+use roundtrip::service::guard::GuardedBroker;
+use roundtrip::service::health::Health;
+use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::service::{openapi, server};
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+use metrics::WorkerMetrics;
+use router::ProxyState;
+use weather::handler::WeatherHandler;
+use workers::Workers;
+
+/// The operation of this service; the streams are named after it.
+pub const OPERATION: &str = "weather";
+
+/// Runs the proxy until `stop`, then drains it.
+///
+/// # Errors
+/// When it cannot start: the address is taken, or the provider cannot be built.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let listener = server::bind(config.listen_addr).await?;
+    let broker = Arc::new(GuardedBroker::new(broker::connect(
+        &config.broker_url,
+        OPERATION,
+        config.worker.lease,
+    )));
+    let metrics = Metrics::new();
+    let worker_metrics = WorkerMetrics::new(&metrics);
+    let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));
+
+    let handler = WeatherHandler::new(config.weather.provider()?);
+    let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
+    let running = workers.start(broker.clone(), &config.worker, &worker_metrics);
+
+    let http = HttpMetrics::new(&metrics);
+    let state = ProxyState {
+        workers: workers.clone(),
+        provider: config.weather.weather_provider,
+    };
+    let admin = Admin {
+        health: health.clone(),
+        metrics,
+        pending: Arc::new(move || workers.occupancy().0),
+    };
+    let (routes, _) = openapi::serve(router::router(state, admin));
+    let app = server::with_layers(routes, http, health.clone());
+
+    // Health and metrics are served until the work is done: a drain is worth watching.
+    let stop_serving = CancellationToken::new();
+    let serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));
+    let watching = tokio::spawn(health.clone().watch(broker.clone(), stop_serving.clone()));
+    tracing::info!(address = %config.listen_addr, broker = %config.broker_url, "proxy-service is up");
+    health.set_ready(true);
+
+    stop.cancelled().await;
+    health.set_ready(false);
+    running.drain(config.drain_timeout).await;
+    stop_serving.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+    let _ = watching.await;
+    Ok(())
+}

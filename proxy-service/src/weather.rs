@@ -1,7 +1,9 @@
 //! The weather operation: its contract, and the providers that know the answer.
 
 pub mod contract;
+pub mod handler;
 pub mod open_meteo;
+pub mod query;
 pub mod simulated;
 
 use async_trait::async_trait;

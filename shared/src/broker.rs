@@ -22,15 +22,16 @@ use crate::message::{CorrelationId, Reply, ReplyTo, Request};
 pub use url::{BrokerUrl, InvalidBrokerUrl};
 
 /// How long [`Broker::claim`] and [`ReplyStream::next`] wait for something to arrive. Long enough that an
-/// idle instance costs nothing, short enough that shutdown never waits noticeably.
-pub const MAX_WAIT: Duration = Duration::from_secs(1);
+/// idle instance costs nothing, short enough that shutdown, and the search for dropped work that takes turns
+/// with claiming, never wait noticeably.
+pub const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// A durable request/reply transport. Every call moves a batch; an empty batch does nothing.
 ///
 /// Calls do not retry: an error says whether the call may have taken effect
 /// ([`BrokerError::may_have_applied`]), and the caller decides.
 #[async_trait]
-pub trait Broker: Send + Sync + 'static {
+pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Appends requests, in order, all or none; durable at the configured tier when it returns.
     async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError>;
 

@@ -14,3 +14,10 @@ pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 pub mod values;
+
+/// This machine's name, for names of instances and consumers that people read.
+#[must_use]
+pub fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "host".to_owned(), |name| name.trim().to_owned())
+}

@@ -87,7 +87,9 @@ impl Endpoint {
             StatusCode::BAD_REQUEST => {
                 let reason = reason(response).await;
                 tracing::warn!(service = self.service, ?reason, "upstream refused our query");
-                self.failure("refused the query")
+                Failure::UpstreamRefused {
+                    detail: format!("the {} service refused the query", self.service),
+                }
             }
             _ => {
                 tracing::warn!(service = self.service, status = status.as_u16(), "upstream failed");

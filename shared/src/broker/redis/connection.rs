@@ -24,7 +24,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connecting, with TLS and authentication. Together with a command it stays below a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// A blocking read answers after [`MAX_WAIT`] at the latest; three times that means a hung peer.
+/// A blocking read answers after [`MAX_WAIT`] at the latest; six times that means a hung peer.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How to reach the server, and the shared connection to it.

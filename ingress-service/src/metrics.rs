@@ -1,0 +1,47 @@
+//! What the ingress measures, besides its HTTP requests.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use roundtrip::service::metrics::Metrics;
+
+/// The ingress' metrics.
+#[derive(Debug, Clone)]
+pub struct IngressMetrics {
+    pub(crate) pending: IntGauge,
+    pub(crate) publish: Histogram,
+    pub(crate) publish_batch: Histogram,
+    pub(crate) reply_latency: Histogram,
+    pub(crate) reply_batch: Histogram,
+    pub(crate) late_replies: IntCounter,
+    pub(crate) refused: IntCounterVec,
+    pub(crate) timeouts: IntCounter,
+}
+
+impl IngressMetrics {
+    /// Registers the ingress' metrics.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            pending: metrics.gauge("ingress_pending_requests", "Requests that wait for their reply"),
+            publish: metrics.seconds(
+                "ingress_publish_seconds",
+                "Time of one call that publishes a batch, in seconds",
+            ),
+            publish_batch: metrics.sizes("ingress_publish_batch_size", "Requests in one published batch"),
+            reply_latency: metrics.seconds(
+                "reply_latency_seconds",
+                "Time from a request's admission to its reply, in seconds",
+            ),
+            reply_batch: metrics.sizes("ingress_reply_batch_size", "Replies in one read that was not empty"),
+            late_replies: metrics.counter("ingress_late_replies_total", "Replies that nobody waited for any more"),
+            refused: metrics.counters(
+                "ingress_refused_total",
+                "Requests that were not accepted, by reason: overloaded, broker_unavailable or outcome_unknown",
+                &["reason"],
+            ),
+            timeouts: metrics.counter(
+                "ingress_reply_timeouts_total",
+                "Requests without a reply within REQUEST_TIMEOUT",
+            ),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Requests awaiting a reply. An entry lives exactly as long as its [`PendingReply`]: whoever stops waiting,
+//! for whatever reason, takes the entry and its place along.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use prometheus::IntGauge;
+use roundtrip::broker::BrokerErrorKind;
+use roundtrip::{CorrelationId, Fault};
+use tokio::sync::oneshot;
+
+/// A power of two, well above the number of cores: two threads rarely want the same lock.
+const SHARDS: usize = 64;
+
+type Shard = Mutex<HashMap<CorrelationId, oneshot::Sender<Outcome>>>;
+
+/// How waiting ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The reply came.
+    Replied(Result<Bytes, Fault>),
+    /// The request could not be published.
+    Unpublished(BrokerErrorKind),
+}
+
+/// All requests in flight, at most a fixed number.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    shards: [Shard; SHARDS],
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+    gauge: IntGauge,
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct PendingReply {
+    id: CorrelationId,
+    receiver: oneshot::Receiver<Outcome>,
+    pending: Arc<Pending>,
+}
+
+impl Pending {
+    pub(crate) fn new(max_in_flight: usize, gauge: IntGauge) -> Arc<Self> {
+        Arc::new(Self {
+            shards: std::array::from_fn(|_| Shard::default()),
+            in_flight: AtomicUsize::new(0),
+            max_in_flight,
+            gauge,
+        })
+    }
+
+    /// Admits a request; `None` when the maximum is in flight.
+    pub(crate) fn register(self: &Arc<Self>, id: CorrelationId) -> Option<PendingReply> {
+        let admit = |count| (count < self.max_in_flight).then_some(count + 1);
+        self.in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit)
+            .ok()?;
+        self.gauge.inc();
+        let (sender, receiver) = oneshot::channel();
+        self.shard(id).insert(id, sender);
+        Some(PendingReply {
+            id,
+            receiver,
+            pending: self.clone(),
+        })
+    }
+
+    /// Hands an outcome to whoever waits for it; `false` when nobody does.
+    pub(crate) fn complete(&self, id: CorrelationId, outcome: Outcome) -> bool {
+        let sender = self.shard(id).remove(&id);
+        sender.is_some_and(|sender| sender.send(outcome).is_ok())
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, id: CorrelationId) -> MutexGuard<'_, HashMap<CorrelationId, oneshot::Sender<Outcome>>> {
+        // The last byte of a version 7 UUID is random.
+        let shard = usize::from(id.as_uuid().as_bytes()[15]) % SHARDS;
+        self.shards[shard]
+            .lock()
+            .expect("no code panics while it holds a shard")
+    }
+}
+
+impl PendingReply {
+    /// Waits for the outcome.
+    pub(crate) async fn outcome(mut self) -> Outcome {
+        let outcome = (&mut self.receiver).await;
+        outcome.expect("the entry, and with it the sender, lives as long as this value")
+    }
+}
+
+impl Drop for PendingReply {
+    fn drop(&mut self) {
+        self.pending.shard(self.id).remove(&self.id);
+        self.pending.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.pending.gauge.dec();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn pending(max: usize) -> Arc<Pending> {
+        Pending::new(max, IntGauge::new("pending", "pending").unwrap())
+    }
+
+    fn entries(pending: &Pending) -> usize {
+        pending.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    }
+
+    fn replied() -> Outcome {
+        Outcome::Replied(Ok(Bytes::from_static(b"{}")))
+    }
+
+    #[tokio::test]
+    async fn a_reply_reaches_who_waits_for_it_and_frees_its_place() {
+        let pending = pending(10);
+        let (one, other) = (CorrelationId::new(), CorrelationId::new());
+        let (waits, waits_too) = (pending.register(one).unwrap(), pending.register(other).unwrap());
+        assert!(pending.complete(other, Outcome::Replied(Ok("other".into()))));
+        assert!(pending.complete(one, Outcome::Replied(Ok("one".into()))));
+        assert!(matches!(waits.outcome().await, Outcome::Replied(Ok(data)) if data == "one"));
+        assert!(matches!(waits_too.outcome().await, Outcome::Replied(Ok(data)) if data == "other"));
+        assert_eq!((pending.len(), entries(&pending), pending.gauge.get()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_reply_for_an_unknown_id_is_for_nobody() {
+        assert!(!pending(1).complete(CorrelationId::new(), replied()));
+    }
+
+    #[test]
+    fn a_second_reply_is_for_nobody() {
+        let (pending, id) = (pending(1), CorrelationId::new());
+        let _waits = pending.register(id).unwrap();
+        assert!(pending.complete(id, replied()));
+        assert!(!pending.complete(id, replied()));
+    }
+
+    #[test]
+    fn dropping_a_caller_frees_its_entry() {
+        let (pending, id) = (pending(1), CorrelationId::new());
+        drop(pending.register(id).unwrap());
+        assert_eq!((pending.len(), entries(&pending)), (0, 0));
+        assert!(!pending.complete(id, replied()));
+    }
+
+    #[test]
+    fn no_more_than_the_maximum_is_admitted() {
+        let pending = pending(2);
+        let first = pending.register(CorrelationId::new()).unwrap();
+        let _second = pending.register(CorrelationId::new()).unwrap();
+        assert!(pending.register(CorrelationId::new()).is_none());
+        drop(first);
+        assert!(pending.register(CorrelationId::new()).is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn under_many_threads_nothing_leaks() {
+        let pending = pending(50);
+        let callers = (0..2000).map(|n| {
+            let pending = pending.clone();
+            tokio::spawn(async move {
+                let id = CorrelationId::new();
+                let Some(reply) = pending.register(id) else { return };
+                if n % 3 == 0 {
+                    pending.complete(id, replied());
+                    reply.outcome().await;
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        assert_eq!((pending.len(), entries(&pending)), (0, 0));
+    }
+}

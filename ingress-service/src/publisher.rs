@@ -1,0 +1,67 @@
+//! The publish loop: whatever piled up while the last batch was on its way goes with the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roundtrip::batch::Batches;
+use roundtrip::service::retry::Delays;
+use roundtrip::service::telemetry::with_causes;
+use roundtrip::{Broker, BrokerError, Request};
+use tokio::time::{Instant, sleep};
+
+use crate::metrics::IngressMetrics;
+use crate::pending::{Outcome, Pending};
+
+/// The most requests of one call; bounds the time of one transaction.
+pub(crate) const MAX_BATCH: usize = 256;
+
+/// How long a batch that definitely did not arrive is tried again. Short: a connection that was lost is
+/// replaced within it, and the batch behind this one still hears within a second that the broker is away.
+const RETRY_WINDOW: Duration = Duration::from_millis(300);
+
+const FIRST_DELAY: Duration = Duration::from_millis(20);
+const MAX_DELAY: Duration = Duration::from_millis(150);
+
+/// Publishes until the last sender is gone and the queue is empty.
+pub(crate) async fn run(
+    broker: Arc<dyn Broker>,
+    pending: Arc<Pending>,
+    mut batches: Batches<Request>,
+    metrics: IngressMetrics,
+) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while batches.next(&mut batch).await {
+        metrics.publish_batch.observe(batch.len() as f64);
+        let started = Instant::now();
+        let published = publish(broker.as_ref(), &batch).await;
+        metrics.publish.observe(started.elapsed().as_secs_f64());
+        if let Err(error) = published {
+            tracing::warn!(
+                error = with_causes(&error),
+                count = batch.len(),
+                "requests were not published"
+            );
+            for request in &batch {
+                pending.complete(request.id, Outcome::Unpublished(error.kind()));
+            }
+        }
+    }
+}
+
+/// Tries again only what definitely had no effect: a repeated write is a second request.
+async fn publish(broker: &dyn Broker, batch: &[Request]) -> Result<(), BrokerError> {
+    let give_up = Instant::now() + RETRY_WINDOW;
+    let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
+    loop {
+        let error = match broker.publish(batch).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let delay = delays.next().unwrap_or(MAX_DELAY);
+        let may_help = error.is_outage() && !error.may_have_applied();
+        if !may_help || Instant::now() + delay >= give_up {
+            return Err(error);
+        }
+        sleep(delay).await;
+    }
+}

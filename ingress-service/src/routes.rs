@@ -1,0 +1,3 @@
+//! The operations callers see, one module each.
+
+pub mod weather;

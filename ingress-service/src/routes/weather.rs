@@ -1,0 +1,118 @@
+//! The weather: validated here, answered by a worker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use proxy_service::router::DEFAULT_CITY;
+use proxy_service::weather::contract::{CurrentWeather, DailyForecast};
+use proxy_service::weather::query::{CityRequest, QueryError, WeatherQuery};
+use roundtrip::service::admin::HealthReport;
+use roundtrip::service::health::Health;
+use roundtrip::service::problem::{Problem, ProblemType};
+use roundtrip::service::request_id::RequestId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::json_body::JsonBody;
+use crate::openapi::{ReadErrors, RoundTripErrors};
+use crate::requester::Requester;
+
+/// What the routes of this module need.
+#[derive(Debug, Clone)]
+pub struct WeatherState {
+    /// Sends requests to the workers.
+    pub requester: Arc<Requester>,
+    /// The condition of this process.
+    pub health: Health,
+}
+
+/// The weather's routes.
+pub fn router(state: WeatherState) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(city))
+        .routes(routes!(forecast))
+        .routes(routes!(health))
+        .with_state(state)
+}
+
+/// The weather in a city now
+///
+/// The request goes through the broker to a worker, and its reply comes back to this call.
+#[utoipa::path(
+    post,
+    path = "/WeatherForecast/city",
+    tag = "weather",
+    params(("X-Request-Id" = Option<String>, Header, description = "Your own id of this call, up to 128 visible ASCII characters; echoed and logged")),
+    request_body(content = CityRequest, content_type = "application/json", example = json!({"city": "New York", "location": "Downtown"})),
+    responses(
+        (
+            status = 200,
+            description = "The weather",
+            body = CurrentWeather,
+            headers(("X-Request-Id" = String, description = "Your id, or the request's own where you sent none")),
+        ),
+        ReadErrors,
+        RoundTripErrors,
+    ),
+)]
+async fn city(
+    State(state): State<WeatherState>,
+    Extension(id): Extension<RequestId>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let query = WeatherQuery::from_json(&body).map_err(|error| match error {
+        QueryError::Unreadable(detail) => Problem::new(ProblemType::MalformedBody, detail),
+        QueryError::Invalid(errors) => Problem::validation(errors),
+    })?;
+    // This endpoint's answer is the weather now, whatever else the body holds.
+    answer(&state, id, query.for_now()).await
+}
+
+/// The forecast for some days
+///
+/// Goes through the broker to a worker as well.
+#[utoipa::path(
+    get,
+    path = "/WeatherForecast",
+    tag = "weather",
+    params(
+        ("city" = Option<String>, Query, description = "The city, 1 to 100 characters; New York by default", example = "Tokyo"),
+        ("days" = Option<u8>, Query, description = "Days of forecast, 1 to 16; 5 by default", minimum = 1, maximum = 16, example = 5),
+    ),
+    responses((status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>), RoundTripErrors),
+)]
+async fn forecast(
+    State(state): State<WeatherState>,
+    Extension(id): Extension<RequestId>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Result<Response, Problem> {
+    let city = parameters.get("city").map_or(DEFAULT_CITY, String::as_str);
+    let days = parameters.get("days").map(String::as_str);
+    let query = WeatherQuery::forecast(city, days).map_err(Problem::validation)?;
+    answer(&state, id, query).await
+}
+
+async fn answer(state: &WeatherState, id: RequestId, query: WeatherQuery) -> Result<Response, Problem> {
+    let json: Bytes = state.requester.request(id.0, query.to_json().into()).await?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response())
+}
+
+/// The condition of this service, under the name its predecessor used
+#[utoipa::path(
+    get,
+    path = "/WeatherForecast/health",
+    tag = "weather",
+    responses(
+        (status = 200, description = "Healthy, or degraded", body = HealthReport),
+        (status = 503, description = "The circuit to the broker is open", body = HealthReport),
+    ),
+)]
+async fn health(State(state): State<WeatherState>) -> HealthReport {
+    HealthReport::of(&state.health, state.requester.pending.len())
+}

@@ -1,0 +1,204 @@
+//! The proxy's configuration: environment variables, or the flags of the same names.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum};
+use roundtrip::broker::BrokerUrl;
+use roundtrip::service::telemetry::LogFormat;
+use roundtrip::service::values;
+use url::Url;
+
+use crate::weather::WeatherProvider;
+use crate::weather::open_meteo::{self, OpenMeteo};
+use crate::weather::simulated::{Latency, Simulated};
+
+/// Workers of Roundtrip: claim requests from the stream, do the work, answer through the reply stream.
+///
+/// Every option can be set as an environment variable; a flag wins over a variable.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "proxy-service", version)]
+pub struct Config {
+    /// Where the requests are: redis://[user:pass@]host[:port][/db], or rediss://… for TLS
+    #[arg(long, env, default_value = "redis://127.0.0.1:6379", value_parser = shared_broker, hide_env_values = true)]
+    pub broker_url: BrokerUrl,
+
+    /// Address to serve Swagger, health and metrics on
+    #[arg(long, env, default_value = "127.0.0.1:5010")]
+    pub listen_addr: SocketAddr,
+
+    /// How long work in hand may take to finish after SIGTERM; what is left then goes to another worker
+    #[arg(long, env, default_value = "25s", value_parser = values::duration)]
+    pub drain_timeout: Duration,
+
+    /// How log lines look
+    #[arg(long, env, default_value = "pretty")]
+    pub log_format: LogFormat,
+
+    /// What is logged: off, error, warn, info, debug or trace, also per module, for example info,roundtrip=debug
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log_filter: String,
+
+    /// How the workers work
+    #[command(flatten)]
+    pub worker: WorkerOptions,
+
+    /// Where the weather comes from
+    #[command(flatten)]
+    pub weather: WeatherOptions,
+}
+
+/// How workers work.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Workers")]
+pub struct WorkerOptions {
+    /// Requests worked on at the same time, 1 to 65536
+    #[arg(long, env, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub terminals: u32,
+
+    /// How long a worker that fell silent keeps its requests before another takes over, 1s to 1h. Renewed by thirds
+    #[arg(long, env, default_value = "6s", value_parser = lease)]
+    pub lease: Duration,
+
+    /// How often a request is delivered before it is set aside as a dead letter, 1 to 1000
+    #[arg(long, env, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_deliveries: u32,
+
+    /// How long one attempt on the upstream may take
+    #[arg(long, env, default_value = "10s", value_parser = values::positive_duration)]
+    pub attempt_timeout: Duration,
+}
+
+/// Where the weather comes from.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Weather")]
+pub struct WeatherOptions {
+    /// Who knows the weather
+    #[arg(long, env, default_value = "simulated")]
+    pub weather_provider: ProviderKind,
+
+    /// How long the simulated provider takes: a duration, or a range such as 100ms..500ms
+    #[arg(long, env, default_value = "0ms")]
+    pub simulated_latency: Latency,
+
+    /// Base URL of Open-Meteo's geocoding service
+    #[arg(long, env, default_value = open_meteo::DEFAULT_GEOCODING_URL, value_parser = http_url)]
+    pub open_meteo_geocoding_url: Url,
+
+    /// Base URL of Open-Meteo's forecast service
+    #[arg(long, env, default_value = open_meteo::DEFAULT_FORECAST_URL, value_parser = http_url)]
+    pub open_meteo_forecast_url: Url,
+}
+
+/// Who knows the weather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProviderKind {
+    /// Made up: the same for the same city and day, and plausible for its climate
+    Simulated,
+    /// The real thing, from open-meteo.com
+    OpenMeteo,
+}
+
+impl ProviderKind {
+    /// The provider's name, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::OpenMeteo => "open-meteo",
+        }
+    }
+}
+
+impl WeatherOptions {
+    /// The provider these options name.
+    ///
+    /// # Errors
+    /// When its HTTP client cannot be built.
+    pub fn provider(&self) -> Result<Arc<dyn WeatherProvider>, open_meteo::BuildError> {
+        Ok(match self.weather_provider {
+            ProviderKind::Simulated => Arc::new(Simulated::new(self.simulated_latency)),
+            ProviderKind::OpenMeteo => Arc::new(OpenMeteo::new(
+                self.open_meteo_geocoding_url.clone(),
+                self.open_meteo_forecast_url.clone(),
+            )?),
+        })
+    }
+}
+
+fn shared_broker(text: &str) -> Result<BrokerUrl, String> {
+    match text.parse::<BrokerUrl>() {
+        Ok(url) if url.is_memory() => Err(
+            "memory:// lives inside one process, so no ingress could reach this worker; start ingress-service \
+             alone for that, or name a redis:// server here"
+                .to_owned(),
+        ),
+        Ok(url) => Ok(url),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    let accepted = Duration::from_secs(1)..=Duration::from_secs(3600);
+    match values::duration(text) {
+        Ok(lease) if accepted.contains(&lease) => Ok(lease),
+        _ => Err("a duration from 1s to 1h is expected, such as 6s".to_owned()),
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err("an http:// or https:// URL is expected".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound_and_every_variable_is_documented() {
+        Config::command().debug_assert();
+        let help = Config::command().render_long_help().to_string();
+        for name in [
+            "BROKER_URL",
+            "LISTEN_ADDR",
+            "TERMINALS",
+            "LEASE",
+            "MAX_DELIVERIES",
+            "DRAIN_TIMEOUT",
+            "WEATHER_PROVIDER",
+            "SIMULATED_LATENCY",
+            "LOG_FORMAT",
+            "RUST_LOG",
+        ] {
+            assert!(help.contains(&format!("[env: {name}")), "{name} is missing in:\n{help}");
+        }
+    }
+
+    #[rstest]
+    #[case("--broker-url", "memory://", "memory:// lives inside one process")]
+    #[case("--broker-url", "localhost", "accepted are memory://, redis://")]
+    #[case("--terminals", "0", "0 is not in 1..=65536")]
+    #[case("--lease", "10ms", "from 1s to 1h")]
+    #[case("--max-deliveries", "many", "invalid digit")]
+    #[case("--listen-addr", "5010", "invalid socket address")]
+    #[case("--simulated-latency", "fast", "")]
+    #[case("--weather-provider", "oracle", "[possible values: simulated, open-meteo]")]
+    #[case("--open-meteo-forecast-url", "ftp://x", "an http:// or https:// URL")]
+    fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
+        let error = Config::try_parse_from(["proxy-service", flag, value])
+            .unwrap_err()
+            .to_string();
+        let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
+        for part in [flag, &variable, value, accepted] {
+            assert!(error.contains(part), "{part:?} is missing in:\n{error}");
+        }
+    }
+}

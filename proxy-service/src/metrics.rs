@@ -1,0 +1,71 @@
+//! What the workers measure.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use roundtrip::service::metrics::Metrics;
+
+/// The workers' metrics.
+#[derive(Debug, Clone)]
+pub struct WorkerMetrics {
+    /// Terminals at work.
+    pub(crate) active_terminals: IntGauge,
+    /// Terminals there are.
+    pub(crate) terminals: IntGauge,
+    pub(crate) processing: Histogram,
+    pub(crate) queue_wait: Histogram,
+    pub(crate) claim_batch: Histogram,
+    pub(crate) settle_batch: Histogram,
+    pub(crate) settle: Histogram,
+    pub(crate) succeeded: IntCounter,
+    pub(crate) failed: IntCounterVec,
+    pub(crate) retries: IntCounter,
+    pub(crate) reclaimed: IntCounter,
+    pub(crate) recovered: IntCounter,
+    pub(crate) dead_letters: IntCounterVec,
+    pub(crate) upstream_circuit: prometheus::Gauge,
+}
+
+impl WorkerMetrics {
+    /// Registers the workers' metrics.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let requests = metrics.counters(
+            "proxy_requests_total",
+            "Requests worked on, by how they ended",
+            &["outcome"],
+        );
+        Self {
+            active_terminals: metrics.gauge("proxy_active_terminals", "Terminals at work"),
+            terminals: metrics.gauge("proxy_terminals", "Terminals there are"),
+            processing: metrics.seconds(
+                "weather_processing_seconds",
+                "Time from the start of the work on a request to its answer, retries included, in seconds",
+            ),
+            queue_wait: metrics.seconds(
+                "redis_stream_wait_seconds",
+                "Time a request waited in the stream before it was claimed, in seconds, on the broker's clock",
+            ),
+            claim_batch: metrics.sizes("proxy_claim_batch_size", "Deliveries in one claim that was not empty"),
+            settle_batch: metrics.sizes("proxy_settle_batch_size", "Settlements in one call"),
+            settle: metrics.seconds(
+                "proxy_settle_seconds",
+                "Time of one call that settles a batch, in seconds",
+            ),
+            succeeded: requests.with_label_values(&["ok"]),
+            failed: requests,
+            retries: metrics.counter("proxy_retries_total", "Attempts beyond a request's first"),
+            reclaimed: metrics.counter(
+                "proxy_reclaimed_total",
+                "Deliveries taken over from workers that stopped renewing them",
+            ),
+            recovered: metrics.counter(
+                "proxy_recovered_total",
+                "Deliveries found again whose claim had failed halfway",
+            ),
+            dead_letters: metrics.counters("proxy_dead_letters_total", "Requests given up, by reason", &["reason"]),
+            upstream_circuit: metrics.float_gauge(
+                "upstream_circuit_state",
+                "Circuit breaker around the upstream: 1 closed, 0.5 half-open, 0 open",
+            ),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The proxy's own HTTP face: its status, a forecast straight from its provider, and what operators ask.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::{Extension, Json};
+use roundtrip::service::admin::{self, Admin};
+use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
+use roundtrip::service::request_id::RequestId;
+use roundtrip::{Budget, ReplyTo, Request};
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::ProviderKind;
+use crate::weather::contract::DailyForecast;
+use crate::weather::query::WeatherQuery;
+use crate::workers::Workers;
+
+/// What a caller past the stream gets at most.
+const DIRECT_BUDGET: Duration = Duration::from_secs(30);
+
+/// The city of a forecast that names none.
+pub const DEFAULT_CITY: &str = "New York";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Roundtrip proxy-service",
+        description = "Workers that claim requests from the stream, do the work behind a resilience stack, and answer \
+                       through the reply stream. Callers talk to ingress-service; this API is for operators.\n\n\
+                       Every error is an RFC 9457 problem document.",
+    ),
+    tags(
+        (name = "weather", description = "The operation these workers do"),
+        (name = "operation", description = "Health and metrics"),
+        (name = "problems", description = "What a problem's type means"),
+    ),
+)]
+struct Document;
+
+/// What the routes of this module need.
+#[derive(Debug, Clone)]
+pub struct ProxyState {
+    /// The workers of this process.
+    pub workers: Workers,
+    /// Who knows the weather.
+    pub provider: ProviderKind,
+}
+
+/// All routes of the proxy, with their document.
+pub fn router(state: ProxyState, admin: Admin) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(forecast))
+        .routes(routes!(status))
+        .with_state(state)
+        .merge(admin::router(admin))
+}
+
+/// A forecast straight from this proxy's provider, past the stream
+#[utoipa::path(
+    get,
+    path = "/WeatherForecast",
+    tag = "weather",
+    params(
+        ("city" = Option<String>, Query, description = "The city, 1 to 100 characters; New York by default", example = "Tokyo"),
+        ("days" = Option<u8>, Query, description = "Days of forecast, 1 to 16; 5 by default", minimum = 1, maximum = 16, example = 5),
+    ),
+    responses(
+        (status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>),
+        (status = 404, description = "The city is not known", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 502, description = "The upstream failed", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 503, description = "No terminal is free, or the upstream is unavailable", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 504, description = "The upstream did not answer in time", body = ProblemDocument, content_type = MEDIA_TYPE),
+    ),
+)]
+async fn forecast(
+    State(state): State<ProxyState>,
+    Extension(id): Extension<RequestId>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Result<impl IntoResponse, Problem> {
+    let city = parameters.get("city").map_or(DEFAULT_CITY, String::as_str);
+    let days = parameters.get("days").map(String::as_str);
+    let query = WeatherQuery::forecast(city, days).map_err(Problem::validation)?;
+    let request = Request {
+        id: id.0,
+        reply_to: ReplyTo::unique("http"),
+        budget: Budget::new(DIRECT_BUDGET),
+        traceparent: None,
+        data: query.to_json().into(),
+    };
+    let outcome = state.workers.work_on(request).await.ok_or_else(|| {
+        Problem::new(ProblemType::Overloaded, "no terminal of this proxy is free").retry_after(Duration::from_secs(1))
+    })?;
+    let answer: Bytes = outcome.map_err(|failure| Problem::from(failure.to_fault()))?;
+    Ok(([(CONTENT_TYPE, "application/json")], answer))
+}
+
+/// What the workers of one process are doing.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    /// Which service this is.
+    #[schema(example = "proxy-service")]
+    service: &'static str,
+    /// Requests in hand: at work, or done and about to be settled.
+    #[schema(example = 3)]
+    active_terminals: usize,
+    /// Requests it works on at the same time at most.
+    #[schema(example = 64)]
+    terminals: usize,
+    /// Who knows the weather: `simulated` or `open-meteo`.
+    #[schema(example = "simulated")]
+    provider: &'static str,
+    /// The circuit breaker around the upstream: `closed`, `half-open` or `open`.
+    #[schema(example = "closed")]
+    upstream_circuit: &'static str,
+}
+
+/// What the workers of this process are doing
+#[utoipa::path(
+    get,
+    path = "/WeatherForecast/status",
+    tag = "weather",
+    responses((status = 200, description = "Terminals, provider and breaker", body = Status)),
+)]
+async fn status(State(state): State<ProxyState>) -> impl IntoResponse {
+    let (active_terminals, terminals) = state.workers.occupancy();
+    Json(Status {
+        service: "proxy-service",
+        active_terminals,
+        terminals,
+        provider: state.provider.name(),
+        upstream_circuit: state.workers.upstream().state().name(),
+    })
+}

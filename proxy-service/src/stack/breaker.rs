@@ -1,0 +1,56 @@
+//! An upstream that keeps failing gets a pause.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use roundtrip::service::breaker::{Breaker, Refused};
+use tower::Service;
+
+use crate::classify::Failure;
+use crate::job::{Handler, Job};
+use crate::metrics::WorkerMetrics;
+
+/// Runs attempts through the upstream's circuit breaker.
+#[derive(Debug, Clone)]
+pub(super) struct CircuitBreaker<S> {
+    inner: S,
+    breaker: Arc<Breaker>,
+    metrics: WorkerMetrics,
+}
+
+impl<S> CircuitBreaker<S> {
+    pub(super) fn new(inner: S, breaker: Arc<Breaker>, metrics: WorkerMetrics) -> Self {
+        Self {
+            inner,
+            breaker,
+            metrics,
+        }
+    }
+}
+
+impl<S: Handler> Service<Job> for CircuitBreaker<S> {
+    type Response = Bytes;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, job: Job) -> Self::Future {
+        let (breaker, mut handler) = (self.breaker.clone(), self.inner.clone());
+        let shown = self.metrics.upstream_circuit.clone();
+        Box::pin(async move {
+            // Called inside: while the breaker is open the handler is not even asked for a future.
+            let attempt = async move { handler.call(job).await };
+            let outcome = breaker.call(Failure::counts_against_upstream, attempt).await;
+            shown.set(breaker.state().gauge());
+            outcome.map_err(|refused| match refused {
+                Refused::Failed(failure) => failure,
+                Refused::Open { retry_after } => Failure::CircuitOpen { retry_after },
+            })
+        })
+    }
+}

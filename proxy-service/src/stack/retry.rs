@@ -1,0 +1,85 @@
+//! More attempts, where they may help: few, jittered, inside the deadline, and never more than a share of
+//! the traffic, so that retries do not hold an upstream down.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use roundtrip::service::retry::Delays;
+use tokio::time::{Instant, sleep};
+use tower::Service;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use crate::classify::Failure;
+use crate::job::{Handler, Job};
+use crate::metrics::WorkerMetrics;
+
+/// Attempts on a first delivery. A redelivery gets one: its worker died, perhaps of it.
+const ATTEMPTS: u32 = 3;
+
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// Retries may be a fifth of the traffic of the last ten seconds; a quiet worker may do ten a second.
+pub(super) fn budget() -> Arc<TpsBudget> {
+    Arc::new(TpsBudget::new(Duration::from_secs(10), 10, 0.2))
+}
+
+/// Repeats attempts that failed for a passing reason.
+#[derive(Debug, Clone)]
+pub(super) struct Retry<S> {
+    inner: S,
+    budget: Arc<TpsBudget>,
+    metrics: WorkerMetrics,
+}
+
+impl<S> Retry<S> {
+    pub(super) fn new(inner: S, budget: Arc<TpsBudget>, metrics: WorkerMetrics) -> Self {
+        Self { inner, budget, metrics }
+    }
+}
+
+impl<S: Handler> Service<Job> for Retry<S> {
+    type Response = Bytes;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, job: Job) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            this.budget.deposit();
+            this.attempt_until_done(job).await
+        })
+    }
+}
+
+impl<S: Handler> Retry<S> {
+    async fn attempt_until_done(mut self, job: Job) -> Result<Bytes, Failure> {
+        let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
+        let mut attempts_left = if job.delivery == 1 { ATTEMPTS } else { 1 };
+        loop {
+            let failure = match self.inner.call(job.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            attempts_left -= 1;
+            let delay = delays
+                .next()
+                .unwrap_or(MAX_DELAY)
+                .max(failure.retry_after().unwrap_or_default());
+            let too_late = Instant::now() + delay >= job.deadline;
+            if attempts_left == 0 || !failure.is_retryable() || too_late || !self.budget.withdraw() {
+                return Err(failure);
+            }
+            tracing::debug!(request_id = %job.request.id, ?failure, ?delay, "trying again");
+            self.metrics.retries.inc();
+            sleep(delay).await;
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Terminals: the bounded places where work is done. Whoever claims takes terminals first and claims only
+//! that many, so that the backlog stays in the stream where another worker can take it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use roundtrip::batch::Batcher;
+use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::job::BoxHandler;
+use crate::judge::{self, Judge};
+use crate::metrics::WorkerMetrics;
+
+/// The most deliveries of one claim; bounds the memory of one answer.
+const MAX_CLAIM: usize = 256;
+
+/// The terminals of one worker process, and what is at work in them.
+#[derive(Debug)]
+pub(crate) struct Terminals {
+    free: Arc<Semaphore>,
+    count: usize,
+    held: Held,
+    running: TaskTracker,
+    abandon: CancellationToken,
+    metrics: WorkerMetrics,
+}
+
+/// Terminals taken, to claim for.
+#[derive(Debug)]
+pub(crate) struct Taken(OwnedSemaphorePermit);
+
+impl Taken {
+    pub(crate) fn count(&self) -> usize {
+        self.0.num_permits()
+    }
+}
+
+/// Who works, and where the results go.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) handler: BoxHandler,
+    pub(crate) judge: Judge,
+    pub(crate) settler: Batcher<Settlement>,
+}
+
+impl Terminals {
+    pub(crate) fn new(count: usize, metrics: WorkerMetrics) -> Self {
+        metrics.terminals.set(count as i64);
+        Self {
+            free: Arc::new(Semaphore::new(count)),
+            count,
+            held: Held::default(),
+            running: TaskTracker::new(),
+            abandon: CancellationToken::new(),
+            metrics,
+        }
+    }
+
+    /// Waits for a free terminal and takes all that are free with it.
+    pub(crate) async fn take(&self) -> Taken {
+        let mut taken = self
+            .free
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the terminals are never closed");
+        let more = self.free.available_permits().min(MAX_CLAIM - 1);
+        // Nobody else takes terminals, except for single calls over HTTP; then there is one less.
+        if let Ok(more) = self.free.clone().try_acquire_many_owned(more as u32) {
+            taken.merge(more);
+        }
+        Taken(taken)
+    }
+
+    /// Takes one terminal, if one is free.
+    pub(crate) fn take_one_now(&self) -> Option<Taken> {
+        self.free.clone().try_acquire_owned().ok().map(Taken)
+    }
+
+    /// Puts each delivery to work in a terminal of its own; the terminals left over are free again.
+    pub(crate) fn start(&self, mut taken: Taken, deliveries: Vec<Delivery>, work: &Work) {
+        for delivery in deliveries {
+            let Some(terminal) = taken.0.split(1) else {
+                // More than was asked for: the broker's mistake. The lease returns it to the stream.
+                tracing::error!(entry = %delivery.receipt.entry, "delivered without a free terminal");
+                continue;
+            };
+            if !self.held.insert(&delivery.receipt) {
+                continue;
+            }
+            self.metrics.active_terminals.inc();
+            self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
+            let (work, abandon) = (work.clone(), self.abandon.clone());
+            let active = self.metrics.active_terminals.clone();
+            self.running.spawn(async move {
+                let settlement = judge::settlement(delivery, work.handler, &work.judge);
+                if let Some(settlement) = abandon.run_until_cancelled(settlement).await
+                    && work.settler.send(settlement).await.is_err()
+                {
+                    tracing::error!("a settlement came after the last batch; its lease returns it to the stream");
+                }
+                active.dec();
+                drop(terminal);
+            });
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Waits until all work is done, at most `grace`; what is not done then is dropped. Returns whether all
+    /// was done.
+    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+        self.running.close();
+        let done = tokio::time::timeout(grace, self.running.wait()).await.is_ok();
+        if !done {
+            tracing::warn!(
+                count = self.running.len(),
+                "the grace period is over; dropping what is still at work"
+            );
+            self.abandon.cancel();
+            self.running.wait().await;
+        }
+        done
+    }
+}
+
+/// The deliveries in hand: claimed, and not settled yet. Their leases are renewed.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<HashMap<EntryId, Receipt>>);
+
+impl Held {
+    /// Notes a delivery; `false` when it is in hand already.
+    fn insert(&self, receipt: &Receipt) -> bool {
+        self.lock().insert(receipt.entry, receipt.clone()).is_none()
+    }
+
+    /// Forgets deliveries that are settled.
+    pub(crate) fn remove(&self, settlements: &[Settlement]) {
+        let mut held = self.lock();
+        for settlement in settlements {
+            held.remove(&settlement.receipt.entry);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn entries(&self) -> HashSet<EntryId> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// The deliveries in hand for at least `age`.
+    pub(crate) fn older_than(&self, age: Duration) -> Vec<Receipt> {
+        let held = self.lock();
+        held.values()
+            .filter(|receipt| receipt.claimed.elapsed() >= age)
+            .cloned()
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, Receipt>> {
+        self.0.lock().expect("no code panics while it holds the map")
+    }
+}

@@ -1,0 +1,182 @@
+//! The workers of one process, from start to drain.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use roundtrip::broker::{Consumer, Settlement};
+use roundtrip::service::breaker::Breaker;
+use roundtrip::service::hostname;
+use roundtrip::service::telemetry::with_causes;
+use roundtrip::{Broker, Request, batch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::classify::Failure;
+use crate::config::WorkerOptions;
+use crate::job::{BoxHandler, Handler, Job};
+use crate::judge::Judge;
+use crate::metrics::WorkerMetrics;
+use crate::stack::{self, StackOptions};
+use crate::terminals::{Terminals, Work};
+use crate::worker::Claimer;
+use crate::{reclaimer, settler};
+
+/// After the grace period, the time to settle what is done and to hand back what is not.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The workers of this process: their terminals, and the handler's stack.
+#[derive(Clone)]
+pub struct Workers {
+    terminals: Arc<Terminals>,
+    handler: BoxHandler,
+    upstream: Arc<Breaker>,
+}
+
+/// Workers that claim. Ends with [`Running::drain`].
+#[derive(Debug)]
+pub struct Running {
+    broker: Arc<dyn Broker>,
+    consumer: Consumer,
+    terminals: Arc<Terminals>,
+    stop_claiming: CancellationToken,
+    stop_renewing: CancellationToken,
+    give_up: CancellationToken,
+    claimer: JoinHandle<()>,
+    renewer: JoinHandle<()>,
+    settler: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Puts the resilience stack around `handler`. Nothing is claimed yet.
+    #[must_use]
+    pub fn new(handler: impl Handler, options: &WorkerOptions, metrics: WorkerMetrics) -> Self {
+        let upstream = Arc::new(stack::upstream_breaker());
+        let tuning = StackOptions {
+            attempt_timeout: options.attempt_timeout,
+        };
+        metrics.upstream_circuit.set(upstream.state().gauge());
+        Self {
+            handler: stack::around(handler, tuning, upstream.clone(), metrics.clone()),
+            terminals: Arc::new(Terminals::new(options.terminals as usize, metrics)),
+            upstream,
+        }
+    }
+
+    /// Starts to claim from `broker`, as a consumer of its own.
+    #[must_use]
+    pub fn start(&self, broker: Arc<dyn Broker>, options: &WorkerOptions, metrics: &WorkerMetrics) -> Running {
+        let consumer = Consumer::unique(&hostname());
+        let (stop_claiming, stop_renewing, give_up) = Default::default();
+        // A terminal sends one settlement at a time: with a place for each, none ever waits.
+        let (sender, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
+        let work = Work {
+            handler: self.handler.clone(),
+            judge: Judge {
+                max_deliveries: options.max_deliveries,
+                metrics: metrics.clone(),
+            },
+            settler: sender,
+        };
+        let claimer = Claimer {
+            broker: broker.clone(),
+            consumer: consumer.clone(),
+            lease: options.lease,
+            terminals: self.terminals.clone(),
+            work,
+            metrics: metrics.clone(),
+        };
+        let renewal = reclaimer::renew(
+            broker.clone(),
+            consumer.clone(),
+            self.terminals.clone(),
+            options.lease,
+            CancellationToken::clone(&stop_renewing),
+        );
+        let settlement = settler::run(
+            broker.clone(),
+            self.terminals.clone(),
+            batches,
+            metrics.clone(),
+            CancellationToken::clone(&give_up),
+        );
+        tracing::info!(
+            consumer = consumer.as_str(),
+            terminals = self.terminals.count(),
+            "claiming requests"
+        );
+        Running {
+            claimer: tokio::spawn(claimer.run(CancellationToken::clone(&stop_claiming))),
+            renewer: tokio::spawn(renewal),
+            settler: tokio::spawn(settlement),
+            broker,
+            consumer,
+            terminals: self.terminals.clone(),
+            stop_claiming,
+            stop_renewing,
+            give_up,
+        }
+    }
+
+    /// Works on one request at once, past the stream, in a terminal of its own; `None` when none is free.
+    pub async fn work_on(&self, request: Request) -> Option<Result<Bytes, Failure>> {
+        let _terminal = self.terminals.take_one_now()?;
+        let job = Job {
+            deadline: Instant::now() + request.budget.as_duration(),
+            request,
+            delivery: 1,
+        };
+        Some(self.handler.clone().oneshot(job).await)
+    }
+
+    /// Terminals at work, and terminals there are.
+    #[must_use]
+    pub fn occupancy(&self) -> (usize, usize) {
+        (self.terminals.held().len(), self.terminals.count())
+    }
+
+    /// The breaker around the upstream.
+    #[must_use]
+    pub fn upstream(&self) -> &Breaker {
+        &self.upstream
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers")
+            .field("terminals", &self.terminals)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Stops claiming, waits at most `grace` for what is in hand, settles it, and hands the rest to whoever
+    /// reclaims next.
+    pub async fn drain(mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        self.stop_claiming.cancel();
+        // A claim that is under way is ours: its deliveries are in hand when it returns.
+        let claimed = (&mut self.claimer).await;
+        let done = self
+            .terminals
+            .drain(deadline.saturating_duration_since(Instant::now()))
+            .await;
+        // With the claimer and all work gone, so are the senders: the settler ends by itself.
+        let rest = deadline.saturating_duration_since(Instant::now()).max(FLUSH_TIMEOUT);
+        if timeout(rest, &mut self.settler).await.is_err() {
+            self.give_up.cancel();
+            let _ = timeout(FLUSH_TIMEOUT, &mut self.settler).await;
+        }
+        self.stop_renewing.cancel();
+        let _ = self.renewer.await;
+        match timeout(FLUSH_TIMEOUT, self.broker.leave(&self.consumer)).await {
+            Ok(Ok(())) => tracing::info!(all_done = done && claimed.is_ok(), "the workers have stopped"),
+            Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "could not hand work back; its leases will"),
+            Err(_) => tracing::warn!("could not hand work back in time; its leases will"),
+        }
+    }
+}
