@@ -69,6 +69,5 @@ impl ScanTimer {
 
 /// The duration, a fifth shorter to a fifth longer.
 fn jittered(duration: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_bytes()[0];
-    duration.mul_f64(0.8 + 0.4 * f64::from(random) / 255.0)
+    duration.mul_f64(0.8 + 0.4 * fastrand::f64())
 }

@@ -10,7 +10,6 @@ mod timeout;
 use std::sync::Arc;
 use std::time::Duration;
 
-use failsafe::backoff::equal_jittered;
 use failsafe::failure_policy::{FailurePolicy as _, consecutive_failures, success_rate_over_time_window};
 use roundtrip::service::breaker::Breaker;
 use tower::ServiceBuilder;
@@ -59,14 +58,20 @@ pub fn around(
 }
 
 /// The breaker for one upstream: opens after ten failures in a row, or when half of at least twenty calls
-/// in ten seconds failed; for a second at first, up to thirty, jittered; five probes while half-open.
+/// in ten seconds failed; for a second at first, doubling up to thirty, jittered; five probes while half-open.
 #[must_use]
 pub fn upstream_breaker() -> Breaker {
-    // The library's jittered delays take no less than a second; half of each is fixed.
-    let open_time = || equal_jittered(Duration::from_secs(1), Duration::from_secs(30));
-    let policy = success_rate_over_time_window(0.5, 20, Duration::from_secs(10), open_time())
-        .or_else(consecutive_failures(10, open_time()));
+    let policy = success_rate_over_time_window(0.5, 20, Duration::from_secs(10), open_times())
+        .or_else(consecutive_failures(10, open_times()));
     Breaker::new("upstream", policy, 5)
+}
+
+/// The library's jittered times count whole seconds, and turn one second into none.
+fn open_times() -> impl Iterator<Item = Duration> + Clone {
+    let doubled = |time: &Duration| Some((*time * 2).min(Duration::from_secs(30)));
+    let times = std::iter::successors(Some(Duration::from_secs(1)), doubled);
+    // A quarter of jitter keeps a fleet from probing in step.
+    times.map(|time| time.mul_f64(0.75 + fastrand::f64() / 2.0))
 }
 
 #[cfg(test)]

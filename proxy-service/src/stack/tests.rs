@@ -1,1 +1,226 @@
+//! The layers together, on paused time.
 #![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use roundtrip::service::breaker::State;
+use roundtrip::service::metrics::Metrics;
+use roundtrip::{Budget, CorrelationId, ReplyTo, Request};
+use tokio::time::{Instant, sleep};
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+use crate::classify::Failure;
+use crate::job::Job;
+
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+
+struct Stack {
+    handler: BoxHandler,
+    calls: Arc<AtomicU32>,
+    upstream: Arc<Breaker>,
+    metrics: WorkerMetrics,
+}
+
+/// A stack around a handler that is told which call this is, from 1.
+fn stack<F>(answer: impl Fn(u32) -> F + Clone + Send + Sync + 'static) -> Stack
+where
+    F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+{
+    let (calls, upstream) = (Arc::new(AtomicU32::new(0)), Arc::new(upstream_breaker()));
+    let metrics = WorkerMetrics::new(&Metrics::new());
+    let counted = calls.clone();
+    let handler = service_fn(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
+    let options = StackOptions {
+        attempt_timeout: ATTEMPT_TIMEOUT,
+    };
+    Stack {
+        handler: around(handler, options, upstream.clone(), metrics.clone()),
+        calls,
+        upstream,
+        metrics,
+    }
+}
+
+impl Stack {
+    async fn run(&self, job: Job) -> Result<Bytes, Failure> {
+        self.handler.clone().oneshot(job).await
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+fn job(budget: Duration) -> Job {
+    Job {
+        request: Request {
+            id: CorrelationId::new(),
+            reply_to: ReplyTo::unique("test"),
+            budget: Budget::new(budget),
+            traceparent: None,
+            data: Bytes::new(),
+        },
+        delivery: 1,
+        deadline: Instant::now() + budget,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn broken() -> Failure {
+    Failure::Upstream {
+        detail: "broken".to_owned(),
+    }
+}
+
+fn done() -> Result<Bytes, Failure> {
+    Ok(Bytes::from_static(b"done"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_failure_is_tried_again() {
+    let stack = stack(|call| async move { if call < 3 { Err(broken()) } else { done() } });
+    assert_eq!(stack.run(job(LONG)).await, done());
+    assert_eq!((stack.calls(), stack.metrics.retries.get()), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_attempts_are_all() {
+    let stack = stack(|_| async { Err(broken()) });
+    assert_eq!(stack.run(job(LONG)).await, Err(broken()));
+    assert_eq!(stack.calls(), 3);
+    assert_eq!(stack.metrics.failed.with_label_values(&["upstream_failed"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_request_gets_one_attempt() {
+    let stack = stack(|_| async { Err(broken()) });
+    let redelivered = Job {
+        delivery: 2,
+        ..job(LONG)
+    };
+    assert_eq!(stack.run(redelivered).await, Err(broken()));
+    assert_eq!(stack.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_attempt_can_help_is_not_tried_again() {
+    let missing = Failure::NotFound {
+        detail: "no such city".to_owned(),
+    };
+    let answer = missing.clone();
+    let stack = stack(move |_| std::future::ready(Err(answer.clone())));
+    assert_eq!(stack.run(job(LONG)).await, Err(missing));
+    assert_eq!(stack.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_request_is_never_handled() {
+    let stack = stack(|_| async { done() });
+    assert_eq!(stack.run(job(Duration::ZERO)).await, Err(Failure::DeadlineExceeded));
+    assert_eq!(stack.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_ends_at_the_deadline_whatever_the_attempts_do() {
+    let stack = stack(|_| async {
+        sleep(Duration::from_millis(900)).await;
+        Err(broken())
+    });
+    let (started, budget) = (Instant::now(), Duration::from_millis(1500));
+    let outcome = stack.run(job(budget)).await;
+    assert!(outcome.is_err());
+    assert!(
+        started.elapsed() <= budget + Duration::from_millis(1),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_attempt_is_ended_and_another_made() {
+    let stack = stack(|call| async move {
+        if call == 1 {
+            std::future::pending::<()>().await;
+        }
+        done()
+    });
+    let started = Instant::now();
+    assert_eq!(stack.run(job(LONG)).await, done());
+    assert!(started.elapsed() >= ATTEMPT_TIMEOUT && started.elapsed() < ATTEMPT_TIMEOUT * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_an_answer() {
+    let stack = stack(|_| async { panic!("a mistake in the handler") });
+    assert_eq!(stack.run(job(LONG)).await, Err(Failure::Panicked));
+    let early = super::tests::stack(|_| -> std::future::Ready<Result<Bytes, Failure>> { panic!("before any future") });
+    assert_eq!(early.run(job(LONG)).await, Err(Failure::Panicked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_upstreams_own_retry_after_is_honoured() {
+    let asked = Duration::from_secs(7);
+    let throttled = Failure::Throttled {
+        retry_after: Some(asked),
+    };
+    let answer = throttled.clone();
+    let stack = stack(move |call| std::future::ready(if call == 1 { Err(answer.clone()) } else { done() }));
+    let started = Instant::now();
+    assert_eq!(stack.run(job(LONG)).await, done());
+    assert!(started.elapsed() >= asked);
+    // Where it does not fit the time that is left, waiting would be for nothing.
+    let stack = super::tests::stack(move |_| std::future::ready(Err(throttled.clone())));
+    let started = Instant::now();
+    assert!(stack.run(job(Duration::from_secs(5))).await.is_err());
+    assert_eq!((stack.calls(), started.elapsed()), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_stay_within_their_share_of_the_traffic() {
+    let stack = stack(|_| async {
+        Err(Failure::Throttled {
+            retry_after: Some(Duration::ZERO),
+        })
+    });
+    let requests = 40;
+    for _ in 0..requests {
+        let _ = stack.run(job(LONG)).await;
+    }
+    // A fifth of the traffic, and the hundred that a quiet worker has for ten seconds.
+    let retries = stack.metrics.retries.get();
+    assert!(retries <= requests / 5 + 100, "{retries} retries");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_failures_in_a_row_open_the_breaker_and_nothing_is_called() {
+    let stack = stack(|_| async { Err(broken()) });
+    for _ in 0..4 {
+        let _ = stack.run(job(LONG)).await;
+    }
+    assert_eq!((stack.calls(), stack.upstream.state()), (10, State::Open));
+    let refused = stack.run(job(LONG)).await;
+    assert!(matches!(refused, Err(Failure::CircuitOpen { .. })), "{refused:?}");
+    assert_eq!(stack.calls(), 10);
+    assert_eq!(stack.metrics.upstream_circuit.get(), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_mistakes_do_not_open_the_breaker() {
+    let stack = stack(|_| std::future::ready(Err(Failure::NotFound { detail: String::new() })));
+    for _ in 0..100 {
+        let _ = stack.run(job(LONG)).await;
+    }
+    assert_eq!(stack.upstream.state(), State::Closed);
+}
+
+#[test]
+fn the_breaker_stays_open_for_about_a_second_at_first_and_thirty_at_most() {
+    for _ in 0..100 {
+        let times: Vec<_> = open_times().take(8).map(|time| time.as_secs_f64()).collect();
+        assert!((0.75..=1.25).contains(&times[0]), "{times:?}");
+        assert!(times[7] >= 22.5 && times[7] <= 37.5, "{times:?}");
+    }
+}

@@ -1,0 +1,266 @@
+//! Workers on a broker: what is claimed is bounded, settled once, and handed back when there is no time.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use proxy_service::classify::Failure;
+use proxy_service::config::{Config, WorkerOptions};
+use proxy_service::job::Job;
+use proxy_service::metrics::WorkerMetrics;
+use proxy_service::workers::{Running, Workers};
+use roundtrip::broker::memory::MemoryBroker;
+use roundtrip::broker::{Consumer, Depth, ReplyStream};
+use roundtrip::service::metrics::Metrics;
+use roundtrip::{Broker, Budget, CorrelationId, FaultCode, Reply, ReplyTo, Request};
+use tokio::time::{Instant, sleep, timeout};
+use tower::service_fn;
+
+fn options(flags: &[&str]) -> WorkerOptions {
+    let flags = std::iter::once("proxy-service").chain(flags.iter().copied());
+    Config::parse_from(flags).worker
+}
+
+struct Setup {
+    broker: Arc<MemoryBroker>,
+    requester: ReplyTo,
+    replies: Box<dyn ReplyStream>,
+    metrics: Metrics,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let (broker, requester) = (Arc::new(MemoryBroker::new()), ReplyTo::unique("test"));
+        Self {
+            replies: broker.replies(&requester),
+            broker,
+            requester,
+            metrics: Metrics::new(),
+        }
+    }
+
+    fn start<F>(&self, flags: &[&str], handler: impl Fn(Job) -> F + Clone + Send + Sync + 'static) -> Running
+    where
+        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    {
+        let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
+        let workers = Workers::new(service_fn(handler), &options, metrics.clone());
+        workers.start(self.broker.clone(), &options, &metrics)
+    }
+
+    async fn publish(&self, count: usize, budget: Duration) -> Vec<Request> {
+        let requests: Vec<_> = (0..count)
+            .map(|n| Request {
+                id: CorrelationId::new(),
+                reply_to: self.requester.clone(),
+                budget: Budget::new(budget),
+                traceparent: None,
+                data: n.to_string().into(),
+            })
+            .collect();
+        self.broker.publish(&requests).await.unwrap();
+        requests
+    }
+
+    async fn read(&mut self, count: usize) -> Vec<Reply> {
+        let mut all = Vec::new();
+        let reading = async {
+            while all.len() < count {
+                all.extend(self.replies.next().await.unwrap());
+            }
+        };
+        timeout(Duration::from_secs(60), reading)
+            .await
+            .expect("the replies come");
+        all
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+async fn echo(job: Job) -> Result<Bytes, Failure> {
+    Ok(job.request.data)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_is_answered_with_its_own_answer() {
+    let mut setup = Setup::new();
+    let running = setup.start(&[], echo);
+    let requests = setup.publish(1000, LONG).await;
+    let replies = setup.read(1000).await;
+    for request in &requests {
+        let own: Vec<_> = replies.iter().filter(|reply| reply.id == request.id).collect();
+        assert_eq!(own.len(), 1);
+        assert_eq!(own[0].outcome, Ok(request.data.clone()));
+    }
+    running.drain(LONG).await;
+    assert_eq!(setup.broker.depth().await.unwrap(), Depth::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_claimed_than_terminals_are_free() {
+    let mut setup = Setup::new();
+    let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, highest) = (at_work.clone(), most.clone());
+    let running = setup.start(&["--terminals", "3"], move |job: Job| {
+        let (at_work, most) = (counted.clone(), highest.clone());
+        async move {
+            most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            sleep(Duration::from_millis(100)).await;
+            at_work.fetch_sub(1, Ordering::SeqCst);
+            echo(job).await
+        }
+    });
+    setup.publish(20, LONG).await;
+    sleep(Duration::from_millis(50)).await;
+    let depth = setup.broker.depth().await.unwrap();
+    assert_eq!(
+        (depth.claimed, depth.waiting),
+        (3, 17),
+        "the rest stays where another worker can take it"
+    );
+    setup.read(20).await;
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    running.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_request_is_answered_and_its_neighbours_too() {
+    let mut setup = Setup::new();
+    let running = setup.start(&[], |job: Job| async move {
+        assert!(job.request.data != "3", "poison");
+        echo(job).await
+    });
+    let requests = setup.publish(6, LONG).await;
+    let replies = setup.read(6).await;
+    for reply in replies {
+        match reply.outcome {
+            Ok(data) => assert_ne!(data, "3"),
+            Err(fault) => {
+                assert_eq!((reply.id, fault.code), (requests[3].id, FaultCode::Internal));
+                assert!(!fault.detail.contains("poison"), "{}", fault.detail);
+            }
+        }
+    }
+    running.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expired_in_the_queue_is_answered_and_never_started() {
+    let mut setup = Setup::new();
+    let requests = setup.publish(1, Duration::from_millis(100)).await;
+    sleep(Duration::from_millis(200)).await;
+    let started = Arc::new(AtomicUsize::new(0));
+    let counted = started.clone();
+    let running = setup.start(&[], move |job: Job| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        echo(job)
+    });
+    let reply = setup.read(1).await.remove(0);
+    assert_eq!(reply.id, requests[0].id);
+    assert_eq!(reply.outcome.unwrap_err().code, FaultCode::Expired);
+    assert_eq!(started.load(Ordering::SeqCst), 0);
+    running.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_work_is_taken_over_within_a_lease_and_a_scan() {
+    let mut setup = Setup::new();
+    let requests = setup.publish(2, LONG).await;
+    let dead = Consumer::unique("dead");
+    assert_eq!(setup.broker.claim(&dead, 2).await.unwrap().len(), 2);
+    let dropped = Instant::now();
+    let running = setup.start(&["--lease", "6s"], echo);
+    let replies = setup.read(2).await;
+    let took = dropped.elapsed();
+    assert_eq!(replies.len(), requests.len());
+    assert!(
+        took >= Duration::from_secs(6) && took <= Duration::from_secs(8),
+        "{took:?}"
+    );
+    running.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_work_keeps_its_lease() {
+    let mut setup = Setup::new();
+    let started = Arc::new(AtomicUsize::new(0));
+    let counted = started.clone();
+    let slow = move |job: Job| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            sleep(Duration::from_secs(9)).await;
+            echo(job).await
+        }
+    };
+    let flags = ["--lease", "1s", "--attempt-timeout", "20s"];
+    let first = setup.start(&flags, slow);
+    setup.publish(1, LONG).await;
+    let heir = Consumer::unique("heir");
+    for _ in 0..8 {
+        sleep(Duration::from_secs(1)).await;
+        let stolen = setup.broker.reclaim(&heir, Duration::from_secs(1), 10).await.unwrap();
+        assert!(stolen.is_empty(), "the lease of running work was not renewed");
+    }
+    setup.read(1).await;
+    assert_eq!(started.load(Ordering::SeqCst), 1);
+    first.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_delivered_too_often_is_set_aside_and_its_caller_told() {
+    let mut setup = Setup::new();
+    let requests = setup.publish(1, LONG).await;
+    for _ in 0..2 {
+        let crashing = Consumer::unique("crashing");
+        let idle = Duration::ZERO;
+        let claimed = setup.broker.claim(&crashing, 1).await.unwrap();
+        if claimed.is_empty() {
+            assert_eq!(setup.broker.reclaim(&crashing, idle, 1).await.unwrap().len(), 1);
+        }
+    }
+    let running = setup.start(&["--max-deliveries", "2", "--lease", "1s"], |_| async {
+        panic!("it must not run again")
+    });
+    let reply = setup.read(1).await.remove(0);
+    assert_eq!(
+        (reply.id, reply.outcome.unwrap_err().code),
+        (requests[0].id, FaultCode::DeadLettered)
+    );
+    running.drain(LONG).await;
+    let depth = setup.broker.depth().await.unwrap();
+    assert_eq!((depth.dead_letters, depth.claimed, depth.waiting), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_finishes_what_is_in_hand_and_claims_no_more() {
+    let mut setup = Setup::new();
+    let running = setup.start(&["--terminals", "4"], |job: Job| async move {
+        sleep(Duration::from_secs(2)).await;
+        echo(job).await
+    });
+    setup.publish(10, LONG).await;
+    sleep(Duration::from_millis(100)).await;
+    running.drain(LONG).await;
+    assert_eq!(setup.read(4).await.len(), 4);
+    let depth = setup.broker.depth().await.unwrap();
+    assert_eq!((depth.claimed, depth.waiting), (0, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_drain_has_no_time_for_goes_to_another_worker_at_once() {
+    let mut setup = Setup::new();
+    let hanging = setup.start(&["--lease", "60s"], |_| std::future::pending());
+    setup.publish(3, LONG).await;
+    sleep(Duration::from_millis(100)).await;
+    let stopped = Instant::now();
+    hanging.drain(Duration::from_secs(1)).await;
+    assert!(stopped.elapsed() <= Duration::from_secs(2), "{:?}", stopped.elapsed());
+    let heir = Consumer::unique("heir");
+    let taken = setup.broker.reclaim(&heir, Duration::from_secs(60), 10).await.unwrap();
+    assert_eq!(taken.len(), 3);
+    assert_eq!(setup.replies.next().await.unwrap(), []);
+}
