@@ -15,7 +15,7 @@ use roundtrip::service::values;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ingress-service", version)]
 pub struct Config {
-    /// Where requests go: memory:// (workers run inside this process), redis://[user:pass@]host[:port][/db], or rediss://… for TLS
+    /// Where requests go: memory:// (workers run inside this process), redis://USER:PASSWORD@HOST:PORT/DB (all but HOST optional), or rediss://… for TLS
     #[arg(long, env, default_value = "memory://", hide_env_values = true)]
     pub broker_url: BrokerUrl,
 

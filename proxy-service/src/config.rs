@@ -20,7 +20,7 @@ use crate::weather::simulated::{Latency, Simulated};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "proxy-service", version)]
 pub struct Config {
-    /// Where the requests are: redis://[user:pass@]host[:port][/db], or rediss://… for TLS
+    /// Where the requests are: redis://USER:PASSWORD@HOST:PORT/DB (all but HOST optional), or rediss://… for TLS
     #[arg(long, env, default_value = "redis://127.0.0.1:6379", value_parser = shared_broker, hide_env_values = true)]
     pub broker_url: BrokerUrl,
 

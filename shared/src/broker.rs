@@ -317,6 +317,6 @@ impl std::error::Error for BrokerError {
 pub fn connect(url: &BrokerUrl, operation: &str, lease: Duration) -> Arc<dyn Broker> {
     match url {
         BrokerUrl::Memory => Arc::new(memory::MemoryBroker::new()),
-        BrokerUrl::Redis(info) => Arc::new(redis::RedisBroker::new(info.clone(), operation, lease)),
+        BrokerUrl::Redis(info) => Arc::new(redis::RedisBroker::new(info.as_ref().clone(), operation, lease)),
     }
 }

@@ -11,7 +11,7 @@ pub enum BrokerUrl {
     /// `memory://`: requests and replies live in this process and die with it.
     Memory,
     /// `redis://[user:pass@]host[:port][/db]`, or `rediss://…` for TLS.
-    Redis(ConnectionInfo),
+    Redis(Box<ConnectionInfo>),
 }
 
 impl BrokerUrl {
@@ -49,7 +49,7 @@ impl FromStr for BrokerUrl {
             "redis" | "rediss" if url.host_str().is_none_or(str::is_empty) => Err(InvalidBrokerUrl("no host")),
             "redis" | "rediss" => url
                 .into_connection_info()
-                .map(Self::Redis)
+                .map(|info| Self::Redis(Box::new(info)))
                 .map_err(|_| InvalidBrokerUrl("not a Redis URL")),
             _ => Err(InvalidBrokerUrl("unknown scheme")),
         }

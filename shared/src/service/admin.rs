@@ -81,7 +81,7 @@ impl HealthReport {
             status,
             service: health.service(),
             timestamp: OffsetDateTime::now_utc(),
-            redis_response_time: sample.response_time.map(|time| time.as_secs_f64() * 1000.0),
+            redis_response_time: sample.response_time.map(|time| time.as_micros() as f64 / 1000.0),
             pending_requests,
             circuit: circuit.name(),
             queue_depth: sample.depth.waiting,

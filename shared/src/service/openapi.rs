@@ -7,7 +7,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Splits a router into its routes and its document, and adds the document's own routes.
-#[must_use]
 pub fn serve(router: OpenApiRouter) -> (Router, OpenApi) {
     let (routes, document) = router.split_for_parts();
     let ui = SwaggerUi::new("/swagger")

@@ -72,7 +72,6 @@ impl std::error::Error for ListenError {
 
 /// Puts what every route needs around `routes`; outermost first: request id, problem documents, metrics,
 /// catch-panic, header limit.
-#[must_use]
 pub fn with_layers(routes: Router, http: HttpMetrics, health: Health) -> Router {
     routes
         .layer(from_fn(limit_headers))
