@@ -24,7 +24,7 @@ use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
-use roundtrip::service::{openapi as documents, server};
+use roundtrip::service::{around, openapi as documents, server};
 use roundtrip::{ReplyTo, batch, broker};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         pending: Arc::new(move || pending.len()),
     };
     let (routes, _) = documents::serve(router::router(weather, admin, config.max_body));
-    let app = server::with_layers(routes, http, health.clone());
+    let app = around::every_call(routes, http, health.clone());
     let (stop_serving, stop_watching) = (CancellationToken::new(), CancellationToken::new());
     let mut serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));
     let watching = tokio::spawn(health.clone().watch(broker, stop_watching.clone()));

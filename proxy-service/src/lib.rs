@@ -26,7 +26,7 @@ use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
-use roundtrip::service::{openapi, server};
+use roundtrip::service::{around, openapi, server};
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
@@ -68,7 +68,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         pending: Arc::new(move || workers.occupancy().0),
     };
     let (routes, _) = openapi::serve(router::router(state, admin));
-    let app = server::with_layers(routes, http, health.clone());
+    let app = around::every_call(routes, http, health.clone());
 
     // Health and metrics are served until the work is done: a drain is worth watching.
     let stop_serving = CancellationToken::new();

@@ -1,14 +1,19 @@
 //! What the workers measure.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use roundtrip::service::metrics::Metrics;
 
-/// The workers' metrics.
+/// The workers' metrics. Cloned for every request, so it is one pointer.
 #[derive(Debug, Clone)]
-pub struct WorkerMetrics {
-    /// Terminals at work.
+pub struct WorkerMetrics(Arc<Registered>);
+
+/// The metrics themselves.
+#[derive(Debug)]
+pub struct Registered {
     pub(crate) active_terminals: IntGauge,
-    /// Terminals there are.
     pub(crate) terminals: IntGauge,
     pub(crate) processing: Histogram,
     pub(crate) queue_wait: Histogram,
@@ -33,7 +38,7 @@ impl WorkerMetrics {
             "Requests worked on, by how they ended",
             &["outcome"],
         );
-        Self {
+        Self(Arc::new(Registered {
             active_terminals: metrics.gauge("proxy_active_terminals", "Terminals at work"),
             terminals: metrics.gauge("proxy_terminals", "Terminals there are"),
             processing: metrics.seconds(
@@ -66,6 +71,14 @@ impl WorkerMetrics {
                 "upstream_circuit_state",
                 "Circuit breaker around the upstream: 1 closed, 0.5 half-open, 0 open",
             ),
-        }
+        }))
+    }
+}
+
+impl Deref for WorkerMetrics {
+    type Target = Registered;
+
+    fn deref(&self) -> &Registered {
+        &self.0
     }
 }

@@ -40,7 +40,6 @@ impl Taken {
 }
 
 /// Who works, and where the results go.
-#[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) handler: BoxHandler,
     pub(crate) judge: Judge,
@@ -82,7 +81,7 @@ impl Terminals {
     }
 
     /// Puts each delivery to work in a terminal of its own; the terminals left over are free again.
-    pub(crate) fn start(&self, mut taken: Taken, deliveries: Vec<Delivery>, work: &Work) {
+    pub(crate) fn start(&self, mut taken: Taken, deliveries: Vec<Delivery>, work: &Arc<Work>) {
         for delivery in deliveries {
             let Some(terminal) = taken.0.split(1) else {
                 // More than was asked for: the broker's mistake. The lease returns it to the stream.
@@ -95,15 +94,15 @@ impl Terminals {
             self.metrics.active_terminals.inc();
             self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
             let (work, abandon) = (work.clone(), self.abandon.clone());
-            let active = self.metrics.active_terminals.clone();
+            let metrics = self.metrics.clone();
             self.running.spawn(async move {
-                let settlement = judge::settlement(delivery, work.handler, &work.judge);
+                let settlement = judge::settlement(delivery, work.handler.clone(), &work.judge);
                 if let Some(settlement) = abandon.run_until_cancelled(settlement).await
                     && work.settler.send(settlement).await.is_err()
                 {
                     tracing::error!("a settlement came after the last batch; its lease returns it to the stream");
                 }
-                active.dec();
+                metrics.active_terminals.dec();
                 drop(terminal);
             });
         }

@@ -26,7 +26,7 @@ pub(crate) struct Claimer {
     pub(crate) consumer: Consumer,
     pub(crate) lease: Duration,
     pub(crate) terminals: Arc<Terminals>,
-    pub(crate) work: Work,
+    pub(crate) work: Arc<Work>,
     pub(crate) metrics: WorkerMetrics,
 }
 

@@ -73,14 +73,14 @@ impl Workers {
         let (stop_claiming, stop_renewing, give_up) = Default::default();
         // A terminal sends one settlement at a time: with a place for each, none ever waits.
         let (sender, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
-        let work = Work {
+        let work = Arc::new(Work {
             handler: self.handler.clone(),
             judge: Judge {
                 max_deliveries: options.max_deliveries,
                 metrics: metrics.clone(),
             },
             settler: sender,
-        };
+        });
         let claimer = Claimer {
             broker: broker.clone(),
             consumer: consumer.clone(),

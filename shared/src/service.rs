@@ -2,6 +2,7 @@
 //! clap and Prometheus; neither half knows an operation.
 
 pub mod admin;
+pub mod around;
 pub mod breaker;
 pub mod guard;
 pub mod health;

@@ -41,12 +41,12 @@ impl<S: Handler> Service<Job> for CircuitBreaker<S> {
 
     fn call(&mut self, job: Job) -> Self::Future {
         let (breaker, mut handler) = (self.breaker.clone(), self.inner.clone());
-        let shown = self.metrics.upstream_circuit.clone();
+        let metrics = self.metrics.clone();
         Box::pin(async move {
             // Called inside: while the breaker is open the handler is not even asked for a future.
             let attempt = async move { handler.call(job).await };
             let outcome = breaker.call(Failure::counts_against_upstream, attempt).await;
-            shown.set(breaker.state().gauge());
+            metrics.upstream_circuit.set(breaker.state().gauge());
             outcome.map_err(|refused| match refused {
                 Refused::Failed(failure) => failure,
                 Refused::Open { retry_after } => Failure::CircuitOpen { retry_after },

@@ -1,11 +1,9 @@
 //! Metrics in Prometheus' format. One registry a process; every name carries its unit.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{Method, StatusCode};
 use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
@@ -184,26 +182,21 @@ impl HttpMetrics {
         Self(Arc::new(HttpCounters { requests, durations }))
     }
 
-    /// Counts and times requests. Labels hold routes, never paths: a caller cannot make new series.
-    pub async fn layer(State(Self(counters)): State<Self>, request: Request, next: Next) -> Response {
-        let started = Instant::now();
-        let matched = request.extensions().get::<MatchedPath>().cloned();
-        let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-        let method = known_method(request.method());
-        let response = next.run(request).await;
-        counters
+    /// Counts and times one request. `route` is a route of ours, never a path: a caller cannot make new series.
+    pub fn observe(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let method = known_method(method);
+        self.0
             .durations
             .with_label_values(&[method, route])
-            .observe(started.elapsed().as_secs_f64());
-        counters
+            .observe(took.as_secs_f64());
+        self.0
             .requests
-            .with_label_values(&[method, route, response.status().as_str()])
+            .with_label_values(&[method, route, status.as_str()])
             .inc();
-        response
     }
 }
 
-fn known_method(method: &axum::http::Method) -> &'static str {
+fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -1,15 +1,14 @@
 //! Problem documents ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)): the one place where a cause
-//! becomes a status. A handler returns a [`Problem`]; the layer of this module writes it out, with the
+//! becomes a status. A handler returns a [`Problem`]; it is written out around the routes, with the
 //! request's id, and gives the same form to every error that the framework itself answered.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Request};
+use axum::extract::Path;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -240,7 +239,7 @@ impl From<Fault> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// The status, and the problem for [`layer`] to write out: only there the request's id is known.
+    /// The status, and the problem to be written out where the request's id is known.
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
         if let Some(delay) = self.retry_after {
@@ -281,11 +280,9 @@ pub struct ProblemDocument {
     errors: Vec<FieldError>,
 }
 
-/// Writes problems out, also for errors that no handler of ours answered: unknown paths, wrong methods,
-/// bodies over the limit.
-pub async fn layer(request: Request, next: Next) -> Response {
-    let request_id = request.extensions().get::<RequestId>().copied();
-    let mut response = next.run(request).await;
+/// Writes a problem out, also for errors that no handler of ours answered: unknown paths, wrong methods,
+/// bodies over the limit. Other responses pass unchanged.
+pub(super) fn write_out(mut response: Response, request_id: RequestId) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -296,8 +293,9 @@ pub async fn layer(request: Request, next: Next) -> Response {
         None if is_json(&response) => return response,
         None => unexplained(status),
     };
-    let request_id = request_id.map(|id| id.to_string()).unwrap_or_default();
-    let body = Json(problem.document(request_id)).into_response().into_body();
+    let body = Json(problem.document(request_id.to_string()))
+        .into_response()
+        .into_body();
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

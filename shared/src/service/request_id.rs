@@ -4,11 +4,8 @@
 
 use std::fmt;
 
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::Response;
-use tracing::Instrument;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Span;
 
 use crate::message::CorrelationId;
 
@@ -22,29 +19,34 @@ const MAX_LENGTH: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(pub CorrelationId);
 
+impl RequestId {
+    pub(super) fn new() -> Self {
+        Self(CorrelationId::new())
+    }
+
+    pub(super) fn to_header(self) -> HeaderValue {
+        HeaderValue::try_from(self.to_string()).expect("a UUID is a header value")
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// Gives each call its id, in the request's extensions, in the response's header, and around its logs.
-pub async fn layer(mut request: Request, next: Next) -> Response {
-    let id = RequestId(CorrelationId::new());
-    request.extensions_mut().insert(id);
-    let theirs = request
-        .headers()
-        .get(&HEADER)
-        .filter(|value| is_acceptable(value))
-        .cloned();
-    let span = match theirs.as_ref().and_then(|value| value.to_str().ok()) {
-        Some(theirs) => tracing::info_span!("request", request_id = %id, client_request_id = theirs),
-        None => tracing::info_span!("request", request_id = %id),
-    };
-    let mut response = next.run(request).instrument(span).await;
-    let shown = theirs.unwrap_or_else(|| HeaderValue::try_from(id.to_string()).expect("a UUID is a header value"));
-    response.headers_mut().insert(HEADER, shown);
-    response
+/// The caller's own id, where it sent an acceptable one.
+pub(super) fn of_caller(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(&HEADER).filter(|value| is_acceptable(value)).cloned()
+}
+
+/// The span around a call's logs. At debug level: a span that is always there costs more than the call's
+/// whole way through the broker, and each log line that matters names the id itself.
+pub(super) fn span(id: RequestId, theirs: Option<&HeaderValue>) -> Span {
+    match theirs.and_then(|value| value.to_str().ok()) {
+        Some(theirs) => tracing::debug_span!("request", request_id = %id, client_request_id = theirs),
+        None => tracing::debug_span!("request", request_id = %id),
+    }
 }
 
 /// Visible ASCII only: it goes into logs and back into a header.

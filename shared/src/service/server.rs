@@ -5,11 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -17,18 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::catch_panic::CatchPanicLayer;
 
-use super::health::Health;
-use super::metrics::HttpMetrics;
-use super::problem::{self, Problem, ProblemType};
-use super::request_id;
-
-/// The largest header block, in bytes of names and values.
-const MAX_HEADERS: usize = 16 * 1024;
-
-/// Where hyper itself stops reading a head. Larger than [`MAX_HEADERS`], so that what is a little too large
-/// gets a readable answer.
+/// Where hyper itself stops reading a head. Larger than what the service accepts, so that what is a little
+/// too large gets a readable answer.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// A head that takes longer is an attack or a broken client.
@@ -68,19 +54,6 @@ impl std::error::Error for ListenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
-}
-
-/// Puts what every route needs around `routes`; outermost first: request id, problem documents, metrics,
-/// catch-panic, header limit.
-pub fn with_layers(routes: Router, http: HttpMetrics, health: Health) -> Router {
-    routes
-        .layer(from_fn(limit_headers))
-        // Inside the metrics, so that a panic counts as the 500 it becomes.
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(http, HttpMetrics::layer))
-        .layer(from_fn(problem::layer))
-        .layer(from_fn(request_id::layer))
-        .layer(from_fn_with_state(health, announce_drain))
 }
 
 /// Serves until `stop`, then answers what is under way and returns.
@@ -137,40 +110,4 @@ async fn serve_connection(stream: TcpStream, app: Router, stop: CancellationToke
             "a connection ended early"
         );
     }
-}
-
-/// While draining, asks clients to open their next connection elsewhere. A connection that is closed while
-/// idle could be closed just as its client writes the next request.
-async fn announce_drain(State(health): State<Health>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if !health.is_ready() {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-async fn limit_headers(request: Request, next: Next) -> Result<Response, Problem> {
-    let headers = request.headers().iter();
-    let size: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size + request.uri().path_and_query().map_or(0, |target| target.as_str().len()) > MAX_HEADERS {
-        return Err(Problem::new(
-            ProblemType::HeadersTooLarge,
-            "request line and headers together may have 16 KiB",
-        ));
-    }
-    Ok(next.run(request).await)
-}
-
-fn answer_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(panic = message.unwrap_or_default(), "a request handler panicked");
-    axum::response::IntoResponse::into_response(Problem::new(
-        ProblemType::Internal,
-        "the request could not be completed",
-    ))
 }

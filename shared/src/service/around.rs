@@ -1,0 +1,181 @@
+//! What happens around every HTTP call, in one place and one pass: each layer of its own would cost an
+//! allocation and a copy of the routes for every request. Outermost first: request id, metrics, problem
+//! documents, catch-panic, header limit.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+
+use super::health::Health;
+use super::metrics::HttpMetrics;
+use super::problem::{self, Problem, ProblemType};
+use super::request_id::{self, RequestId};
+
+/// The largest head, in bytes of request target, names and values.
+const MAX_HEAD: usize = 16 * 1024;
+
+#[derive(Clone)]
+struct Around {
+    http: HttpMetrics,
+    health: Health,
+}
+
+/// Puts what every route needs around `routes`.
+pub fn every_call(routes: Router, http: HttpMetrics, health: Health) -> Router {
+    routes.layer(from_fn_with_state(Around { http, health }, around))
+}
+
+async fn around(State(service): State<Around>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::new();
+    let theirs = request_id::of_caller(request.headers());
+    request.extensions_mut().insert(id);
+    let span = request_id::span(id, theirs.as_ref());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let answered = match refuse_large_head(&request) {
+        Some(problem) => Ok(problem.into_response()),
+        None => {
+            AssertUnwindSafe(next.run(request))
+                .catch_unwind()
+                .instrument(span)
+                .await
+        }
+    };
+    let response = answered.unwrap_or_else(|panic| answer_panic(id, panic.as_ref()));
+
+    let mut response = problem::write_out(response, id);
+    let headers = response.headers_mut();
+    headers.insert(request_id::HEADER, theirs.unwrap_or_else(|| id.to_header()));
+    if !service.health.is_ready() {
+        // While draining, clients open their next connection elsewhere: one that is closed while idle could
+        // be closed just as its client writes the next request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    service
+        .http
+        .observe(&method, route, response.status(), started.elapsed());
+    response
+}
+
+fn refuse_large_head(request: &Request) -> Option<Problem> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    // Each line has a colon, a space and a line end besides.
+    let lines = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let problem = || {
+        Problem::new(
+            ProblemType::HeadersTooLarge,
+            "request line and headers together may have 16 KiB",
+        )
+    };
+    (target + lines.sum::<usize>() > MAX_HEAD).then(problem)
+}
+
+fn answer_panic(id: RequestId, panic: &(dyn std::any::Any + Send)) -> Response {
+    let message = panic.downcast_ref::<&str>().copied();
+    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(request_id = %id, panic = message.unwrap_or_default(), "a request handler panicked");
+    Problem::new(ProblemType::Internal, "the request could not be completed").into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::broker::memory::MemoryBroker;
+    use crate::service::guard::GuardedBroker;
+    use crate::service::metrics::{BrokerMetrics, Metrics};
+
+    fn app(metrics: &Metrics) -> (Router, Health) {
+        let breaker = GuardedBroker::new(Arc::new(MemoryBroker::new())).breaker();
+        let health = Health::new("test", breaker, BrokerMetrics::new(metrics));
+        health.set_ready(true);
+        let routes = Router::new()
+            .route("/ok", get(async || "fine"))
+            .route("/panic", get(async || -> &'static str { panic!("a secret detail") }));
+        (every_call(routes, HttpMetrics::new(metrics), health.clone()), health)
+    }
+
+    async fn call(app: &Router, path: &str, header: Option<(&str, &str)>) -> (StatusCode, Response<String>) {
+        let mut request = Request::get(path);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
+        (parts.status, Response::from_parts(parts, text))
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_problem_that_tells_nothing_and_is_counted() {
+        let metrics = Metrics::new();
+        let (status, response) = call(&app(&metrics).0, "/panic", None).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.body().contains("/problems/internal") && !response.body().contains("secret"));
+        assert!(
+            metrics
+                .encode()
+                .contains(r#"http_requests_total{method="GET",route="/panic",status="500"} 1"#)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unknown_path_is_a_problem_and_makes_no_new_series() {
+        let metrics = Metrics::new();
+        let (status, response) = call(&app(&metrics).0, "/random-4711", None).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
+        assert!(metrics.encode().contains(r#"route="unmatched",status="404""#));
+        assert!(!metrics.encode().contains("4711"));
+    }
+
+    #[tokio::test]
+    async fn a_callers_id_is_echoed_and_the_problem_has_ours() {
+        let (_, response) = call(&app(&Metrics::new()).0, "/nowhere", Some(("x-request-id", "theirs"))).await;
+        assert_eq!(response.headers()[request_id::HEADER], "theirs");
+        assert!(!response.body().contains("theirs"));
+        let (_, response) = call(&app(&Metrics::new()).0, "/nowhere", None).await;
+        let ours = response.headers()[request_id::HEADER].to_str().unwrap().to_owned();
+        assert!(response.body().contains(&ours));
+    }
+
+    #[tokio::test]
+    async fn a_head_over_the_limit_is_refused() {
+        let (app, _) = app(&Metrics::new());
+        let fits = "x".repeat(MAX_HEAD - 100);
+        assert_eq!(call(&app, "/ok", Some(("x-long", &fits))).await.0, StatusCode::OK);
+        let large = "x".repeat(MAX_HEAD);
+        let (status, response) = call(&app, "/ok", Some(("x-long", &large))).await;
+        assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        assert!(response.body().contains("/problems/headers-too-large"));
+    }
+
+    #[tokio::test]
+    async fn connections_are_closed_only_while_draining() {
+        let (app, health) = app(&Metrics::new());
+        assert!(!call(&app, "/ok", None).await.1.headers().contains_key(CONNECTION));
+        health.set_ready(false);
+        assert_eq!(call(&app, "/ok", None).await.1.headers()[CONNECTION], "close");
+    }
+}
