@@ -121,10 +121,15 @@ async fn unknown_city_is_not_found_and_no_forecast_is_asked_for(#[case] geocodin
 }
 
 #[tokio::test]
-async fn refused_query_is_an_upstream_failure_that_keeps_the_reason_to_itself() {
+async fn a_refused_query_is_permanent_and_keeps_the_reason_to_itself() {
     let refusal = json!({"error": true, "reason": "Cannot initialize WeatherVariable from String"});
     let failure = failure_after(ResponseTemplate::new(400).set_body_json(refusal)).await;
-    assert_eq!(failure, upstream("the weather service refused the query"));
+    assert_eq!(
+        failure,
+        Failure::UpstreamRefused {
+            detail: "the weather service refused the query".to_owned()
+        }
+    );
 }
 
 #[tokio::test]
