@@ -6,6 +6,9 @@ use clap::Parser;
 use ingress_service::config::Config;
 use roundtrip::service::{shutdown, telemetry};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();

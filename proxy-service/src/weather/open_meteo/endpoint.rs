@@ -88,7 +88,7 @@ impl Endpoint {
                 let reason = reason(response).await;
                 tracing::warn!(service = self.service, ?reason, "upstream refused our query");
                 Failure::UpstreamRefused {
-                    detail: format!("the {} service refused the query", self.service),
+                    detail: format!("the {} refused the query", self.service),
                 }
             }
             _ => {
