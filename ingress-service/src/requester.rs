@@ -42,10 +42,13 @@ impl Requester {
             traceparent: None,
             data,
         };
-        if self.publisher.send(request).await.is_err() {
-            return Err(self.unpublished(BrokerErrorKind::Unavailable));
-        }
-        let outcome = timeout_at(admitted + self.request_timeout, reply.outcome()).await;
+        let answered = async {
+            match self.publisher.send(request).await {
+                Ok(()) => reply.outcome().await,
+                Err(_) => Outcome::Unpublished(BrokerErrorKind::Unavailable),
+            }
+        };
+        let outcome = timeout_at(admitted + self.request_timeout, answered).await;
         match outcome.map_err(|_| self.no_reply())? {
             Outcome::Replied(answer) => {
                 self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
