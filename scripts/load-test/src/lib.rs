@@ -1,10 +1,15 @@
 //! Load on a running Roundtrip: asks for the weather over many connections, verifies every answer and measures
-//! how long it took.
+//! how long it took. The program in `src/bin` is a command line around [`engine::LoadTest`].
 
 pub mod answer;
 pub mod cities;
 pub mod connection;
+pub mod engine;
 pub mod failure;
+pub mod plan;
 pub mod question;
+pub mod recorder;
+pub mod report;
 pub mod response;
+mod schedule;
 pub mod target;
