@@ -104,7 +104,7 @@ fn every_way_to_fail_is_counted_as_what_it_is(#[case] manner: Manner, #[case] ki
         "--count",
         "3",
         "--timeout",
-        "50ms",
+        "500ms",
         "--min-success",
         "0.5",
     ];
