@@ -23,7 +23,8 @@ pub(crate) async fn show(recording: Recording, limits: Limits) {
 }
 
 async fn show_bar(recording: &Recording, limits: Limits) {
-    let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {msg}").expect("the template is valid");
+    // `wide_msg` is cut at the edge: a line that wrapped would leave its traces on the terminal.
+    let style = ProgressStyle::with_template("{bar:12} {percent:>3} %  {wide_msg}").expect("the template is valid");
     let bar = Bar(ProgressBar::new(STEPS).with_style(style));
     loop {
         let live = recording.live();
