@@ -1,0 +1,105 @@
+//! The look at the service before any load: whether it is there, and at which address.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+use crate::failure::{Failure, FailureKind};
+use crate::target::Target;
+
+/// Where services say how they are: Roundtrip's own, and its predecessor's.
+const PATHS: [&str; 2] = ["/healthz", "/WeatherForecast/health"];
+
+/// How long an address may take to say how it is. A healthy service takes milliseconds.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A service that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The first of the host's addresses that answered; all load goes to it.
+    pub address: SocketAddr,
+    /// A sentence about its health, where it is not good.
+    pub warning: Option<String>,
+}
+
+/// Asks for the service's health.
+///
+/// # Errors
+/// Fails when nothing there speaks HTTP.
+pub async fn check(target: &Target) -> Result<Found, NoService> {
+    let url = target.url().to_owned();
+    let addresses = match target.addresses().await {
+        Ok(addresses) => addresses,
+        Err(source) => return Err(NoService::NotFound { url, source }),
+    };
+    for address in addresses {
+        match ask(target, address).await {
+            Ok(warning) => return Ok(Found { address, warning }),
+            // `localhost` is often two addresses, with the service on one of them.
+            Err(failure) if failure.kind == FailureKind::Connect => {}
+            Err(failure) => return Err(NoService::NotHttp { url, failure }),
+        }
+    }
+    Err(NoService::Nothing { url })
+}
+
+async fn ask(target: &Target, address: SocketAddr) -> Result<Option<String>, Failure> {
+    let mut connection = Connection::new(address);
+    let mut worst = None;
+    for path in PATHS {
+        let request = target.encode("GET", path, None);
+        let status = connection.ask(&request, Instant::now() + CHECK_TIMEOUT).await?.status;
+        match status {
+            200 => return Ok(None),
+            404 => worst = worst.or(Some(format!("{target} has no health check: GET {path} is 404"))),
+            status => return Ok(Some(format!("{target} is not healthy: GET {path} is {status}"))),
+        }
+    }
+    Ok(worst)
+}
+
+/// Why there is nothing to put load on.
+#[derive(Debug)]
+pub enum NoService {
+    /// The host has no address.
+    NotFound {
+        /// The URL as given.
+        url: String,
+        /// What the lookup said.
+        source: io::Error,
+    },
+    /// No address takes connections.
+    Nothing {
+        /// The URL as given.
+        url: String,
+    },
+    /// Something takes connections, and does not answer as a service does.
+    NotHttp {
+        /// The URL as given.
+        url: String,
+        /// What it did instead.
+        failure: Failure,
+    },
+}
+
+impl fmt::Display for NoService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { url, source } => write!(f, "could not look up the host of {url}: {source}"),
+            Self::Nothing { url } => {
+                write!(f, "nothing answers at {url} — start it with: cargo run --release")
+            }
+            Self::NotHttp { url, failure } => {
+                write!(
+                    f,
+                    "what listens at {url} gave no HTTP answer to GET {}: {}",
+                    PATHS[0], failure.detail
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for NoService {}
