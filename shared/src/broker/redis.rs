@@ -1,7 +1,7 @@
 //! The durable backend: Redis Streams with one consumer group, commands of Redis 6.2 and Valkey.
 //! No Redis type leaves this module.
 //!
-//! Blocking reads have connections of their own; everything else shares one, pipelined.
+//! The commands every request passes through have lanes of their own; everything else shares one connection.
 
 mod claim;
 mod codec;
@@ -9,11 +9,14 @@ mod connection;
 mod depth;
 mod errors;
 mod keys;
+mod lane;
 mod lease;
 mod publish;
 mod reclaim;
 mod replies;
 mod settle;
+mod socket;
+mod wire;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -26,6 +29,7 @@ use crate::message::{ReplyTo, Request};
 use claim::Readers;
 use connection::Link;
 use keys::Keys;
+use lane::Lane;
 use reclaim::Scan;
 use settle::Unsure;
 
@@ -37,6 +41,8 @@ const GROUP: &str = "processing-group";
 pub struct RedisBroker {
     keys: Keys,
     link: Link,
+    publishing: Lane,
+    settling: Lane,
     readers: Readers,
     scan: Scan,
     unsure: Unsure,
@@ -53,6 +59,8 @@ impl RedisBroker {
         Self {
             keys: Keys::new(operation),
             link: Link::new(info),
+            publishing: Lane::quick(),
+            settling: Lane::quick(),
             readers: Readers::default(),
             scan: Scan::default(),
             unsure: Unsure::default(),
@@ -64,7 +72,7 @@ impl RedisBroker {
 #[async_trait]
 impl Broker for RedisBroker {
     async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
-        publish::publish(&self.link, &self.keys, requests).await
+        publish::publish(&self.publishing, &self.link, &self.keys, requests).await
     }
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
@@ -95,7 +103,7 @@ impl Broker for RedisBroker {
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
         self.unsure
-            .settle(&self.link, &self.keys, self.lease, settlements)
+            .settle(&self.settling, &self.link, &self.keys, self.lease, settlements)
             .await
     }
 

@@ -47,6 +47,9 @@ impl FromStr for BrokerUrl {
             "memory" if text.trim_end_matches('/') == "memory:" => Ok(Self::Memory),
             "memory" => Err(InvalidBrokerUrl("memory:// takes no host or path")),
             "redis" | "rediss" if url.host_str().is_none_or(str::is_empty) => Err(InvalidBrokerUrl("no host")),
+            "redis" | "rediss" if url.fragment().is_some() => Err(InvalidBrokerUrl(
+                "no #fragment is accepted, as certificates are always verified",
+            )),
             "redis" | "rediss" => url
                 .into_connection_info()
                 .map(|info| Self::Redis(Box::new(info)))
@@ -101,6 +104,7 @@ mod tests {
             "memory://x",
             "redis://h:99999",
             "redis://h/db",
+            "rediss://h#insecure",
         ] {
             let error = text.parse::<BrokerUrl>().unwrap_err().to_string();
             assert!(error.contains("accepted are memory://, redis://"), "{text:?}: {error}");

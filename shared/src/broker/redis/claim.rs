@@ -6,21 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::GROUP;
 use super::codec::{self, Fields};
-use super::connection::{BlockingReader, Link};
-use super::errors::{Sent, broker_error, server_code};
+use super::connection::Link;
+use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
+use super::lane::Lane;
+use super::wire::Commands;
 use crate::broker::{BrokerError, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
 const CLAIM: &str = "claim from the request stream";
 
 /// The readers of this process, one for each consumer.
 #[derive(Debug, Default)]
-pub(super) struct Readers(Mutex<HashMap<Consumer, Arc<AsyncMutex<BlockingReader>>>>);
+pub(super) struct Readers(Mutex<HashMap<Consumer, Arc<Lane>>>);
 
 impl Readers {
     /// `XREADGROUP … >`, then `TIME` on the same connection: how long entries waited is judged on the
@@ -36,29 +37,34 @@ impl Readers {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let mut commands = Pipeline::with_capacity(2);
+        let mut commands = Commands::with_capacity(256);
         commands
-            .cmd("XREADGROUP")
-            .arg(&["GROUP", GROUP, consumer.as_str(), "COUNT"])
-            .arg(max)
+            .begin(11)
+            .arg("XREADGROUP")
+            .arg("GROUP")
+            .arg(GROUP)
+            .arg(consumer.as_str())
+            .arg("COUNT")
+            .number(max as u64)
             .arg("BLOCK")
-            .arg(MAX_WAIT.as_millis() as u64)
-            .arg(&["STREAMS", keys.requests(), ">"])
-            .cmd("TIME");
-        let reader = self.of(consumer);
-        let mut reader = reader.lock().await;
-        match reader.run(link, CLAIM, &commands).await? {
-            Ok(answer) => {
-                let (stream, time) = before_time(answer);
-                let entries = codec::read_stream(stream).into_iter();
-                let present = entries.filter_map(|(id, fields)| Some((id, 1, fields?)));
-                Ok(deliveries(consumer, time, present))
+            .number(MAX_WAIT.as_millis() as u64)
+            .arg("STREAMS")
+            .arg(keys.requests())
+            .arg(">")
+            .begin(1)
+            .arg("TIME");
+        match self.of(consumer).try_run(link, CLAIM, &commands).await? {
+            Ok(mut answer) => {
+                let entries = codec::read_stream(&mut answer);
+                let time = codec::read_time(&mut answer);
+                let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
+                Ok(deliveries(consumer, time, first))
             }
-            Err(error) if server_code(&error).as_deref() == Some("NOGROUP") => {
+            Err(error) if error.code() == "NOGROUP" => {
                 create_group(link, keys).await?;
                 Ok(Vec::new())
             }
-            Err(error) => Err(broker_error(CLAIM, Sent::Maybe, error)),
+            Err(error) => Err(refused(CLAIM, error)),
         }
     }
 
@@ -67,11 +73,15 @@ impl Readers {
         self.all().remove(consumer);
     }
 
-    fn of(&self, consumer: &Consumer) -> Arc<AsyncMutex<BlockingReader>> {
-        self.all().entry(consumer.clone()).or_default().clone()
+    fn of(&self, consumer: &Consumer) -> Arc<Lane> {
+        let mut all = self.all();
+        let lane = all
+            .entry(consumer.clone())
+            .or_insert_with(|| Arc::new(Lane::blocking()));
+        lane.clone()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Consumer, Arc<AsyncMutex<BlockingReader>>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Consumer, Arc<Lane>>> {
         self.0.lock().expect("no code panics while it holds the readers")
     }
 }

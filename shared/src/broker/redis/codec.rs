@@ -2,7 +2,9 @@
 //! their names once per node; whatever was put in by hand is read in any order.
 
 use bytes::Bytes;
-use redis::{Pipeline, Value};
+use redis::Value;
+
+use super::wire::{Commands, Cursor};
 
 use crate::broker::{EntryId, Malformed};
 use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
@@ -25,7 +27,7 @@ pub(super) trait Arguments {
     fn push(&mut self, argument: &[u8]);
 }
 
-impl Arguments for Pipeline {
+impl Arguments for Commands {
     fn push(&mut self, argument: &[u8]) {
         self.arg(argument);
     }
@@ -37,12 +39,22 @@ impl Arguments for Vec<Vec<u8>> {
     }
 }
 
+/// How many arguments a request takes: five fields, names and values.
+pub(super) const REQUEST_ARGUMENTS: usize = 10;
+
+/// How many arguments a reply takes: three fields, names and values.
+pub(super) const REPLY_ARGUMENTS: usize = 6;
+
 pub(super) fn write_request(arguments: &mut impl Arguments, request: &Request) {
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = request.id.as_uuid().as_hyphenated().encode_lower(&mut id);
     write(arguments, REQUEST_ID, id.as_bytes());
     write(arguments, REPLY_TO, request.reply_to.as_str().as_bytes());
-    write(arguments, BUDGET, request.budget.as_millis().to_string().as_bytes());
+    write(
+        arguments,
+        BUDGET,
+        itoa::Buffer::new().format(request.budget.as_millis()).as_bytes(),
+    );
     write(
         arguments,
         TRACEPARENT,
@@ -136,12 +148,38 @@ fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
     fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// Reads the answer of XREAD or XREADGROUP on one stream: nothing, or `[[key, [entry, …]]]`.
-pub(super) fn read_stream(answer: Value) -> Vec<(EntryId, Option<Fields>)> {
-    let Some(Value::Array(mut key_and_entries)) = first(answer) else {
-        return Vec::new();
-    };
-    key_and_entries.pop().map(read_entries).unwrap_or_default()
+/// Reads the answer of XREAD or XREADGROUP on one stream: nothing, or `[[key, [entry, …]]]`. Entries that
+/// were deleted meanwhile have no fields and are left out.
+pub(super) fn read_stream(answer: &mut Cursor) -> Vec<(EntryId, Fields)> {
+    read_stream_entries(answer).unwrap_or_default()
+}
+
+fn read_stream_entries(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
+    if answer.list()? == 0 {
+        return None;
+    }
+    let (_pair, _key) = (answer.list()?, answer.text()?);
+    let count = answer.list()?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        answer.list()?;
+        let id = EntryId::parse(&answer.text()?)?;
+        let arguments = answer.list()?;
+        let mut fields = Vec::with_capacity(arguments / 2);
+        for _ in 0..arguments / 2 {
+            fields.push((answer.text()?, answer.text()?));
+        }
+        if !fields.is_empty() {
+            entries.push((id, fields));
+        }
+    }
+    Some(entries)
+}
+
+/// Reads the answer of TIME as milliseconds since the Unix epoch.
+pub(super) fn read_time(answer: &mut Cursor) -> Option<u64> {
+    answer.list()?;
+    Some(answer.number()? * 1000 + answer.number()? / 1000)
 }
 
 /// Reads `[[id, [name, value, …]], …]`. An entry that was deleted while pending has no fields.
@@ -172,13 +210,6 @@ fn pairs(items: Vec<Value>) -> Fields {
         fields.push((name, value));
     }
     fields
-}
-
-fn first(answer: Value) -> Option<Value> {
-    match answer {
-        Value::Array(items) => items.into_iter().next(),
-        _ => None,
-    }
 }
 
 /// The bytes of a string reply, not copied.

@@ -1,4 +1,4 @@
-//! Connections: one shared and pipelined for quick commands, dedicated ones for blocking reads.
+//! The shared connection: pipelined, for all but the commands every request passes through.
 //! Connecting again is this file's business; repeating a command is not: only the caller knows whether it may.
 
 use std::pin::pin;
@@ -19,13 +19,15 @@ use crate::broker::{BrokerError, BrokerErrorKind, MAX_WAIT};
 
 /// A command on the shared connection takes well under a millisecond. Past this the server or the network
 /// hangs, and callers are better told so within a second.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connecting, with TLS and authentication. Together with a command it stays below a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// A blocking read answers after [`MAX_WAIT`] at the latest; six times that means a hung peer.
-const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
+
+const _: () = assert!(BLOCKING_TIMEOUT.as_millis() > 2 * MAX_WAIT.as_millis());
 
 /// How to reach the server, and the shared connection to it.
 #[derive(Debug, Clone)]
@@ -90,9 +92,9 @@ impl Link {
         Ok(Err(error))
     }
 
-    /// A connection of its own for blocking reads; never shared, never cloned.
-    pub(super) async fn dedicated(&self, operation: &'static str) -> Result<MultiplexedConnection, BrokerError> {
-        self.connect(operation, BLOCKING_TIMEOUT).await
+    /// Where the server is, and who we are to it.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     pub(super) async fn ping(&self) -> Result<Duration, BrokerError> {
@@ -107,7 +109,7 @@ impl Link {
             return Ok((connection.clone(), shared.generation));
         }
         // Others wait for the lock meanwhile, at most as long as connecting may take: one attempt serves all.
-        let connection = self.connect(operation, COMMAND_TIMEOUT).await?;
+        let connection = self.connect(operation).await?;
         shared.generation += 1;
         shared.connection = Some(connection.clone());
         Ok((connection, shared.generation))
@@ -120,15 +122,11 @@ impl Link {
         }
     }
 
-    async fn connect(
-        &self,
-        operation: &'static str,
-        response_timeout: Duration,
-    ) -> Result<MultiplexedConnection, BrokerError> {
+    async fn connect(&self, operation: &'static str) -> Result<MultiplexedConnection, BrokerError> {
         let client = Client::open(self.info.clone()).map_err(|error| broker_error(operation, Sent::No, error))?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(response_timeout));
+            .set_response_timeout(Some(COMMAND_TIMEOUT));
         // The library's limit counts for each step of connecting; this one for all of them.
         match timeout(
             CONNECT_TIMEOUT,
@@ -138,38 +136,6 @@ impl Link {
         {
             Ok(connected) => connected.map_err(|error| broker_error(operation, Sent::No, error)),
             Err(elapsed) => Err(BrokerError::new(BrokerErrorKind::Unavailable, operation, elapsed)),
-        }
-    }
-}
-
-/// A connection that one reader keeps for its blocking reads, made when it is needed.
-#[derive(Debug, Default)]
-pub(super) struct BlockingReader(Option<MultiplexedConnection>);
-
-impl BlockingReader {
-    /// Runs commands of which one may block for [`MAX_WAIT`].
-    pub(super) async fn run(
-        &mut self,
-        link: &Link,
-        operation: &'static str,
-        commands: &Pipeline,
-    ) -> Result<Result<Value, RedisError>, BrokerError> {
-        const { assert!(BLOCKING_TIMEOUT.as_millis() > 2 * MAX_WAIT.as_millis()) };
-        // Taken out, and put back only after an answer: a read that fails or is dropped takes its
-        // connection with it, so that no answer is ever read by the wrong question.
-        let mut connection = match self.0.take() {
-            Some(connection) => connection,
-            None => link.dedicated(operation).await?,
-        };
-        match query(&mut connection, commands).await {
-            Ok(value) => {
-                self.0 = Some(connection);
-                Ok(Ok(value))
-            }
-            Err((sent, error)) if error.is_io_error() || error.is_timeout() => {
-                Err(broker_error(operation, sent, error))
-            }
-            Err((_, error)) => Ok(Err(error)),
         }
     }
 }

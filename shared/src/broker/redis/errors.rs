@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
+use super::socket::ServerError;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
 /// The refusals of a server that is unwell or busy: the command had no effect, a later one may succeed.
@@ -25,21 +26,42 @@ pub(super) enum Sent {
     Maybe,
 }
 
+/// An error of the library's.
 pub(super) fn broker_error(operation: &'static str, sent: Sent, error: RedisError) -> BrokerError {
     let kind = match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => BrokerErrorKind::Rejected,
-        ErrorKind::Server(_) | ErrorKind::Extension => {
-            let code = server_code(&error);
-            if code.is_some_and(|code| TEMPORARY.contains(&code.as_str())) {
-                BrokerErrorKind::Unavailable
-            } else {
-                BrokerErrorKind::Rejected
-            }
-        }
-        _ if sent == Sent::No => BrokerErrorKind::Unavailable,
-        _ => BrokerErrorKind::Unconfirmed,
+        ErrorKind::Server(_) | ErrorKind::Extension => refusal(&server_code(&error).unwrap_or_default()),
+        _ => connection_failure(sent),
     };
     BrokerError::new(kind, operation, error)
+}
+
+/// The server's own word on one of our sockets.
+pub(super) fn refused(operation: &'static str, error: ServerError) -> BrokerError {
+    BrokerError::new(refusal(error.code()), operation, error)
+}
+
+/// A connection that failed, or an answer that did not come in time.
+pub(super) fn unanswered(
+    operation: &'static str,
+    sent: Sent,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> BrokerError {
+    BrokerError::new(connection_failure(sent), operation, error)
+}
+
+fn refusal(code: &str) -> BrokerErrorKind {
+    match TEMPORARY.contains(&code) {
+        true => BrokerErrorKind::Unavailable,
+        false => BrokerErrorKind::Rejected,
+    }
+}
+
+fn connection_failure(sent: Sent) -> BrokerErrorKind {
+    match sent {
+        Sent::No => BrokerErrorKind::Unavailable,
+        Sent::Maybe => BrokerErrorKind::Unconfirmed,
+    }
 }
 
 /// The code word a server error begins with: `NOGROUP`, `OOM`, … The first one, of a pipeline.

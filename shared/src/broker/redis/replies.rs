@@ -5,20 +5,21 @@ use async_trait::async_trait;
 use redis::Pipeline;
 
 use super::codec;
-use super::connection::{BlockingReader, Link};
-use super::errors::{Sent, broker_error};
+use super::connection::Link;
+use super::lane::Lane;
+use super::wire::Commands;
 use crate::broker::{BrokerError, EntryId, MAX_WAIT, ReplyStream};
 use crate::message::Reply;
 
 const READ: &str = "read replies";
 
 /// The most replies of one read; bounds the memory of one answer.
-const MAX_BATCH: usize = 1024;
+const MAX_BATCH: u64 = 1024;
 
 pub(super) struct RedisReplies {
     link: Link,
     key: String,
-    reader: BlockingReader,
+    lane: Lane,
     last: EntryId,
     /// Whether replies up to `last` may still be in the stream.
     untrimmed: bool,
@@ -29,7 +30,7 @@ impl RedisReplies {
         Self {
             link,
             key,
-            reader: BlockingReader::default(),
+            lane: Lane::blocking(),
             last: EntryId::default(),
             untrimmed: false,
         }
@@ -37,21 +38,26 @@ impl RedisReplies {
 
     /// `XTRIM … MINID` for what was handed out before, then `XREAD BLOCK` for what comes next, as one trip.
     /// <https://redis.io/docs/latest/commands/xtrim/>, <https://redis.io/docs/latest/commands/xread/>
-    fn read_next(&self) -> Pipeline {
-        let mut commands = Pipeline::with_capacity(2);
+    fn read_next(&self) -> Commands {
+        let mut commands = Commands::with_capacity(256);
         if self.untrimmed {
             commands
-                .cmd("XTRIM")
-                .arg(&[&self.key, "MINID", &self.last.next().to_string()])
-                .ignore();
+                .begin(4)
+                .arg("XTRIM")
+                .arg(&self.key)
+                .arg("MINID")
+                .arg(self.last.next().to_string());
         }
         commands
-            .cmd("XREAD")
+            .begin(8)
+            .arg("XREAD")
             .arg("COUNT")
-            .arg(MAX_BATCH)
+            .number(MAX_BATCH)
             .arg("BLOCK")
-            .arg(MAX_WAIT.as_millis() as u64)
-            .arg(&["STREAMS", &self.key, &self.last.to_string()]);
+            .number(MAX_WAIT.as_millis() as u64)
+            .arg("STREAMS")
+            .arg(&self.key)
+            .arg(self.last.to_string());
         commands
     }
 }
@@ -60,22 +66,17 @@ impl RedisReplies {
 impl ReplyStream for RedisReplies {
     async fn next(&mut self) -> Result<Vec<Reply>, BrokerError> {
         let commands = self.read_next();
-        let answer = self
-            .reader
-            .run(&self.link, READ, &commands)
-            .await?
-            .map_err(|error| broker_error(READ, Sent::Maybe, error))?;
-        self.untrimmed = false;
-        // Without the ignored trim there is one answer in the list: the read's.
-        let entries = match answer {
-            redis::Value::Array(mut answers) => answers.pop().map(codec::read_stream).unwrap_or_default(),
-            _ => Vec::new(),
-        };
+        let mut answer = self.lane.run(&self.link, READ, &commands).await?;
+        if self.untrimmed {
+            answer.next();
+            self.untrimmed = false;
+        }
+        let entries = codec::read_stream(&mut answer);
         let mut replies = Vec::with_capacity(entries.len());
         for (id, fields) in entries {
             self.last = id;
             self.untrimmed = true;
-            match fields.as_ref().and_then(codec::read_reply) {
+            match codec::read_reply(&fields) {
                 Some(reply) => replies.push(reply),
                 None => tracing::warn!(entry = %id, stream = self.key, "skipped an entry that is no reply"),
             }

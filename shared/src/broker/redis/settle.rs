@@ -6,16 +6,20 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use redis::Pipeline;
-
 use super::GROUP;
 use super::codec::{self, Arguments};
 use super::connection::Link;
 use super::keys::Keys;
-use super::lease::eval;
+use super::lane::Lane;
+use super::wire::Commands;
 use crate::broker::{BrokerError, DeadLetter, EntryId, Settlement};
 
 const SETTLE: &str = "settle deliveries";
+
+/// What a settlement takes, in bytes, about.
+const ENVELOPE: usize = 512;
+
+type Encode = fn(&Keys, &[&Settlement]) -> Commands;
 
 /// KEYS: request stream, reply stream, dead letters. ARGV: group, consumer, entry, number of reply
 /// arguments, number of dead letter arguments, then these.
@@ -37,14 +41,21 @@ pub(super) struct Unsure(Mutex<HashSet<EntryId>>);
 impl Unsure {
     pub(super) async fn settle(
         &self,
+        lane: &Lane,
         link: &Link,
         keys: &Keys,
         lease: Duration,
         settlements: &[Settlement],
     ) -> Result<(), BrokerError> {
         let (certain, doubtful) = self.split(lease, settlements);
-        self.run(link, &certain, transaction(keys, &certain)).await?;
-        self.run(link, &doubtful, scripts(keys, &doubtful)).await
+        for (settlements, encode) in [(certain, transaction as Encode), (doubtful, scripts)] {
+            if !settlements.is_empty() {
+                let outcome = lane.run(link, SETTLE, &encode(keys, &settlements)).await;
+                self.note(&settlements, &outcome);
+                outcome?;
+            }
+        }
+        Ok(())
     }
 
     /// A worker renews its leases, so half of one leaves time to notice that it could not.
@@ -55,13 +66,9 @@ impl Unsure {
         })
     }
 
-    async fn run(&self, link: &Link, settlements: &[&Settlement], commands: Pipeline) -> Result<(), BrokerError> {
-        if settlements.is_empty() {
-            return Ok(());
-        }
-        let outcome = link.run(SETTLE, &commands).await;
+    fn note<T>(&self, settlements: &[&Settlement], outcome: &Result<T, BrokerError>) {
         let mut unsure = self.entries();
-        match &outcome {
+        match outcome {
             Err(error) if error.may_have_applied() => {
                 unsure.extend(settlements.iter().map(|settlement| settlement.receipt.entry));
             }
@@ -71,7 +78,6 @@ impl Unsure {
                 unsure.remove(&settlement.receipt.entry);
             }),
         }
-        outcome.map(|_| ())
     }
 
     fn entries(&self) -> MutexGuard<'_, HashSet<EntryId>> {
@@ -81,32 +87,43 @@ impl Unsure {
 
 /// `MULTI`, `XADD` for each reply and dead letter, one `XACK`, one `XDEL`, `EXEC`.
 /// <https://redis.io/docs/latest/develop/using-commands/transactions/>
-fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Pipeline {
-    let mut commands = Pipeline::with_capacity(settlements.len() + 2);
-    commands.atomic();
+fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands {
+    let mut commands = Commands::with_capacity(settlements.len() * ENVELOPE);
+    commands.begin(1).arg("MULTI");
     for settlement in settlements {
         if let Some((reply_to, reply)) = &settlement.reply {
-            commands.cmd("XADD").arg(keys.replies(reply_to)).arg("*");
+            commands.begin(3 + codec::REPLY_ARGUMENTS).arg("XADD");
+            commands.arg(keys.replies(reply_to)).arg("*");
             codec::write_reply(&mut commands, reply);
-            commands.ignore();
         }
         if let Some(letter) = &settlement.dead_letter {
-            commands.cmd("XADD").arg(keys.dead_letters()).arg("*");
-            write_dead_letter(&mut commands, settlement.receipt.entry, letter);
-            commands.ignore();
+            let fields = dead_letter(settlement.receipt.entry, letter);
+            commands
+                .begin(3 + fields.len())
+                .arg("XADD")
+                .arg(keys.dead_letters())
+                .arg("*");
+            fields.iter().for_each(|field| commands.push(field));
         }
     }
     let ids: Vec<String> = settlements
         .iter()
         .map(|settlement| settlement.receipt.entry.to_string())
         .collect();
-    commands.cmd("XACK").arg(keys.requests()).arg(GROUP).arg(&ids).ignore();
-    commands.cmd("XDEL").arg(keys.requests()).arg(&ids).ignore();
+    commands
+        .begin(3 + ids.len())
+        .arg("XACK")
+        .arg(keys.requests())
+        .arg(GROUP);
+    ids.iter().for_each(|id| commands.push(id.as_bytes()));
+    commands.begin(2 + ids.len()).arg("XDEL").arg(keys.requests());
+    ids.iter().for_each(|id| commands.push(id.as_bytes()));
+    commands.begin(1).arg("EXEC");
     commands
 }
 
-fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Pipeline {
-    let mut commands = Pipeline::with_capacity(settlements.len());
+fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
+    let mut commands = Commands::default();
     for settlement in settlements {
         let receipt = &settlement.receipt;
         let (mut reply, mut letter) = (Vec::new(), Vec::new());
@@ -117,34 +134,35 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Pipeline {
             codec::write_reply(&mut reply, content);
         }
         if let Some(content) = &settlement.dead_letter {
-            write_dead_letter(&mut letter, receipt.entry, content);
+            letter = dead_letter(receipt.entry, content);
         }
-        eval(
-            &mut commands,
-            SETTLE_IF_STILL_OURS,
-            &[keys.requests(), &reply_key, keys.dead_letters()],
-        );
+        commands.begin(11 + reply.len() + letter.len());
+        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(3);
+        commands.arg(keys.requests()).arg(reply_key).arg(keys.dead_letters());
         commands
             .arg(GROUP)
             .arg(receipt.consumer.as_str())
             .arg(receipt.entry.to_string());
-        commands.arg(reply.len()).arg(letter.len()).arg(reply).arg(letter);
+        commands.number(reply.len() as u64).number(letter.len() as u64);
+        reply.iter().chain(&letter).for_each(|argument| commands.push(argument));
     }
     commands
 }
 
-/// Ours first, then the entry's own fields as they were.
-fn write_dead_letter(arguments: &mut impl Arguments, entry: EntryId, letter: &DeadLetter) {
-    for (name, value) in [
-        ("reason", letter.reason.as_str()),
-        ("attempts", &letter.attempts.to_string()),
-        ("entryId", &entry.to_string()),
-    ] {
-        arguments.push(name.as_bytes());
-        arguments.push(value.as_bytes());
-    }
-    for (name, value) in &letter.fields {
-        arguments.push(name);
-        arguments.push(value);
-    }
+/// The fields of a dead letter: ours first, then the entry's own as they were.
+fn dead_letter(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
+    let attempts = letter.attempts.to_string();
+    let ours = [
+        ("reason", letter.reason.clone()),
+        ("attempts", attempts),
+        ("entryId", entry.to_string()),
+    ];
+    let ours = ours
+        .into_iter()
+        .flat_map(|(name, value)| [name.as_bytes().to_vec(), value.into_bytes()]);
+    let theirs = letter
+        .fields
+        .iter()
+        .flat_map(|(name, value)| [name.to_vec(), value.to_vec()]);
+    ours.chain(theirs).collect()
 }

@@ -1,0 +1,89 @@
+//! A lane: a socket that one loop of the process has for itself, made when it is needed and made again
+//! when it broke. Repeating a command is not its business: only the caller knows whether it may.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::connection::{BLOCKING_TIMEOUT, COMMAND_TIMEOUT, CONNECT_TIMEOUT, Link};
+use super::errors::{Sent, refused, unanswered};
+use super::socket::{ServerError, Socket};
+use super::wire::{Commands, Cursor};
+use crate::broker::BrokerError;
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    socket: Mutex<Option<Socket>>,
+    answer_timeout: Duration,
+}
+
+impl Lane {
+    /// A lane for commands that answer at once.
+    pub(super) fn quick() -> Self {
+        Self::new(COMMAND_TIMEOUT)
+    }
+
+    /// A lane for reads that block.
+    pub(super) fn blocking() -> Self {
+        Self::new(BLOCKING_TIMEOUT)
+    }
+
+    fn new(answer_timeout: Duration) -> Self {
+        Self {
+            socket: Mutex::new(None),
+            answer_timeout,
+        }
+    }
+
+    /// Runs commands, once.
+    pub(super) async fn run(
+        &self,
+        link: &Link,
+        operation: &'static str,
+        commands: &Commands,
+    ) -> Result<Cursor, BrokerError> {
+        let answer = self.try_run(link, operation, commands).await?;
+        answer.map_err(|error| refused(operation, error))
+    }
+
+    /// The same, with a server's own error kept apart for those who know what to do about it.
+    pub(super) async fn try_run(
+        &self,
+        link: &Link,
+        operation: &'static str,
+        commands: &Commands,
+    ) -> Result<Result<Cursor, ServerError>, BrokerError> {
+        let mut place = self.socket.lock().await;
+        // Taken out, and put back only after an answer: an exchange that fails or is dropped takes its
+        // socket along, so that no answer is ever read by the wrong question.
+        let mut socket = match open(place.take()).await {
+            Some(socket) => socket,
+            None => connect(link, operation).await?,
+        };
+        let answer = match timeout(self.answer_timeout, socket.exchange(commands)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(unanswered(operation, Sent::Maybe, error)),
+            Err(elapsed) => return Err(unanswered(operation, Sent::Maybe, elapsed)),
+        };
+        // A server that was demoted answers, and always no: the next try looks for its successor.
+        if !answer.as_ref().is_err_and(|error| error.code() == "READONLY") {
+            *place = Some(socket);
+        }
+        Ok(answer.map(Cursor::new))
+    }
+}
+
+/// The socket, unless the peer closed it: found out before anything is sent, that leaves nothing in doubt.
+async fn open(socket: Option<Socket>) -> Option<Socket> {
+    let mut socket = socket?;
+    (!socket.is_closed().await).then_some(socket)
+}
+
+async fn connect(link: &Link, operation: &'static str) -> Result<Socket, BrokerError> {
+    match timeout(CONNECT_TIMEOUT, Socket::connect(link.info(), BLOCKING_TIMEOUT)).await {
+        Ok(Ok(connected)) => connected.map_err(|error| refused(operation, error)),
+        Ok(Err(error)) => Err(unanswered(operation, Sent::No, error)),
+        Err(elapsed) => Err(unanswered(operation, Sent::No, elapsed)),
+    }
+}

@@ -1,0 +1,324 @@
+//! RESP2 as bytes, for the commands every request passes through. Nothing is copied out of an answer: what
+//! it holds is a slice of the buffer it was read into. See docs/adr/0005.
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
+
+use bytes::Bytes;
+
+/// The longest string a server may announce, in bytes: its own limit.
+const MAX_BULK: usize = 512 * 1024 * 1024;
+
+/// The most elements a list may announce: no answer we ask for comes near.
+const MAX_ELEMENTS: usize = 1024 * 1024;
+
+/// The answer is not RESP2: the connection is of no use any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotResp;
+
+/// Commands, encoded one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Commands {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            count: 0,
+        }
+    }
+
+    /// Begins a command of `arguments` arguments, its name included; they must follow.
+    pub(super) fn begin(&mut self, arguments: usize) -> &mut Self {
+        self.count += 1;
+        self.length(b'*', arguments)
+    }
+
+    pub(super) fn arg(&mut self, argument: impl AsRef<[u8]>) -> &mut Self {
+        let argument = argument.as_ref();
+        self.length(b'$', argument.len());
+        self.bytes.extend_from_slice(argument);
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
+        self.arg(itoa::Buffer::new().format(number))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many answers come back.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn length(&mut self, kind: u8, length: usize) -> &mut Self {
+        self.bytes.push(kind);
+        self.bytes
+            .extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+}
+
+/// Finds the end of some answers in bytes that are still arriving. Looks at each byte once, however often
+/// it is asked, and needs no stack: a list is so many more values to come.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    position: usize,
+    missing: usize,
+    /// Where the first error begins.
+    error: Option<usize>,
+}
+
+impl Scanner {
+    pub(super) fn new(answers: usize) -> Self {
+        Self {
+            position: 0,
+            missing: answers,
+            error: None,
+        }
+    }
+
+    /// Where the answers end, once they are complete.
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, NotResp> {
+        while self.missing > 0 {
+            let Some((kind, line, next)) = line(bytes, self.position) else {
+                return Ok(None);
+            };
+            match kind {
+                b'+' | b':' => self.position = next,
+                b'-' => {
+                    self.error.get_or_insert(self.position);
+                    self.position = next;
+                }
+                b'$' => match length(line, MAX_BULK)? {
+                    Some(length) if bytes.len() < next + length + 2 => return Ok(None),
+                    Some(length) => self.position = next + length + 2,
+                    None => self.position = next,
+                },
+                b'*' => {
+                    self.missing += length(line, MAX_ELEMENTS)?.unwrap_or(0);
+                    self.position = next;
+                }
+                _ => return Err(NotResp),
+            }
+            self.missing -= 1;
+        }
+        Ok(Some(self.position))
+    }
+
+    /// The first error among the answers, at any depth: its text without the sign.
+    pub(super) fn error(&self, bytes: &[u8]) -> Option<String> {
+        let (_, text, _) = line(bytes, self.error?)?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+/// One value of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// A string, simple or not, or an error.
+    Text(Bytes),
+    Integer(i64),
+    Nil,
+    /// A list of so many values, which follow.
+    List(usize),
+}
+
+/// Walks through answers that are complete.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    bytes: Bytes,
+    position: usize,
+}
+
+impl Cursor {
+    /// `bytes` must have passed a [`Scanner`].
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// The next value; `None` at the end.
+    pub(super) fn next(&mut self) -> Option<Value> {
+        let (kind, text, next) = line(&self.bytes, self.position)?;
+        let start = self.position + 1;
+        let end = start + text.len();
+        match kind {
+            b':' => {
+                let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+                self.position = next;
+                Some(Value::Integer(number))
+            }
+            b'$' | b'*' => {
+                let length = length(text, MAX_BULK).ok()?;
+                self.position = next;
+                match (kind, length) {
+                    (_, None) => Some(Value::Nil),
+                    (b'*', Some(length)) => Some(Value::List(length)),
+                    (_, Some(length)) => {
+                        self.position = next + length + 2;
+                        Some(Value::Text(self.bytes.slice(next..next + length)))
+                    }
+                }
+            }
+            _ => {
+                self.position = next;
+                Some(Value::Text(self.bytes.slice(start..end)))
+            }
+        }
+    }
+
+    /// The next value, if it is a list: how many values follow. Nil is an empty list.
+    pub(super) fn list(&mut self) -> Option<usize> {
+        match self.next()? {
+            Value::List(length) => Some(length),
+            Value::Nil => Some(0),
+            _ => None,
+        }
+    }
+
+    /// The next value, if it is a text.
+    pub(super) fn text(&mut self) -> Option<Bytes> {
+        match self.next()? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The next value, if it is a number or a text that holds one.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        match self.next()? {
+            Value::Integer(number) => u64::try_from(number).ok(),
+            Value::Text(text) => std::str::from_utf8(&text).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// The line at `position`: its first byte, the rest, and where the next line begins.
+fn line(bytes: &[u8], position: usize) -> Option<(u8, &[u8], usize)> {
+    let rest = bytes.get(position..)?;
+    let (kind, rest) = rest.split_first()?;
+    // Lines are short: a length, a number, an id. A search for one byte is as good as it gets.
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    // A simple string holds no carriage return, so the line feed belongs to it.
+    (rest.len() > end + 1).then(|| (*kind, &rest[..end], position + end + 3))
+}
+
+/// Reads a length; `None` for -1, which means nil.
+fn length(text: &[u8], max: usize) -> Result<Option<usize>, NotResp> {
+    if text == b"-1" {
+        return Ok(None);
+    }
+    let digits = std::str::from_utf8(text).map_err(|_| NotResp)?;
+    let length: usize = digits.parse().map_err(|_| NotResp)?;
+    if length <= max { Ok(Some(length)) } else { Err(NotResp) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANSWER: &[u8] =
+        b"*2\r\n$3\r\nkey\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*4\r\n$1\r\na\r\n$2\r\n\r\n\r\n$1\r\nb\r\n$-1\r\n:7\r\n";
+
+    #[test]
+    fn commands_are_encoded_as_the_protocol_says() {
+        let mut commands = Commands::default();
+        commands.begin(3).arg("XADD").arg(b"k").number(42);
+        commands.begin(1).arg("EXEC");
+        assert_eq!(
+            commands.bytes(),
+            b"*3\r\n$4\r\nXADD\r\n$1\r\nk\r\n$2\r\n42\r\n*1\r\n$4\r\nEXEC\r\n"
+        );
+        assert_eq!(commands.count(), 2);
+    }
+
+    #[test]
+    fn an_answer_is_complete_only_with_its_last_byte() {
+        for end in 0..ANSWER.len() {
+            assert_eq!(Scanner::new(2).scan(&ANSWER[..end]), Ok(None), "{end} bytes");
+        }
+        let with_more = [ANSWER, b"+next\r\n"].concat();
+        assert_eq!(Scanner::new(2).scan(&with_more), Ok(Some(ANSWER.len())));
+    }
+
+    #[test]
+    fn an_answer_that_arrives_byte_by_byte_is_found_by_one_scanner() {
+        let mut scanner = Scanner::new(2);
+        let ends = (0..=ANSWER.len()).map(|end| scanner.scan(&ANSWER[..end]).unwrap());
+        assert_eq!(ends.flatten().collect::<Vec<_>>(), [ANSWER.len()]);
+    }
+
+    #[test]
+    fn a_cursor_reads_what_was_written() {
+        let mut cursor = Cursor::new(Bytes::from_static(ANSWER));
+        assert_eq!((cursor.list(), cursor.text().unwrap().as_ref()), (Some(2), &b"key"[..]));
+        assert_eq!((cursor.list(), cursor.list()), (Some(1), Some(2)));
+        assert_eq!((cursor.text().unwrap().as_ref(), cursor.list()), (&b"1-0"[..], Some(4)));
+        assert_eq!(cursor.text().unwrap(), "a");
+        assert_eq!(cursor.text().unwrap(), "\r\n");
+        assert_eq!(cursor.text().unwrap(), "b");
+        assert_eq!(
+            (cursor.next(), cursor.number(), cursor.next()),
+            (Some(Value::Nil), Some(7), None)
+        );
+    }
+
+    #[test]
+    fn the_first_error_is_found_at_any_depth() {
+        let answer = b"+OK\r\n*2\r\n:1\r\n-WRONGTYPE not a stream\r\n-EXECABORT\r\n";
+        let mut scanner = Scanner::new(3);
+        assert_eq!(scanner.scan(answer), Ok(Some(answer.len())));
+        assert_eq!(scanner.error(answer).unwrap(), "WRONGTYPE not a stream");
+    }
+
+    #[test]
+    fn what_is_not_resp_is_refused() {
+        for bytes in [
+            &b"HTTP/1.1 400\r\n"[..],
+            b"$abc\r\n",
+            b"$-2\r\n",
+            b"$99999999999\r\n",
+            b"*9999999999\r\n",
+        ] {
+            assert_eq!(Scanner::new(1).scan(bytes), Err(NotResp), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), answers in 0_usize..4) {
+            let mut scanner = Scanner::new(answers);
+            if let Ok(Some(end)) = scanner.scan(&bytes) {
+                let mut cursor = Cursor::new(Bytes::from(bytes[..end].to_vec()));
+                while cursor.next().is_some() {}
+            }
+        }
+
+        #[test]
+        fn any_argument_comes_back_as_it_was_sent(arguments in proptest::collection::vec(any::<Vec<u8>>(), 1..8)) {
+            // A command has the form of an answer: a list of strings.
+            let mut commands = Commands::default();
+            commands.begin(arguments.len());
+            for argument in &arguments {
+                commands.arg(argument);
+            }
+            let bytes = Bytes::copy_from_slice(commands.bytes());
+            prop_assert_eq!(Scanner::new(1).scan(&bytes), Ok(Some(bytes.len())));
+            let mut cursor = Cursor::new(bytes);
+            prop_assert_eq!(cursor.list(), Some(arguments.len()));
+            for argument in arguments {
+                prop_assert_eq!(cursor.text().unwrap(), argument);
+            }
+        }
+    }
+}
