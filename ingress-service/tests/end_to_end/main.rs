@@ -1,0 +1,8 @@
+//! Whole processes against a real redis-server: what callers, operators and neighbours get to see.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // What is printed is for whoever reads the test's output.
+
+mod client;
+mod flow;
+mod harness;
+mod streams;
