@@ -73,6 +73,33 @@ impl RedisServer {
         process.kill().await.expect("our own child can be killed");
     }
 
+    /// Halts the server, as a frozen machine would: connections stay open, and nothing answers.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub async fn freeze(&self) {
+        self.signal("STOP").await;
+    }
+
+    /// Lets the server go on after [`RedisServer::freeze`].
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub async fn thaw(&self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let process = self
+            .process
+            .as_ref()
+            .and_then(Child::id)
+            .expect("the server is running");
+        let mut kill = Command::new("kill");
+        let sent = kill.args([format!("-{name}"), process.to_string()]).status().await;
+        assert!(sent.is_ok_and(|status| status.success()), "our own child takes signals");
+    }
+
     /// Runs a command, as redis-cli would; `None` when it failed.
     pub async fn command(&self, words: &[&str]) -> Option<redis::Value> {
         let client = redis::Client::open(self.url()).expect("the URL is ours");

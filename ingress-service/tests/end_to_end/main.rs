@@ -5,4 +5,5 @@
 mod client;
 mod flow;
 mod harness;
+mod outage;
 mod streams;
