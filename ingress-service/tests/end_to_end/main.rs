@@ -6,4 +6,5 @@ mod client;
 mod flow;
 mod harness;
 mod outage;
+mod shutdown;
 mod streams;
