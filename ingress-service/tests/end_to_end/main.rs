@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // What is printed is for whoever reads the test's output.
 
+mod bad_input;
+mod bad_wire;
 mod client;
 mod flow;
 mod harness;
+mod limits;
 mod outage;
 mod shutdown;
 mod streams;
