@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_wire;
+mod by_hand;
 mod client;
 mod flow;
 mod harness;
