@@ -11,4 +11,5 @@ mod harness;
 mod limits;
 mod outage;
 mod shutdown;
+mod start;
 mod streams;
