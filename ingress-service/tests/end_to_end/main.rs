@@ -9,6 +9,7 @@ mod client;
 mod flow;
 mod harness;
 mod limits;
+mod openapi;
 mod outage;
 mod shutdown;
 mod start;
