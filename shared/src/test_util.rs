@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -71,6 +73,33 @@ impl RedisServer {
         process.kill().await.expect("our own child can be killed");
     }
 
+    /// Halts the server, as a frozen machine would: connections stay open, and nothing answers.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub async fn freeze(&self) {
+        self.signal("STOP").await;
+    }
+
+    /// Lets the server go on after [`RedisServer::freeze`].
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub async fn thaw(&self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let process = self
+            .process
+            .as_ref()
+            .and_then(Child::id)
+            .expect("the server is running");
+        let mut kill = Command::new("kill");
+        let sent = kill.args([format!("-{name}"), process.to_string()]).status().await;
+        assert!(sent.is_ok_and(|status| status.success()), "our own child takes signals");
+    }
+
     /// Runs a command, as redis-cli would; `None` when it failed.
     pub async fn command(&self, words: &[&str]) -> Option<redis::Value> {
         let client = redis::Client::open(self.url()).expect("the URL is ours");
@@ -98,14 +127,24 @@ impl RedisServer {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below the range from which systems take ports for connections: while
+/// a server is stopped, nobody gets its port by accident. Never given twice by one process.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
-    listener.local_addr().expect("a bound socket has an address").port()
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    // Test programs that run at the same time begin at different places.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        let [high, low, ..] = uuid::Uuid::new_v4().into_bytes();
+        AtomicU16::new(u16::from_be_bytes([high, low]))
+    });
+    (0..COUNT)
+        .map(|_| FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("some port is free")
 }
 
 /// REDIS_SERVER names another program that speaks the protocol, valkey-server for example.

@@ -1,0 +1,211 @@
+//! What is not even proper HTTP, written to the socket by hand. The server answers or hangs up, and lives on.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client;
+use crate::harness::{PATIENCE, Service, embedded};
+
+/// Writes `bytes` and reads until the server hangs up.
+async fn exchange(ingress: &Service, bytes: &[u8]) -> String {
+    let mut socket = connect(ingress).await;
+    // The server may hang up in the middle of it.
+    let _ = socket.write_all(bytes).await;
+    read_all(socket).await
+}
+
+/// Writes `bytes`, says that nothing more will come, and reads until the server hangs up.
+async fn break_off(ingress: &Service, bytes: &[u8]) -> String {
+    let mut socket = connect(ingress).await;
+    let _ = socket.write_all(bytes).await;
+    let _ = socket.shutdown().await;
+    read_all(socket).await
+}
+
+async fn connect(ingress: &Service) -> TcpStream {
+    let address = ingress.url.trim_start_matches("http://");
+    TcpStream::connect(address).await.unwrap()
+}
+
+async fn read_all(mut socket: TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE + PATIENCE / 2, socket.read_to_end(&mut answer)).await;
+    // A reset is also a way to hang up.
+    let _ = read.expect("the server neither answered nor hung up");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn post(headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST /WeatherForecast/city HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\n{headers}\r\n{body}"
+    )
+    .into_bytes()
+}
+
+fn get(headers: &str) -> Vec<u8> {
+    format!("GET /WeatherForecast HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").into_bytes()
+}
+
+fn status(answer: &str) -> Option<u16> {
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[track_caller]
+fn assert_problem(answer: &str, code: u16, kind: &str) {
+    assert_eq!(status(answer), Some(code), "{answer}");
+    assert!(
+        answer.to_lowercase().contains("content-type: application/problem+json"),
+        "{answer}"
+    );
+    assert!(answer.contains(kind), "{answer}");
+}
+
+async fn assert_alive(ingress: &Service) {
+    let answer = client::call(&ingress.url).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let health = client::get(&format!("{}/healthz", ingress.url)).await;
+    assert_eq!(health.body["status"], "Healthy", "{health:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_answered_with_400_or_hung_up_on() {
+    let ingress = embedded().start().await;
+    let garbage: [&[u8]; 9] = [
+        b"",
+        b"\r\n\r\n",
+        b"garbage\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        &[0; 1000],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /WeatherForecast/city HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nno frame at all, and not the last",
+    ];
+    for bytes in garbage {
+        let answer = break_off(&ingress, bytes).await;
+        let hung_up = !answer.starts_with("HTTP/1");
+        assert!(
+            hung_up || status(&answer) == Some(400),
+            "{:?}: {answer}",
+            bytes.escape_ascii().to_string()
+        );
+    }
+    assert_alive(&ingress).await;
+}
+
+#[tokio::test]
+async fn the_old_protocol_still_gets_its_answer() {
+    let ingress = embedded().start().await;
+    let answer = exchange(&ingress, b"GET /WeatherForecast HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
+    let ingress = embedded().with("MAX_BODY", "1KiB").start().await;
+    let fits = format!("{{\"city\":\"Oslo\"{}}}", " ".repeat(1009));
+    assert_eq!(fits.len(), 1024);
+    let sized = |body: &str| post(&format!("Content-Length: {}\r\n", body.len()), body);
+    let chunked = |body: &str| {
+        let (one, other) = body.split_at(500);
+        let chunks = format!("{:x}\r\n{one}\r\n{:x}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
+        post("Transfer-Encoding: chunked\r\n", &chunks)
+    };
+    let too_large = format!("{fits} ");
+    for send in [&sized as &dyn Fn(&str) -> Vec<u8>, &chunked] {
+        assert_eq!(status(&exchange(&ingress, &send(&fits)).await), Some(200));
+        let answer = exchange(&ingress, &send(&too_large)).await;
+        assert_problem(&answer, 413, "/problems/body-too-large");
+    }
+    assert_alive(&ingress).await;
+}
+
+#[tokio::test]
+async fn by_default_a_body_may_have_a_mebibyte() {
+    let ingress = embedded().start().await;
+    let client = client::new();
+    let url = format!("{}/WeatherForecast/city", ingress.url);
+    let body = |size: usize| format!("{{\"city\":\"Oslo\"{}}}", " ".repeat(size - 15));
+    let send = async |size| {
+        let request = client.post(&url).header("Content-Type", "application/json");
+        client::send(request.body(body(size))).await.unwrap()
+    };
+    assert_eq!(send(1 << 20).await.status, 200);
+    send((1 << 20) + 1)
+        .await
+        .assert_problem(413, "/problems/body-too-large");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_reaches_no_worker() {
+    let ingress = embedded().start().await;
+    for request in [
+        post("Content-Length: 100\r\n", "{\"city\":\"Oslo\"}"),
+        post("Transfer-Encoding: chunked\r\n", "f\r\n{\"city\":\"Oslo\"}\r\n"),
+        post(
+            "Transfer-Encoding: chunked\r\n",
+            "zz\r\n{\"city\":\"Oslo\"}\r\n0\r\n\r\n",
+        ),
+    ] {
+        let answer = break_off(&ingress, &request).await;
+        assert!(answer.is_empty() || status(&answer) == Some(400), "{answer}");
+    }
+    assert_eq!(
+        client::metric(&ingress.url, "proxy_requests_total{outcome=\"ok\"}").await,
+        0.0
+    );
+    assert_alive(&ingress).await;
+}
+
+#[tokio::test]
+async fn a_header_block_may_have_16_kib() {
+    let ingress = embedded().start().await;
+    let of_size = |size: usize| get(&format!("X-Padding: {}\r\n", "x".repeat(size)));
+    assert_eq!(status(&exchange(&ingress, &of_size(15 * 1024)).await), Some(200));
+    let answer = exchange(&ingress, &of_size(17 * 1024)).await;
+    assert_problem(&answer, 431, "/problems/headers-too-large");
+    let long_path = format!(
+        "GET /{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "x".repeat(17 * 1024)
+    );
+    let answer = exchange(&ingress, long_path.as_bytes()).await;
+    assert_problem(&answer, 431, "/problems/headers-too-large");
+    // What is larger than any honest mistake is not even read to its end.
+    let answer = exchange(&ingress, &of_size(10 * 1024 * 1024)).await;
+    assert!(answer.is_empty() || status(&answer) == Some(431), "{answer}");
+    assert_alive(&ingress).await;
+}
+
+#[tokio::test]
+async fn more_than_100_headers_are_refused() {
+    let ingress = embedded().start().await;
+    let headers = |count: usize| -> String { (0..count).map(|number| format!("X-{number}: y\r\n")).collect() };
+    assert_eq!(status(&exchange(&ingress, &get(&headers(90))).await), Some(200));
+    let answer = exchange(&ingress, &get(&headers(120))).await;
+    assert_eq!(status(&answer), Some(431), "{answer}");
+    assert_alive(&ingress).await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_is_hung_up_on() {
+    let ingress = embedded().start().await;
+    for start in ["", "GET /WeatherForecast HTTP/1.1\r\nHost: loc"] {
+        let mut socket = connect(&ingress).await;
+        socket.write_all(start.as_bytes()).await.unwrap();
+        // The limit is 10 s.
+        let answer = timeout(Duration::from_secs(20), read_all(socket)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("the server waits for more than {start:?}"));
+        assert!(answer.is_empty() || status(&answer) == Some(408), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_answered_with_408() {
+    let ingress = embedded().start().await;
+    let answer = exchange(&ingress, &post("Content-Length: 100\r\n", "{\"city\":")).await;
+    assert_problem(&answer, 408, "/problems/request-timeout");
+}

@@ -1,0 +1,16 @@
+//! Whole processes against a real redis-server: what callers, operators and neighbours get to see.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // What is printed is for whoever reads the test's output.
+
+mod bad_input;
+mod bad_wire;
+mod by_hand;
+mod client;
+mod flow;
+mod harness;
+mod limits;
+mod openapi;
+mod outage;
+mod shutdown;
+mod start;
+mod streams;

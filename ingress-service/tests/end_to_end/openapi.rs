@@ -1,0 +1,82 @@
+//! The documents both services publish. A change of the interface shows here, and is then on purpose.
+
+use serde_json::Value;
+
+use crate::client;
+use crate::harness::{embedded, proxy};
+
+const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
+
+async fn ingress_document() -> Value {
+    let ingress = embedded().start().await;
+    client::get(&format!("{}/openapi.json", ingress.url)).await.body
+}
+
+async fn proxy_document() -> Value {
+    let proxy = proxy("redis://127.0.0.1:1").start().await;
+    client::get(&format!("{}/openapi.json", proxy.url)).await.body
+}
+
+/// All operations of a document: method and path, whether the caller passes anything, and the operation.
+fn operations(document: &Value) -> impl Iterator<Item = (String, bool, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths.iter().flat_map(|(path, item)| {
+        METHODS.iter().filter_map(move |method| {
+            let operation = item.get(method)?;
+            let takes = |name: &str| item.get(name).or_else(|| operation.get(name)).is_some();
+            let takes_input = takes("parameters") || takes("requestBody");
+            Some((format!("{method} {path}"), takes_input, operation))
+        })
+    })
+}
+
+#[tokio::test]
+async fn the_document_of_the_ingress_changes_only_on_purpose() {
+    insta::assert_json_snapshot!("ingress", ingress_document().await, { ".info.version" => "[version]" });
+}
+
+#[tokio::test]
+async fn the_document_of_the_proxy_changes_only_on_purpose() {
+    insta::assert_json_snapshot!("proxy", proxy_document().await, { ".info.version" => "[version]" });
+}
+
+#[tokio::test]
+async fn whatever_takes_input_says_how_it_is_refused() {
+    let document = ingress_document().await;
+    let mut checked = 0;
+    for (name, takes_input, operation) in operations(&document) {
+        if !takes_input {
+            continue;
+        }
+        checked += 1;
+        let responses = operation["responses"].as_object().unwrap();
+        let mut refusals = responses
+            .iter()
+            .filter(|(status, _)| status.starts_with('4'))
+            .peekable();
+        assert!(refusals.peek().is_some(), "{name} lists no refusal");
+        for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
+            let content = response["content"].as_object().unwrap();
+            let media_types: Vec<_> = content.keys().collect();
+            assert_eq!(media_types, ["application/problem+json"], "{name} {status}");
+        }
+    }
+    assert_eq!(
+        checked, 3,
+        "the main call, the forecast, and the explanation of a problem"
+    );
+}
+
+#[tokio::test]
+async fn every_operation_and_every_response_is_described() {
+    for document in [ingress_document().await, proxy_document().await] {
+        for (name, _, operation) in operations(&document) {
+            assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{name}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let description = response["description"].as_str().unwrap_or_default();
+                assert!(!description.is_empty(), "{name} {status}");
+            }
+        }
+        assert!(operations(&document).count() >= 7, "{document}");
+    }
+}

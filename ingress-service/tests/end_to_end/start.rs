@@ -1,0 +1,177 @@
+//! Starting: what is wrong is said in words that lead to the remedy, and what works says how to use it.
+
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::Duration;
+
+use roundtrip::test_util::free_port;
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::client;
+use crate::harness::{PATIENCE, Plan, embedded, ingress, proxy, until};
+
+/// Runs a program that is expected to end by itself.
+async fn run(plan: &Plan, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = timeout(PATIENCE, plan.command().args(arguments).output()).await;
+    let Output { status, stdout, stderr } = output.expect("the program did not end").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_the_variable_to_change() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+        let (code, _, stderr) = run(&plan.with("LISTEN_ADDR", &address), &[]).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        for part in [&address, "LISTEN_ADDR", "in use"] {
+            assert!(stderr.contains(part), "{part:?} is missing in:\n{stderr}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_url_that_is_none_is_refused_with_what_is_accepted() {
+    for url in ["", "localhost:6379", "http://localhost", "redis://", "redis://h:99999"] {
+        for plan in [ingress(url), proxy(url)] {
+            let (code, _, stderr) = run(&plan, &[]).await;
+            assert_eq!(code, Some(2), "{url:?}: {stderr}");
+            for part in ["BROKER_URL", "redis://[user:pass@]host[:port][/db]"] {
+                assert!(stderr.contains(part), "{url:?}: {part:?} is missing in:\n{stderr}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_in_memory_is_refused_with_the_reason() {
+    let (code, _, stderr) = run(&proxy("memory://"), &[]).await;
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("memory:// lives inside one process"), "{stderr}");
+    assert!(stderr.contains("redis://"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown_when_its_url_is_refused() {
+    for plan in [
+        ingress("redis://me:hunter2@localhost/x"),
+        proxy("redis://me:hunter2@localhost/x"),
+    ] {
+        let (code, stdout, stderr) = run(&plan, &[]).await;
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(!format!("{stdout}{stderr}").contains("hunter2"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_filter_that_is_none_is_refused_with_a_word_about_it() {
+    for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+        let (code, _, stderr) = run(&plan.with("RUST_LOG", "roundtrip=loud"), &[]).await;
+        assert!(code.is_some_and(|code| code != 0), "{code:?} {stderr}");
+        assert!(stderr.contains("RUST_LOG") || stderr.contains("filter"), "{stderr:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_never_logged() {
+    let url = format!("redis://user:hunter2@127.0.0.1:{}", free_port());
+    for plan in [ingress(&url), proxy(&url)] {
+        let mut service = plan.with("RUST_LOG", "trace").start().await;
+        // The proxy has no such route; the ingress misses its broker.
+        client::call(&service.url).await;
+        until("Redis was missed", PATIENCE, async || {
+            service.stderr().contains("could not ")
+        })
+        .await;
+        service.signal("TERM").await;
+        assert!(service.ended().await.success());
+        let log = service.stderr() + &service.stdout();
+        assert!(log.contains("127.0.0.1"), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn an_embedded_start_says_how_to_use_it_and_the_printed_call_works() {
+    let ingress = embedded().start().await;
+    until("the greeting is there", PATIENCE, async || {
+        ingress.stdout().contains("Stop")
+    })
+    .await;
+    let greeting = ingress.stdout();
+    let port = ingress.url.rsplit(':').next().unwrap();
+    assert!(
+        greeting.contains(&format!("http://localhost:{port}/swagger")),
+        "{greeting}"
+    );
+    let (_, command) = greeting.split_once("curl ").expect("a curl line is printed");
+    let command = format!("curl {}", command.lines().next().unwrap());
+    if Command::new("curl").arg("--version").output().await.is_err() {
+        println!("skipped: curl is not installed, so {command:?} was not run");
+        return;
+    }
+    let shell = Command::new("sh").args(["-c", &command]).env("NO_PROXY", "*").output();
+    let output = timeout(Duration::from_secs(10), shell).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let body: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&body["city"], &body["location"]),
+        (&"New York".into(), &"Downtown".into()),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn help_documents_every_variable() {
+    let weather = [
+        "WEATHER_PROVIDER",
+        "SIMULATED_LATENCY",
+        "OPEN_METEO_GEOCODING_URL",
+        "OPEN_METEO_FORECAST_URL",
+    ];
+    let workers = ["TERMINALS", "LEASE", "MAX_DELIVERIES", "ATTEMPT_TIMEOUT"];
+    let both = ["BROKER_URL", "LISTEN_ADDR", "DRAIN_TIMEOUT", "LOG_FORMAT", "RUST_LOG"];
+    let callers = ["REQUEST_TIMEOUT", "MAX_IN_FLIGHT", "MAX_BODY", "SHUTDOWN_DELAY"];
+    for (plan, own) in [(embedded(), &callers[..]), (proxy("redis://127.0.0.1:1"), &[])] {
+        let (code, help, _) = run(&plan, &["--help"]).await;
+        assert_eq!(code, Some(0));
+        for name in weather.iter().chain(&workers).chain(&both).chain(own) {
+            assert!(help.contains(&format!("[env: {name}")), "{name} is missing in:\n{help}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_json_every_line_of_the_log_is_an_object() {
+    // Without a Redis, so that there is something to log.
+    let url = format!("redis://127.0.0.1:{}", free_port());
+    for plan in [ingress(&url), proxy(&url)] {
+        let mut service = plan.with("LOG_FORMAT", "json").with("RUST_LOG", "debug").start().await;
+        until("Redis was missed", PATIENCE, async || {
+            service.stderr().contains("could not ")
+        })
+        .await;
+        service.signal("TERM").await;
+        assert!(service.ended().await.success());
+        let log = service.stderr();
+        assert!(log.lines().count() >= 3, "{log}");
+        for line in log.lines() {
+            let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            for member in ["timestamp", "level", "message"] {
+                assert!(entry[member].is_string(), "{member} is missing in {line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_flag_is_refused() {
+    for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+        let (code, _, stderr) = run(&plan, &["--brew-coffee"]).await;
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("--brew-coffee"), "{stderr}");
+    }
+}
