@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use proxy_service::config::{WeatherOptions, WorkerOptions};
 use roundtrip::broker::BrokerUrl;
-use roundtrip::service::telemetry::LogFormat;
+use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 
 /// HTTP front of Roundtrip: publishes each request to the stream and answers with its reply.
@@ -49,7 +49,7 @@ pub struct Config {
 
     /// What is logged: off, error, warn, info, debug or trace, also per module, for example info,roundtrip=debug
     #[arg(long, env = "RUST_LOG", default_value = "info")]
-    pub log_filter: String,
+    pub log_filter: LogFilter,
 
     /// How embedded workers work; only with memory://
     #[command(flatten)]

@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
+use json_body::BodyLimit;
 use metrics::IngressMetrics;
 use pending::Pending;
 use requester::Requester;
@@ -88,13 +89,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let weather = WeatherState {
         requester,
         health: health.clone(),
+        body_limit: BodyLimit(config.max_body),
     };
     let admin = Admin {
         health: health.clone(),
         metrics,
         pending: Arc::new(move || pending.len()),
     };
-    let (routes, _) = documents::serve(router::router(weather, admin, config.max_body));
+    let (routes, _) = documents::serve(router::router(weather, admin));
     let app = around::every_call(routes, http, health.clone());
     let (stop_serving, stop_watching) = (CancellationToken::new(), CancellationToken::new());
     let mut serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));

@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use ingress_service::config::Config;
-use roundtrip::service::{shutdown, telemetry};
+use roundtrip::service::{command_line, shutdown, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
+    let config: Config = command_line::read();
+    telemetry::init(config.log_format, &config.log_filter);
     match start(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -22,7 +22,6 @@ async fn main() -> ExitCode {
 }
 
 async fn start(config: Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    telemetry::init(config.log_format, &config.log_filter)?;
     let stop = shutdown::on_signal()?;
     ingress_service::run(config, stop).await
 }

@@ -28,13 +28,13 @@ pub struct Document;
 pub enum ReadErrors {
     /// The body is empty, not readable JSON, not UTF-8, or nested too deeply
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] ProblemDocument),
+    Malformed(ProblemDocument),
     /// The body is larger than MAX_BODY
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] ProblemDocument),
+    TooLarge(ProblemDocument),
     /// The body is not sent as application/json
     #[response(status = 415, content_type = "application/problem+json")]
-    MediaType(#[to_schema] ProblemDocument),
+    MediaType(ProblemDocument),
 }
 
 /// What can go wrong on the way to a worker and back.
@@ -43,27 +43,27 @@ pub enum ReadErrors {
 pub enum RoundTripErrors {
     /// The city is not known
     #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] ProblemDocument),
+    NotFound(ProblemDocument),
     /// At least one value is not accepted; `errors` lists all of them
     #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(#[to_schema] ProblemDocument),
+    Invalid(ProblemDocument),
     /// Request line and headers have more than 16 KiB
     #[response(status = 431, content_type = "application/problem+json")]
-    Headers(#[to_schema] ProblemDocument),
+    Headers(ProblemDocument),
     /// The worker failed on this request, or it was set aside after failing too often
     #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] ProblemDocument),
+    Internal(ProblemDocument),
     /// The upstream failed at every attempt
     #[response(status = 502, content_type = "application/problem+json")]
-    Upstream(#[to_schema] ProblemDocument),
+    Upstream(ProblemDocument),
     /// Not accepted, and will not run: too many requests in flight, the broker is away, or the upstream is known to be unavailable
     #[response(
         status = 503,
         content_type = "application/problem+json",
         headers(("Retry-After" = u64, description = "When to try again, in seconds"))
     )]
-    Unavailable(#[to_schema] ProblemDocument),
+    Unavailable(ProblemDocument),
     /// No reply in time, or no confirmation from the broker: the request may have run, or still run
     #[response(status = 504, content_type = "application/problem+json")]
-    Timeout(#[to_schema] ProblemDocument),
+    Timeout(ProblemDocument),
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::batch::Batches;
+use roundtrip::broker::BrokerErrorKind;
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, BrokerError, Request};
@@ -58,7 +59,7 @@ async fn publish(broker: &dyn Broker, batch: &[Request]) -> Result<(), BrokerErr
             Err(error) => error,
         };
         let delay = delays.next().unwrap_or(MAX_DELAY);
-        let may_help = error.is_outage() && !error.may_have_applied();
+        let may_help = error.kind() == BrokerErrorKind::Unavailable;
         if !may_help || Instant::now() + delay >= give_up {
             return Err(error);
         }

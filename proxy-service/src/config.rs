@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use roundtrip::broker::BrokerUrl;
-use roundtrip::service::telemetry::LogFormat;
+use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 use url::Url;
 
@@ -38,7 +38,7 @@ pub struct Config {
 
     /// What is logged: off, error, warn, info, debug or trace, also per module, for example info,roundtrip=debug
     #[arg(long, env = "RUST_LOG", default_value = "info")]
-    pub log_filter: String,
+    pub log_filter: LogFilter,
 
     /// How the workers work
     #[command(flatten)]

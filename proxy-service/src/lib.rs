@@ -44,6 +44,7 @@ pub const OPERATION: &str = "weather";
 /// When it cannot start: the address is taken, or the provider cannot be built.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr).await?;
+    let address = listener.local_addr()?;
     let broker = Arc::new(GuardedBroker::new(broker::connect(
         &config.broker_url,
         OPERATION,
@@ -74,7 +75,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let stop_serving = CancellationToken::new();
     let serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));
     let watching = tokio::spawn(health.clone().watch(broker.clone(), stop_serving.clone()));
-    tracing::info!(address = %config.listen_addr, broker = %config.broker_url, "proxy-service is up");
+    tracing::info!(%address, broker = %config.broker_url, "proxy-service is up");
     health.set_ready(true);
 
     stop.cancelled().await;

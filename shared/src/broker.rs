@@ -257,6 +257,8 @@ pub struct BrokerError {
 pub enum BrokerErrorKind {
     /// The call had no effect, and a later one may succeed: not connected, loading, out of memory.
     Unavailable,
+    /// The circuit breaker around the backend is open: nothing was attempted.
+    CircuitOpen,
     /// The connection failed or timed out after the call was sent: it may have taken effect.
     Unconfirmed,
     /// The call had no effect, and repeating it will not help: no permission, a key of another type.

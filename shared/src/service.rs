@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod around;
 pub mod breaker;
+pub mod command_line;
 pub mod guard;
 pub mod health;
 pub mod metrics;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{FromRef, Query, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use roundtrip::service::request_id::RequestId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::json_body::JsonBody;
+use crate::json_body::{BodyLimit, JsonBody};
 use crate::openapi::{ReadErrors, RoundTripErrors};
 use crate::requester::Requester;
 
@@ -30,6 +30,14 @@ pub struct WeatherState {
     pub requester: Arc<Requester>,
     /// The condition of this process.
     pub health: Health,
+    /// The largest body accepted.
+    pub body_limit: BodyLimit,
+}
+
+impl FromRef<WeatherState> for BodyLimit {
+    fn from_ref(state: &WeatherState) -> Self {
+        state.body_limit
+    }
 }
 
 /// The weather's routes.

@@ -50,7 +50,7 @@ impl<B: Broker + ?Sized> GuardedBroker<B> {
         outcome.map_err(|refused| match refused {
             Refused::Failed(error) => error,
             Refused::Open { .. } => BrokerError::new(
-                BrokerErrorKind::Unavailable,
+                BrokerErrorKind::CircuitOpen,
                 "reach the broker",
                 "the circuit breaker is open after repeated failures",
             ),

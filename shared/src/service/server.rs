@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::retry::Delays;
+use super::telemetry::with_causes;
 
 /// Where hyper itself stops reading a head. Larger than what the service accepts, so that what is a little
 /// too large gets a readable answer.
@@ -19,6 +22,10 @@ const READ_BUFFER: usize = 64 * 1024;
 
 /// A head that takes longer is an attack or a broken client.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After the stop, the time for a request that is on its way: its answer asks the client to close. Only then
+/// is an idle connection closed from our side.
+const PARTING_TIME: Duration = Duration::from_millis(500);
 
 /// After the drain of one connection nothing is left to send; past this its peer does not read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,14 +63,15 @@ impl std::error::Error for ListenError {
     }
 }
 
-/// Serves until `stop`, then answers what is under way and returns.
+/// Serves until `stop`, then answers what is under way, and what was connecting, and returns.
 pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let mut pause = super::retry::Delays::new(Duration::from_millis(5), Duration::from_secs(1));
+    let start = |stream| connections.spawn(serve_connection(stream, app.clone(), stop.clone()));
+    let mut pause = Delays::new(Duration::from_millis(5), Duration::from_secs(1));
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(serve_connection(stream, app.clone(), stop.clone()));
+                start(stream);
                 pause.reset();
             }
             // Out of descriptors, or the peer gave up already: neither is a reason to stop serving.
@@ -73,41 +81,45 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
             }
         }
     }
-    drop(listener);
+    backlog(listener).into_iter().for_each(|stream| drop(start(stream)));
     connections.close();
     connections.wait().await;
+}
+
+/// Connections that clients have already and we have not: the system would reset them with the listener.
+fn backlog(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    let waiting = std::iter::from_fn(|| listener.accept().ok());
+    waiting
+        .filter_map(|(stream, _)| {
+            stream.set_nonblocking(true).ok()?;
+            TcpStream::from_std(stream).ok()
+        })
+        .collect()
 }
 
 async fn serve_connection(stream: TcpStream, app: Router, stop: CancellationToken) {
     // Answers are written whole: waiting to coalesce them only adds latency.
     let _ = stream.set_nodelay(true);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
-        .max_buf_size(READ_BUFFER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(READ_BUFFER as u32)
-        .keep_alive_interval(Some(Duration::from_secs(20)));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .max_buf_size(READ_BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match timeout(CLOSE_TIMEOUT, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return tracing::warn!("a connection did not close in time"),
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(
-            error = super::telemetry::with_causes(error.as_ref()),
-            "a connection ended early"
-        );
+    let mut ended = stop.run_until_cancelled(connection.as_mut()).await;
+    if ended.is_none() {
+        ended = timeout(PARTING_TIME, connection.as_mut()).await.ok();
+    }
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        ended = timeout(CLOSE_TIMEOUT, connection).await.ok();
+    }
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(error = with_causes(&error), "a connection ended early"),
+        None => tracing::warn!("a connection did not close in time"),
     }
 }

@@ -1,11 +1,13 @@
 //! Logs: readable lines for a terminal, or one JSON object a line for a collector. To standard error, so
 //! that standard output stays free for what a person asked to see.
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::layer;
 use tracing_subscriber::prelude::*;
 
 /// How log lines look.
@@ -17,28 +19,43 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for this process. `filter` has the syntax of `RUST_LOG`, for example
-/// `info,roundtrip=debug`.
-///
-/// # Errors
-/// When the filter cannot be read.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
-    let registry = tracing_subscriber::registry().with(filter);
+/// What is logged: the syntax of `RUST_LOG`, for example `info,roundtrip=debug`.
+#[derive(Debug, Clone)]
+pub struct LogFilter(String);
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            "off, error, warn, info, debug or trace is expected, also per module, such as info,roundtrip=debug";
+        EnvFilter::try_new(text).map_err(|_| expected.to_owned())?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Starts logging for this process.
+pub fn init(format: LogFormat, filter: &LogFilter) {
+    let registry = tracing_subscriber::registry().with(EnvFilter::new(&filter.0));
     // A second start in one process, as tests do, keeps the first one's output.
     let _ = match format {
         LogFormat::Pretty => {
-            let lines = fmt::layer().with_target(false).with_writer(std::io::stderr);
+            let lines = layer().with_target(false).with_writer(std::io::stderr);
             registry
                 .with(lines.with_ansi(std::io::stderr().is_terminal()))
                 .try_init()
         }
         LogFormat::Json => {
-            let lines = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let lines = layer().json().flatten_event(true).with_writer(std::io::stderr);
             registry.with(lines).try_init()
         }
     };
-    Ok(())
 }
 
 /// An error and all its causes, in one line for the log.

@@ -1,0 +1,46 @@
+//! The command line and the environment, read once at start.
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+
+/// Reads a configuration, or ends the process with a message that names the variable, its value and what is
+/// accepted; also for `--help` and `--version`.
+#[must_use]
+pub fn read<C: Parser>() -> C {
+    C::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+}
+
+/// clap repeats a refused value, and a refused URL may hold a password.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && let Some(masked) = masked(value)
+    {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
+    }
+    error
+}
+
+/// A URL without its user and password; `None` when it has none.
+fn masked(url: &str) -> Option<String> {
+    // The last one: a password that was not escaped may hold more of them.
+    let (secret, rest) = url.rsplit_once('@')?;
+    let scheme = secret.split_once("://").map_or("", |(scheme, _)| scheme);
+    Some(format!("{scheme}://***@{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("redis://me:hunter2@host/x", Some("redis://***@host/x")),
+            ("redis://me:hun@ter2@host", Some("redis://***@host")),
+            ("me:hunter2@host", Some("://***@host")),
+            ("redis://host/x", None),
+        ] {
+            assert_eq!(masked(url).as_deref(), shown, "{url}");
+        }
+    }
+}
