@@ -36,7 +36,7 @@ pub fn router(admin: Admin) -> OpenApiRouter {
         .routes(routes!(health))
         .routes(routes!(metrics))
         .with_state(admin)
-        .routes(routes!(problem::explain))
+        .routes(routes!(problem::kinds::explain))
 }
 
 /// The condition of a service and of its connection to the broker.

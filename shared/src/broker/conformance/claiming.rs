@@ -1,0 +1,226 @@
+//! Facts about publishing, claiming and leases.
+
+use super::*;
+
+/// Order is kept, within a batch and between batches, and nothing is changed on the way.
+pub async fn a_batch_is_claimed_in_the_order_it_was_published(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let sent = requests(&requester(), 50);
+    broker.publish(&sent[..20]).await.expect("publish");
+    broker.publish(&sent[20..]).await.expect("publish");
+    let deliveries = claim(broker.as_ref(), &me, 50).await;
+    let received: Vec<_> = deliveries.iter().map(|delivery| content(delivery).clone()).collect();
+    assert_eq!(received, sent);
+    assert!(deliveries.iter().all(|delivery| delivery.attempt == 1));
+}
+
+/// Nothing to do is done at once.
+pub async fn empty_batches_do_nothing(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let started = Instant::now();
+    broker.publish(&[]).await.expect("publish");
+    broker.settle(&[]).await.expect("settle");
+    assert_eq!(broker.renew(&me, &[]).await.expect("renew"), 0);
+    assert!(broker.claim(&me, 0).await.expect("claim").is_empty());
+    assert!(
+        broker
+            .recover(&me, &HashSet::new(), 0)
+            .await
+            .expect("recover")
+            .is_empty()
+    );
+    assert!(broker.reclaim(&me, IDLE, 0).await.expect("reclaim").is_empty());
+    assert!(started.elapsed() < MAX_WAIT);
+    assert_eq!(broker.depth().await.expect("depth"), Depth::default());
+}
+
+/// What a worker has no permit for stays where another worker can take it.
+pub async fn a_claim_takes_no_more_than_it_may(harness: &impl Harness) {
+    let (broker, me, other) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 10)).await.expect("publish");
+    assert_eq!(claim(broker.as_ref(), &me, 3).await.len(), 3);
+    assert_eq!(claim(broker.as_ref(), &other, 7).await.len(), 7);
+}
+
+/// Nothing polls: a waiting claim is served as soon as a request arrives.
+pub async fn a_claim_waits_for_work_and_takes_it_at_once(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let _ = broker.claim(&me, 1).await.expect("claim");
+    let (waiting, arriving) = (broker.clone(), broker.clone());
+    let claimed = async move { (waiting.claim(&me, 8).await.expect("claim"), Instant::now()) };
+    let published = async move {
+        sleep(Duration::from_millis(100)).await;
+        arriving.publish(&requests(&requester(), 1)).await.expect("publish");
+        Instant::now()
+    };
+    let ((deliveries, claimed), published) = tokio::join!(claimed, published);
+    assert_eq!(deliveries.len(), 1);
+    let late = claimed.saturating_duration_since(published);
+    assert!(late < MAX_WAIT / 2, "claimed {late:?} after it was published");
+}
+
+/// A worker that waits for work still notices that it should stop.
+pub async fn a_claim_without_work_ends_in_bounded_time(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let _ = broker.claim(&me, 1).await.expect("claim");
+    let started = Instant::now();
+    assert!(broker.claim(&me, 1).await.expect("claim").is_empty());
+    assert!(started.elapsed() < MAX_WAIT * 3, "{:?}", started.elapsed());
+}
+
+/// Each request goes to one of many consumers that claim at the same time.
+pub async fn two_consumers_never_hold_the_same_delivery(harness: &impl Harness) {
+    let broker = harness.broker();
+    let sent = requests(&requester(), 200);
+    broker.publish(&sent).await.expect("publish");
+    let workers = (0..4).map(|_| {
+        let broker = broker.clone();
+        tokio::spawn(async move {
+            let (me, mut mine) = (consumer(), Vec::new());
+            loop {
+                let batch = broker.claim(&me, 7).await.expect("claim");
+                let depth = broker.depth().await.expect("depth");
+                if batch.is_empty() && depth.waiting == 0 {
+                    return mine;
+                }
+                mine.extend(batch.iter().map(|delivery| content(delivery).id));
+            }
+        })
+    });
+    let mut all = Vec::new();
+    for worker in workers.collect::<Vec<_>>() {
+        all.extend(worker.await.expect("the worker ends"));
+    }
+    assert_eq!(all.len(), sent.len());
+    assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), sent.len());
+}
+
+/// A crash repeats work, as a counted attempt, instead of losing it.
+pub async fn a_dead_consumers_work_is_reclaimed_as_another_attempt(harness: &impl Harness) {
+    let (broker, dead, heir) = (harness.broker(), consumer(), consumer());
+    let sent = requests(&requester(), 3);
+    broker.publish(&sent).await.expect("publish");
+    claim(broker.as_ref(), &dead, 3).await;
+    let early = broker
+        .reclaim(&heir, Duration::from_secs(60), 10)
+        .await
+        .expect("reclaim");
+    assert!(early.is_empty(), "the lease is not over");
+    sleep(IDLE).await;
+    for attempt in 2..4 {
+        let mut taken = reclaim(broker.as_ref(), &heir, IDLE, 3).await;
+        taken.sort_by_key(|delivery| delivery.receipt.entry);
+        let ids: Vec<_> = taken.iter().map(|delivery| content(delivery).clone()).collect();
+        assert_eq!(ids, sent);
+        assert!(taken.iter().all(|delivery| delivery.attempt == attempt), "{taken:?}");
+        assert!(taken.iter().all(|delivery| delivery.receipt.consumer == heir));
+        sleep(IDLE * 2).await;
+    }
+}
+
+/// Long work is not taken away from a worker that is alive.
+pub async fn a_renewed_lease_is_not_reclaimed(harness: &impl Harness) {
+    let (broker, me, other) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    let held = claim(broker.as_ref(), &me, 2).await;
+    sleep(IDLE * 2).await;
+    assert_eq!(broker.renew(&me, &[held[0].receipt.clone()]).await.expect("renew"), 1);
+    let taken = broker.reclaim(&other, IDLE, 10).await.expect("reclaim");
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].receipt.entry, held[1].receipt.entry);
+}
+
+/// A worker that was frozen does not steal its work back.
+pub async fn a_lease_lost_to_another_is_not_renewed(harness: &impl Harness) {
+    let (broker, frozen, heir) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 1)).await.expect("publish");
+    let held = claim(broker.as_ref(), &frozen, 1).await;
+    sleep(IDLE).await;
+    assert_eq!(reclaim(broker.as_ref(), &heir, IDLE, 1).await.len(), 1);
+    assert_eq!(
+        broker.renew(&frozen, &[held[0].receipt.clone()]).await.expect("renew"),
+        0
+    );
+    let recovered = broker.recover(&frozen, &HashSet::new(), 10).await.expect("recover");
+    assert!(recovered.is_empty(), "it is not the frozen worker's any more");
+}
+
+/// A deploy costs no lease time.
+pub async fn what_a_leaving_consumer_holds_can_be_reclaimed_at_once(harness: &impl Harness) {
+    let (broker, leaving, heir) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    claim(broker.as_ref(), &leaving, 2).await;
+    broker.leave(&leaving).await.expect("leave");
+    let taken = reclaim(broker.as_ref(), &heir, Duration::from_secs(60), 2).await;
+    assert_eq!(taken.len(), 2);
+    broker
+        .leave(&consumer())
+        .await
+        .expect("leaving without having come is no error");
+}
+
+/// A claim whose answer never arrived is not lost until the lease ends, and what the consumer holds is not
+/// given to it twice.
+pub async fn a_delivery_that_got_lost_on_the_way_is_recovered(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let sent = requests(&requester(), 3);
+    broker.publish(&sent).await.expect("publish");
+    let given = claim(broker.as_ref(), &me, 3).await;
+    let held = HashSet::from([given[0].receipt.entry]);
+    harness.cut().await;
+    let recovered = loop {
+        if let Ok(recovered) = broker.recover(&me, &held, 10).await {
+            break recovered;
+        }
+        sleep(Duration::from_millis(10)).await;
+    };
+    let found: Vec<_> = recovered.iter().map(|delivery| content(delivery).clone()).collect();
+    assert_eq!(found, sent[1..]);
+    assert!(recovered.iter().all(|delivery| delivery.attempt == 2));
+}
+
+/// What somebody put in by hand harms nobody behind it.
+pub async fn a_malformed_entry_is_delivered_as_such(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    harness.put_malformed().await;
+    broker.publish(&requests(&requester(), 1)).await.expect("publish");
+    let deliveries = claim(broker.as_ref(), &me, 2).await;
+    let malformed = deliveries[0].content.as_ref().expect_err("it is no request");
+    assert_eq!(malformed.fields[0].0, "garbage");
+    assert!(malformed.requester.is_none());
+    assert!(deliveries[1].content.is_ok());
+    assert_eq!(deliveries[0].deadline(), None);
+}
+
+/// Time in the queue counts against the budget, on the broker's clock.
+pub async fn waiting_time_and_deadline_are_counted_from_publishing(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let _ = broker.claim(&me, 1).await.expect("claim");
+    let mut short = request(&requester(), "{}");
+    short.budget = Budget::new(Duration::from_millis(50));
+    broker.publish(&[short]).await.expect("publish");
+    sleep(Duration::from_millis(120)).await;
+    let delivery = claim(broker.as_ref(), &me, 1).await.remove(0);
+    assert!(delivery.waited >= Duration::from_millis(110), "{:?}", delivery.waited);
+    assert!(delivery.deadline().expect("a request has one") <= Instant::now());
+}
+
+/// Waiting and claimed are told apart, and the oldest has an age.
+pub async fn depth_counts_what_waits_and_what_is_claimed(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    broker.publish(&requests(&requester(), 5)).await.expect("publish");
+    sleep(Duration::from_millis(60)).await;
+    let before = broker.depth().await.expect("depth");
+    assert_eq!((before.waiting, before.claimed), (5, 0));
+    assert!(before.oldest_waiting.expect("five wait") >= Duration::from_millis(50));
+    claim(broker.as_ref(), &me, 2).await;
+    let after = broker.depth().await.expect("depth");
+    assert_eq!((after.waiting, after.claimed), (3, 2));
+    claim(broker.as_ref(), &me, 3).await;
+    assert_eq!(broker.depth().await.expect("depth").oldest_waiting, None);
+}
+
+/// Somebody is there.
+pub async fn a_backend_that_is_there_answers_a_ping(harness: &impl Harness) {
+    assert!(harness.broker().ping().await.expect("ping") < Duration::from_secs(1));
+}
