@@ -9,6 +9,7 @@ use proxy_service::weather::handler::WeatherHandler;
 use proxy_service::workers::{Running, Workers};
 use roundtrip::Broker;
 use roundtrip::service::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
@@ -17,11 +18,12 @@ pub(crate) fn start(
     config: &Config,
     broker: Arc<dyn Broker>,
     metrics: &Metrics,
+    ended: &CancellationToken,
 ) -> Result<Running, Box<dyn Error + Send + Sync>> {
     let worker_metrics = WorkerMetrics::new(metrics);
     let handler = WeatherHandler::new(config.weather.provider()?);
     let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
-    Ok(workers.start(broker, &config.worker, &worker_metrics))
+    Ok(workers.start(broker, &config.worker, &worker_metrics, ended))
 }
 
 /// Tells a person who just started this what to do with it.

@@ -24,6 +24,7 @@ use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
 use roundtrip::service::{around, openapi as documents, server};
 use roundtrip::{ReplyTo, batch, broker};
 use tokio::time::{sleep, timeout};
@@ -43,7 +44,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// and reply reader still live.
 ///
 /// # Errors
-/// When it cannot start: the address is taken, or embedded workers cannot be built.
+/// When it cannot start: the address is taken, or embedded workers cannot be built. When a loop it needs ended.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr).await?;
     let address = listener.local_addr()?;
@@ -58,23 +59,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let pending = Pending::new(config.max_in_flight as usize, ingress_metrics.pending.clone());
 
     let reply_to = ReplyTo::unique(&roundtrip::service::hostname());
-    let stop_replies = CancellationToken::new();
-    let reading = tokio::spawn(replies::run(
+    let (ended, stop_replies) = (CancellationToken::new(), CancellationToken::new());
+    let replies = replies::run(
         roundtrip::Broker::replies(broker.as_ref(), &reply_to),
         pending.clone(),
         ingress_metrics.clone(),
         stop_replies.clone(),
-    ));
-    // A place for each request that can be admitted: none ever waits for one.
+    );
+    let reading = spawn_essential(&ended, replies);
+    // A place for each request that can be admitted: one waits only behind those whose callers have gone.
     let (publisher, batches) = batch::channel(config.max_in_flight as usize, publisher::MAX_BATCH);
-    let publishing = tokio::spawn(publisher::run(
-        broker.clone(),
-        pending.clone(),
-        batches,
-        ingress_metrics.clone(),
-    ));
+    let publications = publisher::run(broker.clone(), pending.clone(), batches, ingress_metrics.clone());
+    let publishing = spawn_essential(&ended, publications);
     let workers = match config.broker_url.is_memory() {
-        true => Some(embedded::start(&config, broker.clone(), &metrics)?),
+        true => Some(embedded::start(&config, broker.clone(), &metrics, &ended)?),
         false => None,
     };
 
@@ -99,7 +97,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let (routes, _) = documents::serve(router::router(weather, admin));
     let app = around::every_call(routes, http, health.clone());
     let (stop_serving, stop_watching) = (CancellationToken::new(), CancellationToken::new());
-    let mut serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));
+    let serving = server::serve(listener, app, stop_serving.clone(), config.drain_timeout);
+    let serving = spawn_essential(&ended, serving);
     let watching = tokio::spawn(health.clone().watch(broker, stop_watching.clone()));
     tracing::info!(%address, broker = %config.broker_url, "ingress-service is up");
     if config.broker_url.is_memory() {
@@ -107,14 +106,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     }
     health.set_ready(true);
 
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ended.cancelled() => {}
+    }
     health.set_ready(false);
     sleep(config.shutdown_delay).await;
     stop_serving.cancel();
-    if timeout(config.drain_timeout, &mut serving).await.is_err() {
-        tracing::warn!("the drain timeout is over; callers who still wait are cut off");
-        serving.abort();
-    }
+    let _ = serving.await;
     if let Some(workers) = workers {
         workers.drain(STOP_TIMEOUT).await;
     }
@@ -125,5 +124,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     stop_watching.cancel();
     let _ = watching.await;
     tracing::info!("ingress-service has stopped");
-    Ok(())
+    if stop.is_cancelled() {
+        Ok(())
+    } else {
+        Err(LoopEnded.into())
+    }
 }

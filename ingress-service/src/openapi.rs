@@ -29,6 +29,9 @@ pub enum ReadErrors {
     /// The body is empty, not readable JSON, not UTF-8, or nested too deeply
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
+    /// The body did not arrive within ten seconds
+    #[response(status = 408, content_type = "application/problem+json")]
+    Late(ProblemDocument),
     /// The body is larger than MAX_BODY
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemDocument),

@@ -74,6 +74,11 @@ impl Pending {
         sender.is_some_and(|sender| sender.send(outcome).is_ok())
     }
 
+    /// Whether somebody waits for this id.
+    pub(crate) fn is_waiting(&self, id: CorrelationId) -> bool {
+        self.shard(id).contains_key(&id)
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)

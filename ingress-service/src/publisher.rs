@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep};
 use crate::metrics::IngressMetrics;
 use crate::pending::{Outcome, Pending};
 
-/// The most requests of one call; bounds the time of one transaction.
-pub(crate) const MAX_BATCH: usize = 256;
+/// The most requests of one call. As many as wait by default: when Redis hangs, those behind the batch that
+/// noticed it all go with the next one, and hear within a second.
+pub(crate) const MAX_BATCH: usize = 1024;
 
 /// How long a batch that definitely did not arrive is tried again. Short: a connection that was lost is
 /// replaced within it, and the batch behind this one still hears within a second that the broker is away.
@@ -32,20 +33,30 @@ pub(crate) async fn run(
 ) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while batches.next(&mut batch).await {
+        // Whoever has gone meanwhile wants no work done.
+        batch.retain(|request: &Request| pending.is_waiting(request.id));
+        if batch.is_empty() {
+            continue;
+        }
         metrics.publish_batch.observe(batch.len() as f64);
         let started = Instant::now();
         let published = publish(broker.as_ref(), &batch).await;
         metrics.publish.observe(started.elapsed().as_secs_f64());
         if let Err(error) = published {
-            tracing::warn!(
-                error = with_causes(&error),
-                count = batch.len(),
-                "requests were not published"
-            );
+            report(&error, batch.len());
             for request in &batch {
                 pending.complete(request.id, Outcome::Unpublished(error.kind()));
             }
         }
+    }
+}
+
+/// One line for each call that failed; while the breaker is open there are none, and it said so itself.
+fn report(error: &BrokerError, count: usize) {
+    let cause = with_causes(error);
+    match error.kind() {
+        BrokerErrorKind::CircuitOpen => tracing::debug!(error = cause, count, "requests were not published"),
+        _ => tracing::warn!(error = cause, count, "requests were not published"),
     }
 }
 

@@ -98,9 +98,8 @@ impl Failure {
             Self::Invalid { detail } => (FaultCode::Invalid, detail.as_str()),
             Self::NotFound { detail } => (FaultCode::NotFound, detail.as_str()),
             Self::Throttled { .. } => (FaultCode::UpstreamFailed, "the upstream asked for less traffic"),
-            Self::Upstream { detail } | Self::UpstreamRefused { detail } => {
-                (FaultCode::UpstreamFailed, detail.as_str())
-            }
+            Self::Upstream { detail } => (FaultCode::UpstreamFailed, detail.as_str()),
+            Self::UpstreamRefused { detail } => (FaultCode::UpstreamRefused, detail.as_str()),
             Self::AttemptTimeout => (FaultCode::UpstreamTimeout, "the upstream did not answer in time"),
             Self::DeadlineExceeded => (
                 FaultCode::Expired,

@@ -1,6 +1,5 @@
 //! What becomes of a delivery: it is worked on, or given up with a reason, and always settled.
 
-use bytes::Bytes;
 use roundtrip::broker::{DeadLetter, Delivery, Malformed, Receipt, Settlement};
 use roundtrip::{Fault, FaultCode, Reply, ReplyTo, Request};
 use tower::ServiceExt;
@@ -84,24 +83,8 @@ impl Judge {
         let letter = DeadLetter {
             reason,
             attempts: attempts - 1,
-            fields: fields(&request),
+            fields: request.fields().map(|(name, value)| (name.into(), value)).to_vec(),
         };
         Settlement::dead_letter(receipt, letter, Some(reply))
     }
-}
-
-/// The request's fields as they stand in its entry.
-fn fields(request: &Request) -> Vec<(Bytes, Bytes)> {
-    [
-        ("requestId", Bytes::from(request.id.to_string())),
-        ("replyTo", Bytes::from(request.reply_to.to_string())),
-        ("budgetMs", Bytes::from(request.budget.as_millis().to_string())),
-        (
-            "traceparent",
-            Bytes::from(request.traceparent.as_deref().unwrap_or_default().to_owned()),
-        ),
-        ("data", request.data.clone()),
-    ]
-    .map(|(name, value)| (Bytes::from(name), value))
-    .to_vec()
 }

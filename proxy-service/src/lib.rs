@@ -26,6 +26,7 @@ use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
 use roundtrip::service::{around, openapi, server};
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +39,13 @@ use workers::Workers;
 /// The operation of this service; the streams are named after it.
 pub const OPERATION: &str = "weather";
 
+/// How long operators who ask during the drain may take to read their answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Runs the proxy until `stop`, then drains it.
 ///
 /// # Errors
-/// When it cannot start: the address is taken, or the provider cannot be built.
+/// When it cannot start: the address is taken, or the provider cannot be built. When a loop it needs ended.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr).await?;
     let address = listener.local_addr()?;
@@ -56,7 +60,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
 
     let handler = WeatherHandler::new(config.weather.provider()?);
     let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
-    let running = workers.start(broker.clone(), &config.worker, &worker_metrics);
+    let ended = CancellationToken::new();
+    let running = workers.start(broker.clone(), &config.worker, &worker_metrics, &ended);
 
     let http = HttpMetrics::new(&metrics);
     let state = ProxyState {
@@ -73,16 +78,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
 
     // Health and metrics are served until the work is done: a drain is worth watching.
     let stop_serving = CancellationToken::new();
-    let serving = tokio::spawn(server::serve(listener, app, stop_serving.clone()));
+    let serving = server::serve(listener, app, stop_serving.clone(), LAST_ANSWERS);
+    let serving = spawn_essential(&ended, serving);
     let watching = tokio::spawn(health.clone().watch(broker.clone(), stop_serving.clone()));
     tracing::info!(%address, broker = %config.broker_url, "proxy-service is up");
     health.set_ready(true);
 
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ended.cancelled() => {}
+    }
     health.set_ready(false);
     running.drain(config.drain_timeout).await;
     stop_serving.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+    let _ = serving.await;
     let _ = watching.await;
-    Ok(())
+    if stop.is_cancelled() {
+        Ok(())
+    } else {
+        Err(LoopEnded.into())
+    }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::terminals::Terminals;
 
-/// Renewals in one lease: two may fail before it is lost.
+/// Renewals in one lease: the first may come late by a third, and one may fail, before it is lost.
 const RENEWALS: u32 = 3;
 
 /// How often dropped work is looked for. A fifth of jitter keeps a fleet from scanning in step.
@@ -28,8 +28,7 @@ pub(crate) async fn renew(
     let mut ticks = interval(lease / RENEWALS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        // Younger ones are renewed with the next tick, long before their lease ends.
-        let receipts = terminals.held().older_than(lease / RENEWALS);
+        let receipts = terminals.held().receipts();
         if receipts.is_empty() {
             continue;
         }

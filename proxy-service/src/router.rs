@@ -75,6 +75,8 @@ pub fn router(state: ProxyState, admin: Admin) -> OpenApiRouter {
         (status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>),
         (status = 404, description = "The city is not known", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 431, description = "Request line and headers have more than 16 KiB", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 500, description = "The worker failed on this request", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 502, description = "The upstream failed", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 503, description = "No terminal is free, or the upstream is unavailable", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 504, description = "The upstream did not answer in time", body = ProblemDocument, content_type = MEDIA_TYPE),

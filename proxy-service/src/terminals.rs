@@ -2,9 +2,11 @@
 //! that many, so that the backlog stays in the stream where another worker can take it.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +25,7 @@ const MAX_CLAIM: usize = 256;
 pub(crate) struct Terminals {
     free: Arc<Semaphore>,
     count: usize,
-    held: Held,
+    held: Arc<Held>,
     running: TaskTracker,
     abandon: CancellationToken,
     metrics: WorkerMetrics,
@@ -52,7 +54,7 @@ impl Terminals {
         Self {
             free: Arc::new(Semaphore::new(count)),
             count,
-            held: Held::default(),
+            held: Arc::default(),
             running: TaskTracker::new(),
             abandon: CancellationToken::new(),
             metrics,
@@ -68,7 +70,7 @@ impl Terminals {
             .await
             .expect("the terminals are never closed");
         let more = self.free.available_permits().min(MAX_CLAIM - 1);
-        // Nobody else takes terminals, except for single calls over HTTP; then there is one less.
+        // Lost only to a call over HTTP that takes one this moment; then the next claim has the rest.
         if let Ok(more) = self.free.clone().try_acquire_many_owned(more as u32) {
             taken.merge(more);
         }
@@ -93,14 +95,26 @@ impl Terminals {
             }
             self.metrics.active_terminals.inc();
             self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
-            let (work, abandon) = (work.clone(), self.abandon.clone());
+            let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
             let metrics = self.metrics.clone();
             self.running.spawn(async move {
+                let entry = delivery.receipt.entry;
                 let settlement = judge::settlement(delivery, work.handler.clone(), &work.judge);
-                if let Some(settlement) = abandon.run_until_cancelled(settlement).await
-                    && work.settler.send(settlement).await.is_err()
+                match abandon
+                    .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
+                    .await
                 {
-                    tracing::error!("a settlement came after the last batch; its lease returns it to the stream");
+                    Some(Ok(settlement)) => {
+                        // Fails only after the last batch; its lease returns it to the stream.
+                        let _ = work.settler.send(settlement).await;
+                    }
+                    Some(Err(_)) => {
+                        // The handler's panics are caught further in: this is a mistake in the stack. Not
+                        // renewed any more, the request goes to another attempt, and at last to the dead letters.
+                        tracing::error!(%entry, "the stack around the handler panicked");
+                        held.forget(entry);
+                    }
+                    None => {}
                 }
                 metrics.active_terminals.dec();
                 drop(terminal);
@@ -151,6 +165,10 @@ impl Held {
         }
     }
 
+    fn forget(&self, entry: EntryId) {
+        self.lock().remove(&entry);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -159,13 +177,8 @@ impl Held {
         self.lock().keys().copied().collect()
     }
 
-    /// The deliveries in hand for at least `age`.
-    pub(crate) fn older_than(&self, age: Duration) -> Vec<Receipt> {
-        let held = self.lock();
-        held.values()
-            .filter(|receipt| receipt.claimed.elapsed() >= age)
-            .cloned()
-            .collect()
+    pub(crate) fn receipts(&self) -> Vec<Receipt> {
+        self.lock().values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, Receipt>> {

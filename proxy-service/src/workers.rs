@@ -8,6 +8,7 @@ use bytes::Bytes;
 use roundtrip::broker::{Consumer, Settlement};
 use roundtrip::service::breaker::Breaker;
 use roundtrip::service::hostname;
+use roundtrip::service::shutdown::spawn_essential;
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, Request, batch};
 use tokio::task::JoinHandle;
@@ -66,12 +67,19 @@ impl Workers {
         }
     }
 
-    /// Starts to claim from `broker`, as a consumer of its own.
+    /// Starts to claim from `broker`, as a consumer of its own. `ended` is cancelled when one of the loops
+    /// ends, asked or not.
     #[must_use]
-    pub fn start(&self, broker: Arc<dyn Broker>, options: &WorkerOptions, metrics: &WorkerMetrics) -> Running {
+    pub fn start(
+        &self,
+        broker: Arc<dyn Broker>,
+        options: &WorkerOptions,
+        metrics: &WorkerMetrics,
+        ended: &CancellationToken,
+    ) -> Running {
         let consumer = Consumer::unique(&hostname());
         let (stop_claiming, stop_renewing, give_up) = Default::default();
-        // A terminal sends one settlement at a time: with a place for each, none ever waits.
+        // As many places as terminals: work waits for one only while the broker takes no settlements.
         let (sender, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
         let work = Arc::new(Work {
             handler: self.handler.clone(),
@@ -109,9 +117,9 @@ impl Workers {
             "claiming requests"
         );
         Running {
-            claimer: tokio::spawn(claimer.run(CancellationToken::clone(&stop_claiming))),
-            renewer: tokio::spawn(renewal),
-            settler: tokio::spawn(settlement),
+            claimer: spawn_essential(ended, claimer.run(CancellationToken::clone(&stop_claiming))),
+            renewer: spawn_essential(ended, renewal),
+            settler: spawn_essential(ended, settlement),
             broker,
             consumer,
             terminals: self.terminals.clone(),

@@ -17,6 +17,7 @@ use roundtrip::broker::{Consumer, Depth, ReplyStream};
 use roundtrip::service::metrics::Metrics;
 use roundtrip::{Broker, Budget, CorrelationId, FaultCode, Reply, ReplyTo, Request};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 fn options(flags: &[&str]) -> WorkerOptions {
@@ -48,7 +49,7 @@ impl Setup {
     {
         let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
         let workers = Workers::new(service_fn(handler), &options, metrics.clone());
-        workers.start(self.broker.clone(), &options, &metrics)
+        workers.start(self.broker.clone(), &options, &metrics, &CancellationToken::new())
     }
 
     async fn publish(&self, count: usize, budget: Duration) -> Vec<Request> {

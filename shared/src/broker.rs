@@ -57,7 +57,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError>;
 
     /// Hands everything `consumer` still holds to whoever reclaims next, without waiting for a lease to
-    /// run out, and forgets the consumer as soon as it holds nothing.
+    /// run out; a consumer that holds nothing is forgotten.
     async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError>;
 
     /// Makes replies readable, then removes their requests, atomically. Safe to repeat after an error:

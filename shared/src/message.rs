@@ -28,10 +28,13 @@ impl CorrelationId {
         self.0
     }
 
-    /// Reads an id from the text of a stream field; `None` unless it is a UUID.
+    /// Reads an id from the text of a stream field; `None` unless it is a UUID with hyphens, in lower case.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        Uuid::try_parse_ascii(text).ok().map(Self)
+        let id = Uuid::try_parse_ascii(text).ok()?;
+        // One spelling only: a reply carries ours, and its requester compares texts.
+        let mut ours = [0; uuid::fmt::Hyphenated::LENGTH];
+        (id.as_hyphenated().encode_lower(&mut ours).as_bytes() == text).then_some(Self(id))
     }
 }
 
@@ -164,6 +167,21 @@ pub struct Request {
     pub data: Bytes,
 }
 
+impl Request {
+    /// The request as the fields of a stream entry, in their order.
+    #[must_use]
+    pub fn fields(&self) -> [(&'static str, Bytes); 5] {
+        let traceparent = self.traceparent.as_deref().unwrap_or_default();
+        [
+            ("requestId", self.id.to_string().into()),
+            ("replyTo", self.reply_to.to_string().into()),
+            ("budgetMs", self.budget.as_millis().to_string().into()),
+            ("traceparent", traceparent.to_owned().into()),
+            ("data", self.data.clone()),
+        ]
+    }
+}
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -217,6 +235,8 @@ pub enum FaultCode {
     Expired,
     /// The upstream failed every attempt.
     UpstreamFailed,
+    /// The upstream refused what the worker asked of it; another attempt will not help.
+    UpstreamRefused,
     /// The upstream did not answer in time.
     UpstreamTimeout,
     /// The upstream is known to be unavailable; nothing was attempted.
@@ -245,6 +265,21 @@ mod tests {
     fn names_that_could_reach_another_key_are_refused() {
         for name in ["", "a:b", "a b", "a\n", "{a}", &"x".repeat(65)] {
             assert_eq!(name.parse::<ReplyTo>(), Err(InvalidReplyTo), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = CorrelationId::new();
+        let text = id.to_string();
+        assert_eq!(CorrelationId::parse(text.as_bytes()), Some(id));
+        for other in [
+            text.to_uppercase(),
+            text.replace('-', ""),
+            format!("{{{text}}}"),
+            format!("urn:uuid:{text}"),
+        ] {
+            assert_eq!(CorrelationId::parse(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -193,23 +193,27 @@ async fn a_lost_group_is_made_again_and_serves_what_waits() {
     }
 }
 
-#[tokio::test]
-async fn entries_deleted_while_they_were_pending_are_forgotten() {
-    let (harness, me, heir) = (harness().await, Consumer::unique("w"), Consumer::unique("h"));
-    harness
-        .broker
-        .publish(&vec![request(&ReplyTo::unique("a")); 2])
-        .await
-        .unwrap();
+/// A harness whose consumer holds two entries that were trimmed from the stream meanwhile.
+async fn harness_with_trimmed_entries(holder: &Consumer) -> Redis {
+    let harness = harness().await;
+    let batch = vec![request(&ReplyTo::unique("a")); 2];
+    harness.broker.publish(&batch).await.unwrap();
     let mut held = Vec::new();
     while held.len() < 2 {
-        held.extend(harness.broker.claim(&me, 2).await.unwrap());
+        held.extend(harness.broker.claim(holder, 2).await.unwrap());
     }
     harness
         .server
         .command(&["XTRIM", "test-requests", "MAXLEN", "0"])
         .await
         .unwrap();
+    harness
+}
+
+#[tokio::test]
+async fn own_entries_deleted_while_they_were_pending_are_forgotten() {
+    let me = Consumer::unique("w");
+    let harness = harness_with_trimmed_entries(&me).await;
     assert!(
         harness
             .broker
@@ -218,6 +222,13 @@ async fn entries_deleted_while_they_were_pending_are_forgotten() {
             .unwrap()
             .is_empty()
     );
+    assert_eq!(harness.broker.depth().await.unwrap().claimed, 0);
+}
+
+#[tokio::test]
+async fn dropped_entries_deleted_while_they_were_pending_are_forgotten() {
+    let (dead, heir) = (Consumer::unique("w"), Consumer::unique("h"));
+    let harness = harness_with_trimmed_entries(&dead).await;
     assert!(
         harness
             .broker
@@ -226,7 +237,11 @@ async fn entries_deleted_while_they_were_pending_are_forgotten() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(harness.broker.depth().await.unwrap().claimed, 0);
+    let pending = harness
+        .server
+        .command(&["XPENDING", "test-requests", "processing-group", "-", "+", "10"])
+        .await;
+    assert_eq!(format!("{pending:?}"), "Some(array([]))", "nothing is left pending");
 }
 
 #[tokio::test]

@@ -74,12 +74,11 @@ async fn city(
     Extension(id): Extension<RequestId>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let query = WeatherQuery::from_json(&body).map_err(|error| match error {
+    let query = WeatherQuery::for_now(&body).map_err(|error| match error {
         QueryError::Unreadable(detail) => Problem::new(ProblemType::MalformedBody, detail),
         QueryError::Invalid(errors) => Problem::validation(errors),
     })?;
-    // This endpoint's answer is the weather now, whatever else the body holds.
-    answer(&state, id, query.for_now()).await
+    answer(&state, id, query).await
 }
 
 /// The forecast for some days
@@ -90,6 +89,7 @@ async fn city(
     path = "/WeatherForecast",
     tag = "weather",
     params(
+        ("X-Request-Id" = Option<String>, Header, description = "Your own id of this call, up to 128 visible ASCII characters; echoed and logged"),
         ("city" = Option<String>, Query, description = "The city, 1 to 100 characters; New York by default", example = "Tokyo"),
         ("days" = Option<u8>, Query, description = "Days of forecast, 1 to 16; 5 by default", minimum = 1, maximum = 16, example = 5),
     ),

@@ -63,9 +63,13 @@ impl<S: Handler> Retry<S> {
     async fn attempt_until_done(mut self, job: Job) -> Result<Bytes, Failure> {
         let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
         let mut attempts_left = if job.delivery == 1 { ATTEMPTS } else { 1 };
+        let mut earlier = None;
         loop {
             let failure = match self.inner.call(job.clone()).await {
                 Ok(answer) => return Ok(answer),
+                // "Nothing was attempted" would not be true any more.
+                Err(Failure::CircuitOpen { .. }) if job.delivery > 1 => return Err(after_an_earlier_delivery()),
+                Err(failure @ Failure::CircuitOpen { .. }) => return Err(earlier.unwrap_or(failure)),
                 Err(failure) => failure,
             };
             attempts_left -= 1;
@@ -78,8 +82,15 @@ impl<S: Handler> Retry<S> {
                 return Err(failure);
             }
             tracing::debug!(request_id = %job.request.id, ?failure, ?delay, "trying again");
+            earlier = Some(failure);
             self.metrics.retries.inc();
             sleep(delay).await;
         }
+    }
+}
+
+fn after_an_earlier_delivery() -> Failure {
+    Failure::Upstream {
+        detail: "the upstream is unavailable, and an earlier delivery of this request may have reached it".to_owned(),
     }
 }

@@ -180,29 +180,43 @@ async fn the_upstreams_own_retry_after_is_honoured() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_stay_within_their_share_of_the_traffic() {
-    let stack = stack(|_| async {
-        Err(Failure::Throttled {
-            retry_after: Some(Duration::ZERO),
-        })
-    });
-    let requests = 40;
+    // Without the breaker, which would end the attempts long before.
+    let metrics = WorkerMetrics::new(&Metrics::new());
+    let always_broken = service_fn(|_: Job| std::future::ready(Err::<Bytes, _>(broken())));
+    let retry = retry::Retry::new(always_broken, retry::budget(), metrics.clone());
+    let (requests, started) = (1000, Instant::now());
     for _ in 0..requests {
-        let _ = stack.run(job(LONG)).await;
+        let _ = retry.clone().oneshot(job(LONG)).await;
     }
-    // A fifth of the traffic, and the hundred that a quiet worker has for ten seconds.
-    let retries = stack.metrics.retries.get();
-    assert!(retries <= requests / 5 + 100, "{retries} retries");
+    // A fifth of the traffic, and ten for each second of the test's own time, give or take its windows; without
+    // a budget it would be twice the traffic.
+    let retries = metrics.retries.get();
+    let allowed = requests / 5 + 10 * (started.elapsed().as_secs() + 31);
+    assert!(
+        retries <= allowed && allowed < requests,
+        "{retries} retries, {allowed} allowed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn ten_failures_in_a_row_open_the_breaker_and_nothing_is_called() {
     let stack = stack(|_| async { Err(broken()) });
     for _ in 0..4 {
-        let _ = stack.run(job(LONG)).await;
+        // The breaker opens during the fourth: what its caller hears is the failure that was, not "open".
+        assert_eq!(stack.run(job(LONG)).await, Err(broken()));
     }
     assert_eq!((stack.calls(), stack.upstream.state()), (10, State::Open));
     let refused = stack.run(job(LONG)).await;
     assert!(matches!(refused, Err(Failure::CircuitOpen { .. })), "{refused:?}");
+    let redelivered = Job {
+        delivery: 2,
+        ..job(LONG)
+    };
+    let refused = stack.run(redelivered).await;
+    assert!(
+        matches!(refused, Err(Failure::Upstream { .. })),
+        "an earlier worker may have called: {refused:?}"
+    );
     assert_eq!(stack.calls(), 10);
     assert_eq!(stack.metrics.upstream_circuit.get(), 0.0);
 }

@@ -68,11 +68,26 @@ impl WeatherQuery {
         }
     }
 
-    /// Reads a question from JSON. Members it does not know are ignored.
+    /// Reads a question from the `data` of a request entry. Members it does not know are ignored.
     ///
     /// # Errors
     /// [`QueryError`]: where the JSON breaks off, or every value that is not accepted.
     pub fn from_json(json: &[u8]) -> Result<Self, QueryError> {
+        Self::read(json, days)
+    }
+
+    /// Reads a question for the weather now from a caller's body; `days` is no member of it.
+    ///
+    /// # Errors
+    /// As [`WeatherQuery::from_json`].
+    pub fn for_now(json: &[u8]) -> Result<Self, QueryError> {
+        Self::read(json, |_, _| None)
+    }
+
+    fn read(
+        json: &[u8],
+        days: impl Fn(&Map<String, Value>, &mut Vec<FieldError>) -> Option<u8>,
+    ) -> Result<Self, QueryError> {
         // The parser's own depth limit (128) answers nesting; it recurses no further.
         let value: Value = serde_json::from_slice(json).map_err(|error| QueryError::Unreadable(unreadable(&error)))?;
         let Value::Object(members) = value else {
@@ -98,12 +113,6 @@ impl WeatherQuery {
     #[must_use]
     pub fn days(&self) -> Option<u8> {
         self.days
-    }
-
-    /// The same question without days: for the weather now.
-    #[must_use]
-    pub fn for_now(self) -> Self {
-        Self { days: None, ..self }
     }
 
     pub(super) fn into_place(self) -> Place {
@@ -250,6 +259,12 @@ mod tests {
             let outcome = WeatherQuery::from_json(body.as_bytes());
             assert!(matches!(outcome, Err(QueryError::Unreadable(_))));
         }
+    }
+
+    #[test]
+    fn a_callers_body_has_no_days() {
+        let query = WeatherQuery::for_now(br#"{"city":"Oslo","days":99}"#).unwrap();
+        assert_eq!(query.days(), None);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
@@ -54,6 +54,8 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     let response = answered.unwrap_or_else(|panic| answer_panic(id, panic.as_ref()));
 
     let mut response = problem::write_out(response, id);
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    log_failure(response.status(), route, id, theirs.as_ref());
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, theirs.unwrap_or_else(|| id.to_header()));
     if !service.health.is_ready() {
@@ -61,11 +63,24 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
         // be closed just as its client writes the next request.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     service
         .http
         .observe(&method, route, response.status(), started.elapsed());
     response
+}
+
+/// What a caller may ask about later. A refusal (503) is counted, and logged only at debug level: an
+/// overload should not become a flood of lines.
+fn log_failure(status: StatusCode, route: &str, id: RequestId, theirs: Option<&HeaderValue>) {
+    if !status.is_server_error() {
+        return;
+    }
+    let (status, theirs) = (status.as_u16(), theirs.and_then(|value| value.to_str().ok()));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        tracing::debug!(request_id = %id, client_request_id = theirs, route, status, "refused a call");
+    } else {
+        tracing::warn!(request_id = %id, client_request_id = theirs, route, status, "a call failed");
+    }
 }
 
 fn refuse_large_head(request: &Request) -> Option<Problem> {
@@ -97,7 +112,6 @@ mod tests {
     use std::sync::Arc;
 
     use axum::body::{Body, to_bytes};
-    use axum::http::StatusCode;
     use axum::routing::get;
     use tower::ServiceExt as _;
 

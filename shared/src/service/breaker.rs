@@ -73,7 +73,7 @@ impl Breaker {
         let mirror = Mirror(Arc::new(Shown {
             name,
             state: AtomicU8::new(State::Closed as u8),
-            open_until: Mutex::new(None),
+            open: Mutex::default(),
         }));
         let timed = Timed {
             policy: Box::new(policy),
@@ -129,7 +129,8 @@ impl fmt::Debug for Breaker {
     }
 }
 
-/// The policy, noting how long it keeps the breaker open.
+/// The policy, noting how long it keeps the breaker open, and that it closed. The machine calls it under its
+/// lock, so what it shows is in order; the machine's own notices come later, and may overtake each other.
 struct Timed {
     policy: Policy,
     mirror: Mirror,
@@ -142,11 +143,12 @@ impl FailurePolicy for Timed {
 
     fn mark_dead_on_failure(&mut self) -> Option<Duration> {
         let delay = self.policy.mark_dead_on_failure()?;
-        *self.mirror.open_until() = Some(Instant::now() + delay);
+        self.mirror.open_for(delay);
         Some(delay)
     }
 
     fn revived(&mut self) {
+        self.mirror.show(State::Closed);
         self.policy.revived();
     }
 }
@@ -159,19 +161,34 @@ struct Mirror(Arc<Shown>);
 struct Shown {
     name: &'static str,
     state: AtomicU8,
-    open_until: Mutex<Option<Instant>>,
+    open: Mutex<OpenTimes>,
+}
+
+#[derive(Debug, Default)]
+struct OpenTimes {
+    delay: Duration,
+    until: Option<Instant>,
 }
 
 impl Mirror {
     fn show(&self, state: State) {
         let before = self.0.state.swap(state as u8, Ordering::Relaxed);
         if before != state as u8 {
-            tracing::warn!(
-                breaker = self.0.name,
-                state = state.name(),
-                "circuit breaker changed its state"
-            );
+            self.log(state);
         }
+    }
+
+    fn log(&self, state: State) {
+        let (breaker, state) = (self.0.name, state.name());
+        tracing::warn!(breaker, state, "circuit breaker changed its state");
+    }
+
+    fn open_for(&self, delay: Duration) {
+        *self.times() = OpenTimes {
+            delay,
+            until: Some(Instant::now() + delay),
+        };
+        self.show(State::Open);
     }
 
     fn state(&self) -> State {
@@ -182,33 +199,39 @@ impl Mirror {
         }
     }
 
-    fn open_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0
-            .open_until
-            .lock()
-            .expect("no code panics while it holds the time")
+    fn times(&self) -> std::sync::MutexGuard<'_, OpenTimes> {
+        self.0.open.lock().expect("no code panics while it holds the times")
     }
 
     fn remaining(&self) -> Duration {
-        self.open_until()
-            .map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+        let until = self.times().until;
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }
 
 impl Instrument for Mirror {
     fn on_call_rejected(&self) {}
 
+    /// Comes alone only when a probe failed and the policy had no opinion: open again for as long.
     fn on_open(&self) {
-        self.show(State::Open);
+        let last = self.times().delay;
+        if self.state() == State::HalfOpen {
+            self.open_for(last);
+        }
     }
 
     fn on_half_open(&self) {
-        self.show(State::HalfOpen);
+        let (open, half_open) = (State::Open as u8, State::HalfOpen as u8);
+        let moved = self
+            .0
+            .state
+            .compare_exchange(open, half_open, Ordering::Relaxed, Ordering::Relaxed);
+        if moved.is_ok() {
+            self.log(State::HalfOpen);
+        }
     }
 
-    fn on_closed(&self) {
-        self.show(State::Closed);
-    }
+    fn on_closed(&self) {}
 }
 
 #[cfg(test)]

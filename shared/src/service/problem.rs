@@ -122,6 +122,7 @@ impl From<Fault> for Problem {
             FaultCode::NotFound => ProblemType::NotFound,
             FaultCode::Expired => ProblemType::Expired,
             FaultCode::UpstreamFailed => ProblemType::UpstreamFailed,
+            FaultCode::UpstreamRefused => ProblemType::UpstreamRefused,
             FaultCode::UpstreamTimeout => ProblemType::UpstreamTimeout,
             FaultCode::UpstreamUnavailable => ProblemType::UpstreamUnavailable,
             FaultCode::DeadLettered => ProblemType::DeadLettered,

@@ -27,9 +27,6 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// is an idle connection closed from our side.
 const PARTING_TIME: Duration = Duration::from_millis(500);
 
-/// After the drain of one connection nothing is left to send; past this its peer does not read.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Listens on an address.
 ///
 /// # Errors
@@ -63,10 +60,15 @@ impl std::error::Error for ListenError {
     }
 }
 
-/// Serves until `stop`, then answers what is under way, and what was connecting, and returns.
-pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
-    let connections = TaskTracker::new();
-    let start = |stream| connections.spawn(serve_connection(stream, app.clone(), stop.clone()));
+/// Serves until `stop`, then answers what is under way, and what was connecting, for as long as `grace`,
+/// cuts off what is left, and returns.
+pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken, grace: Duration) {
+    let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
+    let start = |stream| {
+        let connection = serve_connection(stream, app.clone(), stop.clone());
+        let cut_off = cut_off.clone();
+        connections.spawn(async move { cut_off.run_until_cancelled(connection).await })
+    };
     let mut pause = Delays::new(Duration::from_millis(5), Duration::from_secs(1));
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
@@ -83,7 +85,14 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
     }
     backlog(listener).into_iter().for_each(|stream| drop(start(stream)));
     connections.close();
-    connections.wait().await;
+    if timeout(grace, connections.wait()).await.is_err() {
+        tracing::warn!(
+            count = connections.len(),
+            "the grace period is over; cutting off those who still wait"
+        );
+        cut_off.cancel();
+        connections.wait().await;
+    }
 }
 
 /// Connections that clients have already and we have not: the system would reset them with the listener.
@@ -113,13 +122,14 @@ async fn serve_connection(stream: TcpStream, app: Router, stop: CancellationToke
     if ended.is_none() {
         ended = timeout(PARTING_TIME, connection.as_mut()).await.ok();
     }
-    if ended.is_none() {
-        connection.as_mut().graceful_shutdown();
-        ended = timeout(CLOSE_TIMEOUT, connection).await.ok();
-    }
-    match ended {
-        Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(error = with_causes(&error), "a connection ended early"),
-        None => tracing::warn!("a connection did not close in time"),
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = with_causes(&error), "a connection ended early");
     }
 }

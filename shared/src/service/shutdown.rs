@@ -1,8 +1,34 @@
 //! From a signal to a token. Whoever holds the token stops taking work, drains, and returns; nobody is
 //! cut off before the grace period ends.
 
+use std::error::Error;
+use std::fmt;
+
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// Starts a loop that the process cannot do without. `ended` is cancelled when it ends, for whatever reason,
+/// a panic included: a process that only looks alive is worse than one that is started again.
+pub fn spawn_essential(ended: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let guard = ended.clone().drop_guard();
+    tokio::spawn(async move {
+        let _guard = guard;
+        work.await;
+    })
+}
+
+/// An essential loop ended before it was asked to.
+#[derive(Debug)]
+pub struct LoopEnded;
+
+impl fmt::Display for LoopEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a loop this service needs has ended; leaving, to be started again")
+    }
+}
+
+impl Error for LoopEnded {}
 
 /// A token that is cancelled by SIGTERM or Ctrl-C. A second signal ends the process at once.
 ///
@@ -30,4 +56,17 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         }
     });
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_panics_is_noticed() {
+        let ended = CancellationToken::new();
+        let task = spawn_essential(&ended, async { panic!("a mistake") });
+        ended.cancelled().await;
+        assert!(task.await.is_err());
+    }
 }

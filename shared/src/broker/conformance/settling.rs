@@ -35,7 +35,7 @@ pub async fn settling_again_changes_nothing(harness: &impl Harness) {
     broker.settle(&all).await.expect("and again");
     let ids: HashSet<_> = read(replies.as_mut(), 3).await.iter().map(|reply| reply.id).collect();
     let expected: HashSet<_> = deliveries.iter().map(|delivery| content(delivery).id).collect();
-    assert!(ids.is_subset(&expected));
+    assert_eq!(ids, expected);
     assert_eq!(broker.depth().await.expect("depth"), Depth::default());
 }
 

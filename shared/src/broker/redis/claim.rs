@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::GROUP;
 use super::codec::{self, Fields};
-use super::connection::Link;
+use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
 use super::lane::Lane;
 use super::wire::Commands;
-use crate::broker::{BrokerError, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
+use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
 const CLAIM: &str = "claim from the request stream";
 
@@ -53,7 +53,9 @@ impl Readers {
             .arg(">")
             .begin(1)
             .arg("TIME");
+        let asked = Instant::now();
         match self.of(consumer).try_run(link, CLAIM, &commands).await? {
+            Ok(_) if is_stale(asked) => Err(stale(CLAIM)),
             Ok(mut answer) => {
                 let entries = codec::read_stream(&mut answer);
                 let time = codec::read_time(&mut answer);
@@ -104,6 +106,20 @@ async fn create_group(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
         Err(error) if server_code(&error).as_deref() == Some("BUSYGROUP") => Ok(()),
         Err(error) => Err(broker_error(CREATE, Sent::Maybe, error)),
     }
+}
+
+/// Whether an answer is so old that this process must have been frozen meanwhile: its leases may have passed
+/// on. It counts as lost, and what is still ours is recovered.
+pub(super) fn is_stale(asked: Instant) -> bool {
+    asked.elapsed() > MAX_WAIT + COMMAND_TIMEOUT
+}
+
+pub(super) fn stale(operation: &'static str) -> BrokerError {
+    BrokerError::new(
+        BrokerErrorKind::Unconfirmed,
+        operation,
+        "the answer is older than it can be",
+    )
 }
 
 /// Turns entries, each with the number of its attempt, into deliveries.

@@ -94,7 +94,7 @@ pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
     let budget = field(&fields, BUDGET).and_then(|value| Budget::parse(value));
     let data = field(&fields, DATA).cloned();
     let problem = match (&id, &reply_to, budget, &data) {
-        (None, ..) => "field requestId: a UUID is expected",
+        (None, ..) => "field requestId: a UUID is expected, with hyphens and in lower case",
         (_, None, ..) => "field replyTo: 1 to 64 characters of A-Z a-z 0-9 . _ - are expected",
         (_, _, None, _) => "field budgetMs: a whole number from 0 to 86400000 is expected",
         (.., None) => "field data: a JSON document is expected",

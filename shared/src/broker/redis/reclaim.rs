@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use super::claim::{before_time, deliveries};
-use super::codec::{self, Fields};
+use super::claim::{before_time, deliveries, is_stale, stale};
+use super::codec;
 use super::connection::Link;
 use super::errors::{Sent, broker_error, server_code};
 use super::keys::Keys;
@@ -45,9 +46,13 @@ impl Scan {
             .arg("COUNT")
             .arg(max)
             .cmd("TIME");
+        let asked = Instant::now();
         let Some(answer) = unless_no_group(RECLAIM, link.try_run(RECLAIM, &commands).await?)? else {
             return Ok(Vec::new());
         };
+        if is_stale(asked) {
+            return Err(stale(RECLAIM));
+        }
         let (scan, time) = before_time(answer);
         let Value::Array(scan) = scan else {
             return Ok(Vec::new());
@@ -55,14 +60,51 @@ impl Scan {
         let mut scan = scan.into_iter();
         let next = scan.next().and_then(codec::bulk);
         *cursor = next.and_then(|id| EntryId::parse(&id)).unwrap_or_default();
-        let entries = scan.next().map(codec::read_entries).unwrap_or_default();
+        let entries = scan.next().unwrap_or(Value::Nil);
+        if has_nil(&entries) {
+            forget_deleted(link, keys, consumer).await?;
+        }
+        let entries = codec::read_entries(entries);
         let attempts = lease::attempts(link, keys, entries.iter().map(|(id, _)| *id)).await?;
-        let present = forget_deleted(link, keys, entries).await?;
-        let counted = present
-            .into_iter()
-            .map(|(id, fields)| (id, attempts.get(&id).copied().unwrap_or(1), fields));
+        let counted = entries.into_iter().filter_map(|(id, fields)| {
+            let attempt = attempts.get(&id).copied().unwrap_or(1);
+            Some((id, attempt, fields?))
+        });
         Ok(deliveries(consumer, time, counted))
     }
+}
+
+/// Newer servers drop entries that were deleted while pending by themselves; Redis 6.2 claims them and
+/// answers nil, without saying which.
+fn has_nil(entries: &Value) -> bool {
+    matches!(entries, Value::Array(entries) if entries.contains(&Value::Nil))
+}
+
+/// Acknowledges what this consumer was given and is not in the stream any more.
+pub(super) async fn forget_deleted(link: &Link, keys: &Keys, consumer: &Consumer) -> Result<(), BrokerError> {
+    let mut commands = Pipeline::with_capacity(1);
+    commands
+        .cmd("XPENDING")
+        .arg(&[keys.requests(), GROUP, "-", "+", "1000", consumer.as_str()]);
+    let answer = link.run(RECLAIM, &commands).await?;
+    let pending: Vec<EntryId> = lease::pending_rows(&answer).map(|(id, _)| id).collect();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let mut commands = Pipeline::with_capacity(pending.len());
+    for id in &pending {
+        commands
+            .cmd("XRANGE")
+            .arg(keys.requests())
+            .arg(id.to_string())
+            .arg(id.to_string());
+    }
+    let Value::Array(ranges) = link.run(RECLAIM, &commands).await? else {
+        return Ok(());
+    };
+    let found = pending.into_iter().zip(ranges);
+    let deleted = found.filter(|(_, range)| matches!(range, Value::Array(entries) if entries.is_empty()));
+    acknowledge(link, keys, deleted.map(|(id, _)| id).collect()).await
 }
 
 /// `XPENDING` for what this consumer was given, then `XCLAIM` of that part which it does not hold.
@@ -106,10 +148,12 @@ pub(super) async fn recover(
     // Newer servers leave deleted entries out, older ones answer nil.
     entries.retain(|(_, fields)| fields.is_some());
     let returned: HashSet<EntryId> = entries.iter().map(|(id, _)| *id).collect();
-    let deleted = lost.keys().filter(|id| !returned.contains(id)).map(|id| (*id, None));
-    let mut present = forget_deleted(link, keys, deleted.chain(entries).collect()).await?;
-    present.sort_by_key(|(id, _)| *id);
-    let counted = present.into_iter().map(|(id, fields)| (id, lost[&id] + 1, fields));
+    let deleted = lost.keys().copied().filter(|id| !returned.contains(id));
+    acknowledge(link, keys, deleted.collect()).await?;
+    entries.sort_by_key(|(id, _)| *id);
+    let counted = entries
+        .into_iter()
+        .filter_map(|(id, fields)| Some((id, lost.get(&id)? + 1, fields?)));
     Ok(deliveries(consumer, time, counted))
 }
 
@@ -125,27 +169,14 @@ fn unless_no_group(
     }
 }
 
-/// Keeps the entries that are still in the stream; those deleted or trimmed under us leave nothing to work
-/// on, and nothing to keep pending.
-async fn forget_deleted(
-    link: &Link,
-    keys: &Keys,
-    entries: Vec<(EntryId, Option<Fields>)>,
-) -> Result<Vec<(EntryId, Fields)>, BrokerError> {
-    let mut present = Vec::with_capacity(entries.len());
-    let mut deleted = Vec::new();
-    for (id, fields) in entries {
-        match fields {
-            Some(fields) => present.push((id, fields)),
-            None => deleted.push(id),
-        }
+/// Deleted or trimmed under us: nothing is left to work on, and nothing to keep pending.
+async fn acknowledge(link: &Link, keys: &Keys, deleted: Vec<EntryId>) -> Result<(), BrokerError> {
+    if deleted.is_empty() {
+        return Ok(());
     }
-    if !deleted.is_empty() {
-        tracing::warn!(
-            count = deleted.len(),
-            "claimed entries had been deleted from the stream"
-        );
-        lease::acknowledge(link, keys, &deleted).await?;
-    }
-    Ok(present)
+    tracing::warn!(
+        count = deleted.len(),
+        "claimed entries had been deleted from the stream"
+    );
+    lease::acknowledge(link, keys, &deleted).await
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::GROUP;
 use super::codec::{self, Arguments};
 use super::connection::Link;
+use super::errors::refused;
 use super::keys::Keys;
 use super::lane::Lane;
 use super::wire::Commands;
-use crate::broker::{BrokerError, DeadLetter, EntryId, Settlement};
+use crate::broker::{BrokerError, BrokerErrorKind, DeadLetter, EntryId, Settlement};
 
 const SETTLE: &str = "settle deliveries";
 
@@ -48,9 +49,11 @@ impl Unsure {
         settlements: &[Settlement],
     ) -> Result<(), BrokerError> {
         let (certain, doubtful) = self.split(lease, settlements);
-        for (settlements, encode) in [(certain, transaction as Encode), (doubtful, scripts)] {
+        // The plain transaction last: what comes after it could fail, and the whole batch be repeated, with
+        // nothing left to say that it had worked.
+        for (settlements, encode) in [(doubtful, scripts as Encode), (certain, transaction)] {
             if !settlements.is_empty() {
-                let outcome = lane.run(link, SETTLE, &encode(keys, &settlements)).await;
+                let outcome = run(lane, link, &encode(keys, &settlements)).await;
                 self.note(&settlements, &outcome);
                 outcome?;
             }
@@ -66,22 +69,34 @@ impl Unsure {
         })
     }
 
-    fn note<T>(&self, settlements: &[&Settlement], outcome: &Result<T, BrokerError>) {
+    fn note(&self, settlements: &[&Settlement], outcome: &Result<(), BrokerError>) {
         let mut unsure = self.entries();
-        match outcome {
-            Err(error) if error.may_have_applied() => {
-                unsure.extend(settlements.iter().map(|settlement| settlement.receipt.entry));
-            }
-            Err(_) => {}
-            Ok(_) if unsure.is_empty() => {}
-            Ok(_) => settlements.iter().for_each(|settlement| {
-                unsure.remove(&settlement.receipt.entry);
+        let entries = settlements.iter().map(|settlement| settlement.receipt.entry);
+        match outcome.as_ref().map_err(BrokerError::kind) {
+            Err(BrokerErrorKind::Unconfirmed) => unsure.extend(entries),
+            // It will be repeated, and whatever was unsure still is.
+            Err(BrokerErrorKind::Unavailable | BrokerErrorKind::CircuitOpen) => {}
+            _ if unsure.is_empty() => {}
+            Ok(()) | Err(BrokerErrorKind::Rejected) => entries.for_each(|entry| {
+                unsure.remove(&entry);
             }),
         }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashSet<EntryId>> {
         self.0.lock().expect("no code panics while it holds the set")
+    }
+}
+
+async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<(), BrokerError> {
+    match lane.try_run(link, SETTLE, commands).await? {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_inside_transaction() => {
+            // Redis rolls nothing back: the other commands took effect, so there is nothing to repeat.
+            tracing::error!(%error, "a reply or dead letter was lost: its key holds something else than a stream");
+            Ok(())
+        }
+        Err(error) => Err(refused(SETTLE, error)),
     }
 }
 

@@ -33,18 +33,26 @@ pub(super) struct Socket {
 
 /// The server's own word that a command failed.
 #[derive(Debug)]
-pub(super) struct ServerError(String);
+pub(super) struct ServerError {
+    text: String,
+    nested: bool,
+}
 
 impl ServerError {
     /// The code word it begins with: `NOGROUP`, `OOM`, …
     pub(super) fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or_default()
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    /// Whether the command failed while its transaction ran: the others took effect.
+    pub(super) fn is_inside_transaction(&self) -> bool {
+        self.nested
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -96,7 +104,7 @@ impl Socket {
             };
             let answer = self.incoming.split_to(end).freeze();
             return Ok(match scanner.error(&answer) {
-                Some(error) => Err(ServerError(error)),
+                Some((text, nested)) => Err(ServerError { text, nested }),
                 None => Ok(answer),
             });
         }
@@ -104,6 +112,9 @@ impl Socket {
 
     /// Whether the peer closed the connection, or said something unasked: either way nothing may be sent.
     pub(super) async fn is_closed(&mut self) -> bool {
+        if !self.incoming.is_empty() {
+            return true;
+        }
         let mut room = [0; 1];
         poll_fn(|cx| {
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut room));

@@ -70,30 +70,48 @@ impl Commands {
 #[derive(Debug)]
 pub(super) struct Scanner {
     position: usize,
+    /// Answers not begun yet.
+    answers: usize,
+    /// Values that the answer under way still lacks.
     missing: usize,
-    /// Where the first error begins.
-    error: Option<usize>,
+    /// Where the answer under way begins.
+    answer: usize,
+    error: Option<FirstError>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FirstError {
+    position: usize,
+    nested: bool,
 }
 
 impl Scanner {
     pub(super) fn new(answers: usize) -> Self {
         Self {
             position: 0,
-            missing: answers,
+            answers,
+            missing: 0,
+            answer: 0,
             error: None,
         }
     }
 
     /// Where the answers end, once they are complete.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, NotResp> {
-        while self.missing > 0 {
+        while self.answers + self.missing > 0 {
+            if self.missing == 0 {
+                (self.answers, self.missing, self.answer) = (self.answers - 1, 1, self.position);
+            }
             let Some((kind, line, next)) = line(bytes, self.position) else {
                 return Ok(None);
             };
             match kind {
                 b'+' | b':' => self.position = next,
                 b'-' => {
-                    self.error.get_or_insert(self.position);
+                    self.error.get_or_insert(FirstError {
+                        position: self.position,
+                        nested: self.position != self.answer,
+                    });
                     self.position = next;
                 }
                 b'$' => match length(line, MAX_BULK)? {
@@ -112,10 +130,12 @@ impl Scanner {
         Ok(Some(self.position))
     }
 
-    /// The first error among the answers, at any depth: its text without the sign.
-    pub(super) fn error(&self, bytes: &[u8]) -> Option<String> {
-        let (_, text, _) = line(bytes, self.error?)?;
-        Some(String::from_utf8_lossy(text).into_owned())
+    /// The first error among the answers, at any depth: its text without the sign, and whether it stands
+    /// inside a list.
+    pub(super) fn error(&self, bytes: &[u8]) -> Option<(String, bool)> {
+        let FirstError { position, nested } = self.error?;
+        let (_, text, _) = line(bytes, position)?;
+        Some((String::from_utf8_lossy(text).into_owned(), nested))
     }
 }
 
@@ -278,7 +298,14 @@ mod tests {
         let answer = b"+OK\r\n*2\r\n:1\r\n-WRONGTYPE not a stream\r\n-EXECABORT\r\n";
         let mut scanner = Scanner::new(3);
         assert_eq!(scanner.scan(answer), Ok(Some(answer.len())));
-        assert_eq!(scanner.error(answer).unwrap(), "WRONGTYPE not a stream");
+        assert_eq!(
+            scanner.error(answer).unwrap(),
+            ("WRONGTYPE not a stream".to_owned(), true)
+        );
+        let refused = b"+OK\r\n-OOM no\r\n-EXECABORT\r\n";
+        let mut scanner = Scanner::new(3);
+        assert_eq!(scanner.scan(refused), Ok(Some(refused.len())));
+        assert_eq!(scanner.error(refused).unwrap(), ("OOM no".to_owned(), false));
     }
 
     #[test]

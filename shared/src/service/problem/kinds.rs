@@ -70,6 +70,8 @@ problem_types! {
     DeadLettered = INTERNAL_SERVER_ERROR, "dead-lettered", "The request was set aside", retryable: false;
     /// The upstream answered with errors, at every attempt.
     UpstreamFailed = BAD_GATEWAY, "upstream-failed", "The upstream failed", retryable: true;
+    /// The upstream refused what the worker asked of it.
+    UpstreamRefused = BAD_GATEWAY, "upstream-refused", "The upstream refused", retryable: false;
     /// MAX_IN_FLIGHT requests are in flight. This one was not accepted and will not run.
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many requests are in flight", retryable: true;
     /// The broker is away. The request was not accepted and will not run.
