@@ -3,14 +3,14 @@
 //! [recommended](https://www.rabbitmq.com/docs/channels), with publishes, confirms and replies all in flight at once.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future};
+use futures_util::{StreamExt, TryStreamExt, future};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
     QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{Acker, BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
 use crate::front::Ask;
 use crate::pending::Pending;
@@ -92,33 +92,47 @@ pub(crate) async fn work(server: &str) -> Result<(), BoxError> {
         )
         .await?;
     questions
-        .for_each_concurrent(CONCURRENCY, async |question| {
-            let outcome = match question {
-                Ok(question) => answer(&channel, &weather, question).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = outcome {
-                eprintln!("could not answer: {error}");
-            }
+        .map(|question| answer(&channel, &weather, question))
+        .buffered(CONCURRENCY)
+        .try_ready_chunks(CONCURRENCY)
+        .map_err(|error| error.1)
+        // One acknowledgement covers whatever was answered meanwhile: answers come out in the order of the questions.
+        .try_for_each(async |answered: Vec<Acker>| match answered.last() {
+            Some(last) => Ok(last.ack(BasicAckOptions { multiple: true }).await.map(drop)?),
+            None => Ok(()),
         })
-        .await;
+        .await?;
     Err("the consumer ended".into())
 }
 
-async fn answer(channel: &Channel, weather: &Weather, question: Delivery) -> Result<(), BoxError> {
-    let reply_to = question.properties.reply_to().clone();
-    let reply_to = reply_to.ok_or("a question has no reply-to")?;
-    let id = question.properties.correlation_id().clone();
+/// Replies; the acknowledgement is still due. Reply before ack: a crash between them repeats work instead of losing it.
+async fn answer(
+    channel: &Channel,
+    weather: &Weather,
+    question: Result<Delivery, lapin::Error>,
+) -> Result<Acker, BoxError> {
+    let Delivery {
+        data,
+        properties,
+        acker,
+        ..
+    } = question?;
+    let reply_to = properties.reply_to().clone().ok_or("a question has no reply-to")?;
+    let id = properties.correlation_id().clone();
     let id = id.ok_or("a question has no correlation id")?;
-    let answer = weather.answer(question.data.clone().into()).await;
-    // Reply before ack: a crash here repeats work instead of losing it. Not confirmed: nothing stores a reply.
-    let properties = BasicProperties::default().with_correlation_id(id);
-    let options = BasicPublishOptions::default();
+    let answer = weather.answer(data.into()).await;
+    // Not confirmed: nothing stores a reply.
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
     channel
-        .basic_publish("".into(), reply_to, options, &answer, properties)
+        .basic_publish(
+            "".into(),
+            reply_to,
+            options,
+            &answer,
+            properties.with_correlation_id(id),
+        )
         .await?;
-    question.ack(BasicAckOptions::default()).await?;
-    Ok(())
+    Ok(acker)
 }
 
 async fn open(server: &str) -> Result<Channel, BoxError> {
