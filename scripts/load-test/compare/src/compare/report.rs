@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::lineup::Peer;
 use crate::rounds::Measurement;
 use crate::running::Parts;
-use crate::stats::Spread;
+use crate::stats::{self, Ratio, Spread};
 
 /// Everything there is to say about a run.
 #[derive(Debug)]
@@ -57,6 +57,12 @@ impl Results {
         let json = serde_json::to_string_pretty(&json::render(self))?;
         fs::write(directory.join("compare.json"), json + "\n")?;
         Ok(())
+    }
+
+    /// The ratios between those who are compared.
+    pub(crate) fn ratios(&self) -> Vec<Ratio> {
+        let peers: Vec<Peer> = self.entries.iter().map(|entry| entry.peer).collect();
+        stats::ratios(&peers, &self.measurements)
     }
 
     /// The medians of a peer at so many connections; `None` when nothing was measured.

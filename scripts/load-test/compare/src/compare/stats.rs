@@ -97,8 +97,8 @@ impl Ratio {
     }
 }
 
-/// The ratios that are asked about Roundtrip.
-pub(crate) fn ratios(measurements: &[Measurement]) -> Vec<Ratio> {
+/// The ratios that are asked about Roundtrip, as far as `peers` are compared.
+pub(crate) fn ratios(peers: &[Peer], measurements: &[Measurement]) -> Vec<Ratio> {
     use Peer::{Direct, Jetstream, Nats, Rabbitmq, RoundtripAof, RoundtripAofAlways, RoundtripMemory, RoundtripRedis};
     let ratio = |quantity, connections, ours, theirs| Ratio::new(quantity, connections, ours, theirs, measurements);
     let mut ratios = Vec::new();
@@ -112,6 +112,7 @@ pub(crate) fn ratios(measurements: &[Measurement]) -> Vec<Ratio> {
         ratios.push(ratio(Quantity::CpuPerRequest, 64, RoundtripRedis, theirs));
     }
     ratios.push(ratio(Quantity::P50, 1, RoundtripRedis, Nats));
+    ratios.retain(|ratio| peers.contains(&ratio.ours) && peers.contains(&ratio.theirs));
     ratios
 }
 
@@ -161,6 +162,12 @@ mod tests {
     #[test]
     fn without_a_common_round_there_is_no_ratio() {
         let measurements = [measured(1, Peer::Nats, 64, 100.0)];
-        assert!(ratios(&measurements).iter().all(|ratio| ratio.spread.is_none()));
+        let ratios = ratios(&[Peer::Nats, Peer::RoundtripRedis], &measurements);
+        let quantities: Vec<Quantity> = ratios.iter().map(|ratio| ratio.quantity).collect();
+        assert_eq!(
+            quantities,
+            [Quantity::Throughput, Quantity::CpuPerRequest, Quantity::P50]
+        );
+        assert!(ratios.iter().all(|ratio| ratio.spread.is_none()));
     }
 }

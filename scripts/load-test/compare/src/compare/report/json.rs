@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{Entry, Results};
 use crate::rounds::Measurement;
-use crate::stats;
 
 pub(super) fn render(results: &Results) -> Value {
     json!({
@@ -13,7 +12,7 @@ pub(super) fn render(results: &Results) -> Value {
         "seconds": results.seconds,
         "connections": results.connections,
         "peers": results.entries.iter().map(peer).collect::<Vec<_>>(),
-        "ratios": stats::ratios(&results.measurements),
+        "ratios": results.ratios(),
         "measurements": results.measurements.iter().map(measurement).collect::<Vec<_>>(),
     })
 }

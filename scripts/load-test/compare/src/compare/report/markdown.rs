@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Entry, Results, Summary};
 use crate::running::Parts;
-use crate::stats::{self, Ratio};
+use crate::stats::Ratio;
 
 /// A value that is not there.
 const NONE: &str = "–";
@@ -38,7 +38,7 @@ fn write_page(page: &mut String, results: &Results) -> std::fmt::Result {
     for connections in &results.connections {
         write_table(page, results, *connections)?;
     }
-    write_ratios(page, &stats::ratios(&results.measurements))?;
+    write_ratios(page, &results.ratios())?;
     write_failures(page, results)?;
     write_versions(page, results)
 }
@@ -79,7 +79,7 @@ fn write_summary(page: &mut String, entry: &Entry, summary: &Summary) -> std::fm
     let micros = |part: fn(&Parts) -> Option<f64>| number(summary.cpu_micros.as_ref().and_then(part), 1);
     let failed = match summary.broken {
         0 => summary.failed.to_string(),
-        broken => format!("**{}, and {broken} whole rounds**", summary.failed),
+        broken => format!("**{}; rounds without result: {broken}**", summary.failed),
     };
     row(
         page,
@@ -100,6 +100,9 @@ fn write_summary(page: &mut String, entry: &Entry, summary: &Summary) -> std::fm
 }
 
 fn write_ratios(page: &mut String, ratios: &[Ratio]) -> std::fmt::Result {
+    if ratios.is_empty() {
+        return Ok(());
+    }
     writeln!(page, "## Ratios, pairwise within each round\n")?;
     row(page, &["what", "ratio", "min", "median", "max", "rounds"])?;
     writeln!(page, "|---|---|--:|--:|--:|--:|")?;
@@ -208,7 +211,7 @@ mod tests {
     #[test]
     fn what_failed_is_in_its_row_and_in_the_list() {
         let page = render(&results());
-        assert!(page.contains("and 1 whole rounds**"), "{page}");
+        assert!(page.contains("rounds without result: 1**"), "{page}");
         assert!(page.contains("| 2 | direct | 64 | front ended |"), "{page}");
     }
 
