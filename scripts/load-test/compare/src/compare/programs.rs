@@ -131,6 +131,8 @@ async fn build(root: &Path, what: &[&str]) -> Result<HashMap<String, PathBuf>, B
         .arg("--manifest-path")
         .arg(root.join("Cargo.toml"))
         .args(what)
+        // What ships is built with the repository's .cargo/config.toml, and peers no worse.
+        .current_dir(repository())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output()

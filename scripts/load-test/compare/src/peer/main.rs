@@ -64,6 +64,10 @@ enum Peer {
     Rabbitmq,
 }
 
+// As in Roundtrip's services.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     match Args::parse().role {
