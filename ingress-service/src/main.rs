@@ -3,16 +3,23 @@
 use std::process::ExitCode;
 
 use ingress_service::config::Config;
+use roundtrip::service::runtime::{self, Share};
 use roundtrip::service::{command_line, shutdown, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let config: Config = command_line::read();
     telemetry::init(config.log_format, &config.log_filter);
-    match start(config).await {
+    // With workers inside, there is nobody to share the machine with.
+    let share = if config.broker_url.is_memory() {
+        Share::All
+    } else {
+        Share::Half
+    };
+    let ended = runtime::build(share).map_err(Into::into);
+    match ended.and_then(|runtime| runtime.block_on(start(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", telemetry::with_causes(error.as_ref()));

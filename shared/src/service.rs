@@ -12,6 +12,7 @@ pub mod openapi;
 pub mod problem;
 pub mod request_id;
 pub mod retry;
+pub mod runtime;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
