@@ -68,8 +68,13 @@ enum Peer {
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> Result<(), BoxError> {
+fn main() -> Result<(), BoxError> {
+    // As many threads as Roundtrip's services take: the broker and the other side want the rest of the machine.
+    let runtime = roundtrip::service::runtime::build(roundtrip::service::runtime::Share::Half)?;
+    runtime.block_on(run())
+}
+
+async fn run() -> Result<(), BoxError> {
     match Args::parse().role {
         Role::Front { peer, listen, server } => match peer {
             Peer::Direct => front::serve(listen, direct::Asker::new(&server)).await,
