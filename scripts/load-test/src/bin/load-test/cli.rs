@@ -24,9 +24,13 @@ const DEFAULT_CONNECTIONS: NonZero<usize> = NonZero::new(64).expect("64 is not z
 #[derive(Debug, Clone, Parser)]
 #[command(name = "load-test", version)]
 pub(crate) struct Cli {
-    /// How requests follow one another
-    #[arg(value_enum, default_value = "concurrent")]
-    mode: ModeName,
+    /// How requests follow one another [default: concurrent]
+    #[arg(long, value_enum)]
+    mode: Option<ModeName>,
+
+    /// The mode, without --mode
+    #[arg(value_enum, value_name = "MODE", conflicts_with = "mode")]
+    plain_mode: Option<ModeName>,
 
     /// The service, plain http
     #[arg(long, default_value = "http://localhost:5009")]
@@ -88,13 +92,17 @@ enum ModeName {
 }
 
 impl Cli {
+    fn mode_name(&self) -> ModeName {
+        self.mode.or(self.plain_mode).unwrap_or(ModeName::Concurrent)
+    }
+
     /// The mode with its parameters.
     pub(crate) fn mode(&self) -> Result<Mode, clap::Error> {
         let connections = self.connections.unwrap_or(DEFAULT_CONNECTIONS);
-        let mode = match (self.mode, self.rate) {
+        let mode = match (self.mode_name(), self.rate) {
             (ModeName::Open, Some(rate)) => Mode::Open { connections, rate },
             (ModeName::Open, None) => return Err(conflict("open needs --rate, requests a second above zero")),
-            (_, Some(_)) => return Err(conflict("--rate goes with open only: load-test open --rate 500")),
+            (_, Some(_)) => return Err(conflict("--rate goes with open only: load-test --mode open --rate 500")),
             (ModeName::Concurrent, None) => Mode::Concurrent { connections },
             (ModeName::Sequential, None) if self.connections.is_some_and(|connections| connections.get() > 1) => {
                 return Err(conflict(
@@ -110,7 +118,7 @@ impl Cli {
     pub(crate) fn limits(&self) -> Limits {
         let (mut count, mut duration) = (self.count, self.duration);
         if count.is_none() && duration.is_none() {
-            match self.mode {
+            match self.mode_name() {
                 ModeName::Sequential => count = Some(SEQUENTIAL_COUNT),
                 ModeName::Concurrent | ModeName::Open => duration = Some(DEFAULT_DURATION),
             }
