@@ -16,15 +16,16 @@ use crate::usage;
 pub(super) const POINTS: [usize; 4] = [10, 100, 1000, 10_000];
 pub(super) const HEADING: &str = "requests in flight";
 pub(super) const NOTE: &str = "2,000 requests/s at every point; the simulated upstream takes 5 ms to 5 s. \
-    Memory is resident memory above that of the idle process, per idle keep-alive connection that was used once, \
-    and per request in flight: in the ingress that includes its connection. Below 1,000 it would be noise.";
+    Memory is resident memory: per idle keep-alive connection that was used once; of the ingress per request in \
+    flight above what the same connections take idle; of the proxy above the idle process. The target is 2 KiB for \
+    both. Below 1,000 it would be noise.";
 pub(super) const COSTS: [Cost; 7] = [
     compared("CPU µs/request"),
     compared("of that Redis, µs"),
     plain("requests/s"),
     plain("in flight, measured"),
     plain("idle connection, KiB"),
-    plain("ingress, KiB/in flight"),
+    plain("ingress beside connections, KiB/in flight"),
     plain("proxy, KiB/in flight"),
 ];
 
@@ -59,17 +60,14 @@ pub(super) async fn measure(in_flight: usize, programs: &Programs, length: Durat
     let cluster = Cluster::all(programs, 1, &variables).await?;
     let (ingress, proxy) = (&cluster.ingresses[0], cluster.proxy.as_ref().expect("it was started"));
     let (idle_ingress, idle_proxy) = (ingress.resident()?, proxy.resident()?);
-    let connection = growth(
-        idle_ingress,
-        with_idle_connections(ingress, connections).await?,
-        connections,
-    );
+    let connected_ingress = with_idle_connections(ingress, connections).await?;
+    let connection = growth(idle_ingress, connected_ingress, connections);
 
     let load = Load::open(&cluster, connections, RATE);
     // Once answers come, requests start at the rate at which they end.
     load.settle(latency + WARM_UP).await;
     let pending = pending(ingress).await?;
-    let of_ingress = growth(idle_ingress, ingress.resident()?, pending as usize);
+    let of_ingress = growth(connected_ingress, ingress.resident()?, pending as usize);
     let of_proxy = growth(idle_proxy, proxy.resident()?, pending as usize);
     let window = load.watch(&cluster, length).await?;
     cluster.end().await;
