@@ -106,7 +106,8 @@ pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
             reply_to: reply_to.clone(),
             budget,
             traceparent: traceparent(&fields),
-            data,
+            // A copy: a slice would keep the whole read alive for as long as the work on one request takes.
+            data: Bytes::copy_from_slice(&data),
         });
     }
     Err(Malformed {
