@@ -10,6 +10,9 @@ pub mod requester;
 pub mod router;
 pub mod routes;
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 mod embedded;
 mod pending;
 mod publisher;

@@ -3,6 +3,9 @@
 //!
 //! The commands every request passes through have lanes of their own; everything else shares one connection.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 mod claim;
 mod codec;
 mod connection;

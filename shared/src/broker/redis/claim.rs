@@ -14,7 +14,7 @@ use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
 use super::lane::Lane;
-use super::wire::Commands;
+use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
 const CLAIM: &str = "claim from the request stream";
@@ -56,12 +56,7 @@ impl Readers {
         let asked = Instant::now();
         match self.of(consumer).try_run(link, CLAIM, &commands).await? {
             Ok(_) if is_stale(asked) => Err(stale(CLAIM)),
-            Ok(mut answer) => {
-                let entries = codec::read_stream(&mut answer);
-                let time = codec::read_time(&mut answer);
-                let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-                Ok(deliveries(consumer, time, first))
-            }
+            Ok(answer) => Ok(first_deliveries(consumer, answer)),
             Err(error) if error.code() == "NOGROUP" => {
                 create_group(link, keys).await?;
                 Ok(Vec::new())
@@ -120,6 +115,14 @@ pub(super) fn stale(operation: &'static str) -> BrokerError {
         operation,
         "the answer is older than it can be",
     )
+}
+
+/// Reads the answers of XREADGROUP and TIME.
+pub(super) fn first_deliveries(consumer: &Consumer, mut answer: Cursor) -> Vec<Delivery> {
+    let entries = codec::read_stream(&mut answer);
+    let time = codec::read_time(&mut answer);
+    let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
+    deliveries(consumer, time, first)
 }
 
 /// Turns entries, each with the number of its attempt, into deliveries.

@@ -17,10 +17,16 @@ const ENVELOPE: usize = 320;
 /// `XADD` without MAXLEN: trimming would lose requests that nobody has worked on.
 /// <https://redis.io/docs/latest/commands/xadd/>
 pub(super) async fn publish(lane: &Lane, link: &Link, keys: &Keys, requests: &[Request]) -> Result<(), BrokerError> {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    lane.run(link, PUBLISH, &encode(keys, requests)).await.map(|_| ())
+}
+
+pub(super) fn encode(keys: &Keys, requests: &[Request]) -> Commands {
     let size = requests.iter().map(|request| request.data.len() + ENVELOPE).sum();
     let mut commands = Commands::with_capacity(size);
     match requests {
-        [] => return Ok(()),
         // One command is all or none by itself.
         [request] => add(&mut commands, keys, request),
         requests => {
@@ -29,7 +35,7 @@ pub(super) async fn publish(lane: &Lane, link: &Link, keys: &Keys, requests: &[R
             commands.begin(1).arg("EXEC");
         }
     }
-    lane.run(link, PUBLISH, &commands).await.map(|_| ())
+    commands
 }
 
 fn add(commands: &mut Commands, keys: &Keys, request: &Request) {

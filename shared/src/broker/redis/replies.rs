@@ -7,7 +7,7 @@ use redis::Pipeline;
 use super::codec;
 use super::connection::Link;
 use super::lane::Lane;
-use super::wire::Commands;
+use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, EntryId, MAX_WAIT, ReplyStream};
 use crate::message::Reply;
 
@@ -60,6 +60,21 @@ impl RedisReplies {
             .arg(self.last.to_string());
         commands
     }
+
+    /// Reads the answer of XREAD, and remembers how far it goes.
+    pub(super) fn hand_out(&mut self, answer: &mut Cursor) -> Vec<Reply> {
+        let entries = codec::read_stream(answer);
+        let mut replies = Vec::with_capacity(entries.len());
+        for (id, fields) in entries {
+            self.last = id;
+            self.untrimmed = true;
+            match codec::read_reply(&fields) {
+                Some(reply) => replies.push(reply),
+                None => tracing::warn!(entry = %id, stream = self.key, "skipped an entry that is no reply"),
+            }
+        }
+        replies
+    }
 }
 
 #[async_trait]
@@ -71,17 +86,7 @@ impl ReplyStream for RedisReplies {
             answer.next();
             self.untrimmed = false;
         }
-        let entries = codec::read_stream(&mut answer);
-        let mut replies = Vec::with_capacity(entries.len());
-        for (id, fields) in entries {
-            self.last = id;
-            self.untrimmed = true;
-            match codec::read_reply(&fields) {
-                Some(reply) => replies.push(reply),
-                None => tracing::warn!(entry = %id, stream = self.key, "skipped an entry that is no reply"),
-            }
-        }
-        Ok(replies)
+        Ok(self.hand_out(&mut answer))
     }
 
     async fn close(&mut self) -> Result<(), BrokerError> {

@@ -102,7 +102,7 @@ async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<(), Broker
 
 /// `MULTI`, `XADD` for each reply and dead letter, one `XACK`, one `XDEL`, `EXEC`.
 /// <https://redis.io/docs/latest/develop/using-commands/transactions/>
-fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands {
+pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands {
     let mut commands = Commands::with_capacity(settlements.len() * ENVELOPE);
     commands.begin(1).arg("MULTI");
     for settlement in settlements {
