@@ -126,7 +126,8 @@ async fn compare(args: Args) -> Result<(), BoxError> {
         }
         results.write(&out)?;
     }
-    println!("\nwrote {}", out.join("compare.{md,svg,json}").display());
+    println!("\n{}", results.tables());
+    println!("wrote {}", out.join("compare.{md,svg,json}").display());
     Ok(())
 }
 

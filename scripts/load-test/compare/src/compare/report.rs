@@ -50,9 +50,14 @@ pub(crate) struct Summary {
 }
 
 impl Results {
+    /// The tables, for people.
+    pub(crate) fn tables(&self) -> String {
+        markdown::render(self)
+    }
+
     /// Writes all files into `directory`.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), BoxError> {
-        fs::write(directory.join("compare.md"), markdown::render(self))?;
+        fs::write(directory.join("compare.md"), self.tables())?;
         fs::write(directory.join("compare.svg"), svg::render(self))?;
         let json = serde_json::to_string_pretty(&json::render(self))?;
         fs::write(directory.join("compare.json"), json + "\n")?;
