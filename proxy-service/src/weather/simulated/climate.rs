@@ -25,7 +25,7 @@ pub(super) struct Climate {
 
 /// Rounded from the cities' published climate normals: name, latitude, mean temperature, amplitude,
 /// humidity, wind speed.
-const CITIES: [(&str, f64, f64, f64, f64, f64); 30] = [
+const CITIES: [(&str, f64, f64, f64, f64, f64); 35] = [
     ("amsterdam", 52.4, 10.5, 7.3, 80.0, 5.0),
     ("athens", 38.0, 18.5, 9.5, 61.0, 3.5),
     ("bangkok", 13.8, 28.7, 2.0, 73.0, 2.5),
@@ -48,14 +48,19 @@ const CITIES: [(&str, f64, f64, f64, f64, f64); 30] = [
     ("madrid", 40.4, 15.0, 10.0, 57.0, 2.9),
     ("mexico city", 19.4, 16.9, 2.4, 57.0, 2.4),
     ("moscow", 55.8, 6.3, 13.5, 76.0, 3.0),
+    ("mumbai", 19.1, 27.2, 2.7, 75.0, 3.2),
     ("nairobi", -1.3, 18.8, 1.5, 66.0, 3.6),
     ("new york", 40.7, 13.2, 12.2, 63.0, 4.6),
     ("paris", 48.9, 12.3, 8.0, 75.0, 3.6),
     ("reykjavik", 64.1, 5.2, 5.8, 78.0, 6.0),
     ("rome", 41.9, 15.9, 8.9, 72.0, 3.2),
+    ("sao paulo", -23.5, 19.9, 3.2, 78.0, 2.6),
+    ("são paulo", -23.5, 19.9, 3.2, 78.0, 2.6),
+    ("seoul", 37.6, 12.8, 14.0, 63.0, 2.4),
     ("singapore", 1.3, 27.8, 0.9, 80.0, 2.4),
     ("sydney", -33.9, 18.2, 5.3, 66.0, 4.0),
     ("tokyo", 35.7, 15.8, 10.8, 65.0, 3.2),
+    ("toronto", 43.7, 9.4, 13.2, 70.0, 4.2),
 ];
 
 impl Climate {
