@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ingress_service::config::Config;
 use roundtrip::service::runtime::{self, Share};
-use roundtrip::service::{command_line, shutdown, telemetry};
+use roundtrip::service::{command_line, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,17 +18,5 @@ fn main() -> ExitCode {
     } else {
         Share::Half
     };
-    let ended = runtime::build(share).map_err(Into::into);
-    match ended.and_then(|runtime| runtime.block_on(start(config))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{}", telemetry::with_causes(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn start(config: Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stop = shutdown::on_signal()?;
-    ingress_service::run(config, stop).await
+    runtime::run(share, |stop| ingress_service::run(config, stop))
 }
