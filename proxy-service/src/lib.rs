@@ -31,6 +31,7 @@ use roundtrip::service::{around, openapi, server};
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
+use job::Handler;
 use metrics::WorkerMetrics;
 use router::ProxyState;
 use weather::handler::WeatherHandler;
@@ -47,6 +48,19 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// # Errors
 /// When it cannot start: the address is taken, or the provider cannot be built. When a loop it needs ended.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let handler = WeatherHandler::new(config.weather.provider()?);
+    run_with(handler, config, stop).await
+}
+
+/// The same with another handler: one that counts, or misbehaves on purpose.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    handler: impl Handler,
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr).await?;
     let address = listener.local_addr()?;
     let broker = Arc::new(GuardedBroker::new(broker::connect(
@@ -58,7 +72,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let worker_metrics = WorkerMetrics::new(&metrics);
     let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));
 
-    let handler = WeatherHandler::new(config.weather.provider()?);
     let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
     let ended = CancellationToken::new();
     let running = workers.start(broker.clone(), &config.worker, &worker_metrics, &ended);
