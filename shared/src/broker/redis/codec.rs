@@ -15,6 +15,8 @@ const BUDGET: &str = "budgetMs";
 const TRACEPARENT: &str = "traceparent";
 const STATUS: &str = "status";
 const DATA: &str = "data";
+/// Only in the reply to a request that was given up. Written by a script, which learns the letter's id.
+pub(super) const DEAD_LETTER: &str = "deadLetter";
 
 const STATUS_OK: &str = "ok";
 const STATUS_FAULT: &str = "fault";
@@ -130,7 +132,12 @@ pub(super) fn read_reply(fields: &Fields) -> Option<Reply> {
     let data = field(fields, DATA)?;
     let outcome = match field(fields, STATUS)?.as_ref() {
         status if status == STATUS_OK.as_bytes() => Ok(data.clone()),
-        status if status == STATUS_FAULT.as_bytes() => Err(read_fault(data)),
+        status if status == STATUS_FAULT.as_bytes() => Err(Fault {
+            dead_letter: field(fields, DEAD_LETTER)
+                .and_then(|id| EntryId::parse(id))
+                .map(|id| id.to_string()),
+            ..read_fault(data)
+        }),
         _ => return None,
     };
     Some(Reply { id, outcome })

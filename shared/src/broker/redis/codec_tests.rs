@@ -38,6 +38,7 @@ fn any_outcome() -> impl Strategy<Value = Result<Bytes, Fault>> {
             code: FaultCode::NotFound,
             detail,
             retry_after_ms,
+            dead_letter: None,
         })),
     ]
 }
