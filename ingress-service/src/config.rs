@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use proxy_service::config::{WeatherOptions, WorkerOptions};
 use roundtrip::broker::BrokerUrl;
+use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 
@@ -42,6 +43,10 @@ pub struct Config {
     /// Time between SIGTERM and the end of accepting, for load balancers and clients to go elsewhere
     #[arg(long, env, default_value = "1s", value_parser = values::duration)]
     pub shutdown_delay: Duration,
+
+    /// What clients may take
+    #[command(flatten)]
+    pub connections: ConnectionOptions,
 
     /// How log lines look
     #[arg(long, env, default_value = "pretty")]
@@ -86,6 +91,8 @@ mod tests {
             "MAX_IN_FLIGHT",
             "MAX_BODY",
             "DRAIN_TIMEOUT",
+            "IDLE_TIMEOUT",
+            "MAX_CONNECTIONS",
             "SHUTDOWN_DELAY",
             "TERMINALS",
             "WEATHER_PROVIDER",
@@ -104,6 +111,9 @@ mod tests {
     #[case("--max-in-flight", "0", "1..=1000000")]
     #[case("--max-body", "none", "such as 1MiB")]
     #[case("--drain-timeout", "25", "such as 30s")]
+    #[case("--idle-timeout", "0s", "from 1s to 24h")]
+    #[case("--idle-timeout", "25h", "from 1s to 24h")]
+    #[case("--max-connections", "0", "1..=1000000")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
         let error = Config::try_parse_from(["ingress-service", flag, value])
             .unwrap_err()
