@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use proxy_service::config::{WeatherOptions, WorkerOptions};
 use roundtrip::broker::{BrokerUrl, Durability};
 use roundtrip::service::command_line::Check;
+use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 
@@ -53,6 +54,10 @@ pub struct Config {
     /// Time between SIGTERM and the end of accepting, for load balancers and clients to go elsewhere
     #[arg(long, env, default_value = "1s", value_parser = values::duration)]
     pub shutdown_delay: Duration,
+
+    /// What clients may take
+    #[command(flatten)]
+    pub connections: ConnectionOptions,
 
     /// How log lines look
     #[arg(long, env, default_value = "pretty")]
@@ -138,6 +143,8 @@ mod tests {
             "MAX_IN_FLIGHT",
             "MAX_BODY",
             "DRAIN_TIMEOUT",
+            "IDLE_TIMEOUT",
+            "MAX_CONNECTIONS",
             "SHUTDOWN_DELAY",
             "DURABILITY",
             "DURABILITY_REPLICAS",
@@ -168,6 +175,9 @@ mod tests {
     #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-body", "none", "such as 1MiB")]
     #[case("--drain-timeout", "25", "such as 30s")]
+    #[case("--idle-timeout", "0s", "from 1s to 24h")]
+    #[case("--idle-timeout", "25h", "from 1s to 24h")]
+    #[case("--max-connections", "0", "1..=1000000")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
         let error = Config::try_parse_from(["ingress-service", flag, value])
             .unwrap_err()

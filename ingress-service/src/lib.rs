@@ -110,9 +110,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         pending: Arc::new(move || pending.len()),
     };
     let (routes, _) = documents::serve(router::router(weather, admin));
-    let app = around::every_call(routes, http, health.clone());
+    let app = around::every_call(routes, http.clone(), health.clone());
     let (stop_serving, stop_watching) = (CancellationToken::new(), CancellationToken::new());
-    let serving = server::serve(listener, app, stop_serving.clone(), config.drain_timeout);
+    let limits = config.connections.limits();
+    let serving = server::serve(listener, app, limits, http, stop_serving.clone(), config.drain_timeout);
     let serving = spawn_essential(&ended, serving);
     let watching = tokio::spawn(health.clone().watch(broker, stop_watching.clone()));
     tracing::info!(%address, broker = %config.broker_url, "ingress-service is up");

@@ -11,6 +11,8 @@ mod harness;
 mod limits;
 mod openapi;
 mod outage;
+mod raw;
 mod shutdown;
+mod slow_clients;
 mod start;
 mod streams;

@@ -74,6 +74,8 @@ problem_types! {
     UpstreamRefused = BAD_GATEWAY, "upstream-refused", "The upstream refused", retryable: false;
     /// MAX_IN_FLIGHT requests are in flight. This one was not accepted and will not run.
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many requests are in flight", retryable: true;
+    /// MAX_CONNECTIONS connections are open. This one was closed, and nothing that was sent on it will run.
+    TooManyConnections = SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections are open", retryable: true;
     /// The broker is away. The request was not accepted and will not run.
     BrokerUnavailable = SERVICE_UNAVAILABLE, "broker-unavailable", "The broker is unavailable", retryable: true;
     /// The service is starting or draining; another instance serves.
