@@ -35,6 +35,15 @@ impl Harness for Redis {
             .await
             .unwrap();
     }
+
+    async fn counts_completed(&self) -> bool {
+        let stream = self
+            .server
+            .command(&["XINFO", "STREAM", "test-requests"])
+            .await
+            .unwrap();
+        format!("{stream:?}").contains("entries-added")
+    }
 }
 
 async fn harness() -> Redis {

@@ -37,6 +37,7 @@ struct State {
     claimed: BTreeMap<EntryId, Claim>,
     replies: HashMap<ReplyTo, Mailbox>,
     dead_letters: VecDeque<DeadLetter>,
+    completed: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -138,6 +139,7 @@ impl State {
             return;
         }
         self.claimed.remove(&receipt.entry);
+        self.completed += 1;
         if let Some(letter) = &settlement.dead_letter {
             if self.dead_letters.len() == MAX_DEAD_LETTERS {
                 self.dead_letters.pop_front();
@@ -274,6 +276,7 @@ impl Broker for MemoryBroker {
             claimed: state.claimed.len() as u64,
             dead_letters: state.dead_letters.len() as u64,
             oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
+            completed: Some(state.completed),
         })
     }
 
