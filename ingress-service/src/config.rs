@@ -31,6 +31,10 @@ pub struct Config {
     #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
+    /// How long the oldest waiting request may have waited before further ones are refused with 503 [default: half of REQUEST_TIMEOUT, and only where the wait cannot be predicted]
+    #[arg(long, env, value_parser = values::positive_duration)]
+    pub max_queue_age: Option<Duration>,
+
     /// The largest request body, 1B to 64MiB
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
     pub max_body: usize,
@@ -84,6 +88,7 @@ mod tests {
             "LISTEN_ADDR",
             "REQUEST_TIMEOUT",
             "MAX_IN_FLIGHT",
+            "MAX_QUEUE_AGE",
             "MAX_BODY",
             "DRAIN_TIMEOUT",
             "SHUTDOWN_DELAY",
@@ -102,6 +107,7 @@ mod tests {
     #[case("--request-timeout", "0s", "above zero")]
     #[case("--request-timeout", "48h", "at most a day")]
     #[case("--max-in-flight", "0", "1..=1000000")]
+    #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
     #[case("--drain-timeout", "25", "such as 30s")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
