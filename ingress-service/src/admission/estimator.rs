@@ -27,6 +27,8 @@ pub(super) struct Estimator {
     /// The first sample of the busy period, and those that found more completed than the one before. Long jobs
     /// that began together end together: between two of these is a whole number of such rounds.
     steps: VecDeque<Step>,
+    /// Whether nothing has been completed for so long that the last sample is where measuring begins.
+    standstill: bool,
     useful: Useful,
     /// When the last sample was taken, and whether nothing waited then.
     last: Option<(Instant, bool)>,
@@ -74,6 +76,7 @@ impl Estimator {
         let completed = self.useful.observe(completed, expired, idle);
         if idle {
             self.steps.clear();
+            self.standstill = false;
         } else if let Some(rate) = self.measure(at, completed, depth.waiting) {
             self.known = Some((at, rate));
         }
@@ -94,10 +97,13 @@ impl Estimator {
     }
 
     fn measure(&mut self, at: Instant, completed: u64, waiting: u64) -> Option<f64> {
-        // Whoever worked has stopped: how fast that was says nothing, and its silence is no part of what comes.
-        if self.silence(at) > WINDOW.max(self.longest_gap() * 2) {
+        // Whoever worked has stopped: how fast that was says nothing, and the silence is no part of what comes.
+        let moved = self.steps.back().is_some_and(|last| completed > last.completed);
+        self.standstill |= self.silence(at) > WINDOW.max(self.longest_gap() * 2);
+        if self.standstill && !moved {
             self.steps.clear();
         }
+        self.standstill &= !moved;
         if self.steps.back().is_none_or(|last| completed > last.completed) {
             self.steps.push_back(Step { at, completed, waiting });
         }

@@ -118,11 +118,11 @@ fn workers_that_come_back_after_a_minute_find_callers_let_in_within_seconds() {
 
 #[test]
 fn ingresses_that_share_a_queue_do_not_overfill_it_together() {
-    let admissions: [_; 4] = std::array::from_fn(|_| admission(TIMEOUT, None));
+    let admissions: [_; 8] = std::array::from_fn(|_| admission(TIMEOUT, None));
     let mut world = World::new(&admissions, TERMINALS, JOB);
-    world.run(secs(5), CAPACITY * 3.0);
+    world.run(secs(15), CAPACITY * 10.0);
     world.longest_wait = Duration::ZERO;
-    let all = world.run(secs(30), CAPACITY * 3.0);
+    let all = world.run(secs(30), CAPACITY * 10.0);
     assert_eq!(all.expired, 0);
     assert!(all.served as f64 > CAPACITY * 30.0 * 0.97, "{all:?}");
     assert!(world.longest_wait < TIMEOUT * 9 / 10, "{:?}", world.longest_wait);

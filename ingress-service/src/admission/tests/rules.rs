@@ -11,38 +11,78 @@ use super::{TICK, TIMEOUT, admission, secs};
 use crate::admission::estimator::Estimator;
 use crate::admission::{Admission, Follower, Refusal, SAMPLE_LIFETIME};
 
-/// A busy second in five samples, as an estimator sees it; returns the last rate.
-fn busy_second(estimator: &mut Estimator, now: &mut Instant, completed: &mut u64, per_sample: u64) -> Option<f64> {
-    let mut rate = None;
-    for _ in 0..5 {
-        *now += Duration::from_millis(200);
-        *completed += per_sample;
-        let depth = Depth {
-            waiting: 5,
-            completed: Some(*completed),
-            ..Depth::default()
-        };
-        rate = estimator.observe(*now, &depth, 0);
+/// What an estimator gets to see.
+struct Seen {
+    estimator: Estimator,
+    now: Instant,
+    completed: u64,
+}
+
+impl Seen {
+    fn new() -> Self {
+        Self {
+            estimator: Estimator::default(),
+            now: Instant::now(),
+            completed: 1_000_000,
+        }
     }
-    rate
+
+    /// Some seconds of five samples each, with as many completions a sample; the last rate.
+    fn seconds(&mut self, seconds: u32, waiting: u64, per_sample: u64) -> Option<f64> {
+        let mut rate = None;
+        for _ in 0..seconds * 5 {
+            self.now += Duration::from_millis(200);
+            self.completed += per_sample;
+            let depth = Depth {
+                waiting,
+                completed: Some(self.completed),
+                ..Depth::default()
+            };
+            rate = self.estimator.observe(self.now, &depth, 0);
+        }
+        rate
+    }
 }
 
 #[test]
 fn a_stream_that_begins_anew_is_measured_anew() {
-    let (mut estimator, mut now, mut completed) = (Estimator::default(), Instant::now(), 1_000_000);
-    busy_second(&mut estimator, &mut now, &mut completed, 10);
-    assert_eq!(busy_second(&mut estimator, &mut now, &mut completed, 10), Some(50.0));
-    completed = 0;
-    assert_eq!(busy_second(&mut estimator, &mut now, &mut completed, 20), None);
-    assert_eq!(busy_second(&mut estimator, &mut now, &mut completed, 20), Some(100.0));
+    let mut seen = Seen::new();
+    assert_eq!(seen.seconds(2, 5, 10), Some(50.0));
+    seen.completed = 0;
+    assert_eq!(seen.seconds(1, 5, 20), None);
+    assert_eq!(seen.seconds(1, 5, 20), Some(100.0));
+}
+
+#[test]
+fn another_rate_is_known_within_three_seconds() {
+    let mut seen = Seen::new();
+    assert_eq!(seen.seconds(20, 5, 200), Some(1000.0));
+    assert!(seen.seconds(3, 5, 20).unwrap() < 110.0);
+    assert!(seen.seconds(3, 5, 200).unwrap() > 990.0);
+}
+
+#[test]
+fn a_standstill_is_no_part_of_the_rate_after_it() {
+    let mut seen = Seen::new();
+    seen.seconds(5, 5, 10);
+    assert_eq!(seen.seconds(60, 5, 0), None);
+    assert_eq!(seen.seconds(2, 5, 10), Some(50.0));
+}
+
+#[test]
+fn a_rate_is_remembered_for_a_while_and_raised_by_what_is_done_without_a_queue() {
+    let mut seen = Seen::new();
+    seen.seconds(5, 5, 10);
+    assert_eq!(seen.seconds(1, 0, 2), Some(50.0));
+    assert_eq!(seen.seconds(1, 0, 30), Some(150.0));
+    assert_eq!(seen.seconds(5, 0, 2), None);
 }
 
 #[test]
 fn a_few_completions_say_nothing() {
-    let (mut estimator, mut now, mut completed) = (Estimator::default(), Instant::now(), 0);
-    assert_eq!(busy_second(&mut estimator, &mut now, &mut completed, 1), None);
-    assert_eq!(busy_second(&mut estimator, &mut now, &mut completed, 1), None);
-    assert_eq!(busy_second(&mut estimator, &mut now, &mut completed, 1), Some(5.0));
+    let mut seen = Seen::new();
+    assert_eq!(seen.seconds(2, 5, 1), None);
+    assert_eq!(seen.seconds(1, 5, 1), Some(5.0));
 }
 
 /// An admission whose last sample refuses everybody.
