@@ -43,6 +43,10 @@ pub struct Config {
     #[arg(long, env, default_value = "1", value_parser = replicas)]
     pub durability_replicas: NonZeroU32,
 
+    /// How long the oldest waiting request may have waited before further ones are refused with 503 [default: half of REQUEST_TIMEOUT, and only where the wait cannot be predicted]
+    #[arg(long, env, value_parser = values::positive_duration)]
+    pub max_queue_age: Option<Duration>,
+
     /// The largest request body, 1B to 64MiB
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
     pub max_body: usize,
@@ -141,6 +145,7 @@ mod tests {
             "LISTEN_ADDR",
             "REQUEST_TIMEOUT",
             "MAX_IN_FLIGHT",
+            "MAX_QUEUE_AGE",
             "MAX_BODY",
             "DRAIN_TIMEOUT",
             "IDLE_TIMEOUT",
@@ -173,6 +178,7 @@ mod tests {
     #[case("--max-in-flight", "0", "1..=1000000")]
     #[case("--durability", "forever", "[possible values: volatile, aof, replicated]")]
     #[case("--durability-replicas", "0", "from 1 to 16")]
+    #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
     #[case("--drain-timeout", "25", "such as 30s")]
     #[case("--idle-timeout", "0s", "from 1s to 24h")]

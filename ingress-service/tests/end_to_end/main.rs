@@ -11,6 +11,7 @@ mod harness;
 mod limits;
 mod openapi;
 mod outage;
+mod overload;
 mod raw;
 mod shutdown;
 mod slow_clients;

@@ -49,6 +49,11 @@ impl Harness for Redis {
             .await
             .unwrap();
     }
+
+    async fn counts_completed(&self) -> bool {
+        let stream = self.server.command(&["XINFO", "STREAM", "test-requests"]).await;
+        format!("{stream:?}").contains("entries-added")
+    }
 }
 
 fn connect(url: &BrokerUrl, lease: Duration, durability: Durability) -> Backend {
