@@ -1,11 +1,13 @@
 //! The ingress' configuration: environment variables, or the flags of the same names.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use proxy_service::config::{WeatherOptions, WorkerOptions};
-use roundtrip::broker::BrokerUrl;
+use roundtrip::broker::{BrokerUrl, Durability};
+use roundtrip::service::command_line::Check;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 
@@ -30,6 +32,15 @@ pub struct Config {
     /// Requests in flight before further ones are refused with 503, 1 to 1000000
     #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
+
+    /// What a request must have reached before it counts as accepted: volatile (the server's memory), aof (a server
+    /// that keeps an append-only file), replicated (replicas confirmed it)
+    #[arg(long, env, default_value = "volatile")]
+    pub durability: DurabilityTier,
+
+    /// How many replicas confirm each request with DURABILITY=replicated, 1 to 16
+    #[arg(long, env, default_value = "1", value_parser = replicas)]
+    pub durability_replicas: NonZeroU32,
 
     /// The largest request body, 1B to 64MiB
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
@@ -60,6 +71,47 @@ pub struct Config {
     pub weather: WeatherOptions,
 }
 
+/// The tiers of durability, as they are named in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityTier {
+    /// The server's memory, and whatever the server does with it
+    Volatile,
+    /// A server that keeps an append-only file
+    Aof,
+    /// Replicas have confirmed it
+    Replicated,
+}
+
+impl Config {
+    /// What a request must have reached before it counts as accepted.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match self.durability {
+            DurabilityTier::Volatile => Durability::Volatile,
+            DurabilityTier::Aof => Durability::Aof,
+            DurabilityTier::Replicated => Durability::Replicated(self.durability_replicas),
+        }
+    }
+}
+
+impl Check for Config {
+    fn check(&self) -> Result<(), String> {
+        if self.broker_url.is_memory() && self.durability != DurabilityTier::Volatile {
+            return Err(
+                "DURABILITY: only volatile is accepted with BROKER_URL=memory://, which keeps nothing; \
+                 name a redis:// server for the others"
+                    .to_owned(),
+            );
+        }
+        self.worker.check()
+    }
+}
+
+fn replicas(text: &str) -> Result<NonZeroU32, String> {
+    let replicas = text.parse().ok().filter(|replicas: &NonZeroU32| replicas.get() <= 16);
+    replicas.ok_or_else(|| "a whole number from 1 to 16 is expected".to_owned())
+}
+
 fn request_timeout(text: &str) -> Result<Duration, String> {
     match values::positive_duration(text)? {
         timeout if timeout <= roundtrip::Budget::MAX => Ok(timeout),
@@ -87,6 +139,8 @@ mod tests {
             "MAX_BODY",
             "DRAIN_TIMEOUT",
             "SHUTDOWN_DELAY",
+            "DURABILITY",
+            "DURABILITY_REPLICAS",
             "TERMINALS",
             "WEATHER_PROVIDER",
             "LOG_FORMAT",
@@ -96,12 +150,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn memory_promises_no_durability() {
+        for (tier, accepted) in [("volatile", true), ("aof", false), ("replicated", false)] {
+            let config = Config::parse_from(["ingress-service", "--durability", tier]);
+            assert_eq!(config.check().is_ok(), accepted, "{tier}");
+        }
+    }
+
     #[rstest]
     #[case("--broker-url", "http://localhost", "accepted are memory://, redis://")]
     #[case("--broker-url", "redis://", "accepted are memory://, redis://")]
     #[case("--request-timeout", "0s", "above zero")]
     #[case("--request-timeout", "48h", "at most a day")]
     #[case("--max-in-flight", "0", "1..=1000000")]
+    #[case("--durability", "forever", "[possible values: volatile, aof, replicated]")]
+    #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-body", "none", "such as 1MiB")]
     #[case("--drain-timeout", "25", "such as 30s")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {

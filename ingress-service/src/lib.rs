@@ -15,6 +15,7 @@ pub mod bench;
 
 mod embedded;
 mod pending;
+mod presence;
 mod publisher;
 mod replies;
 
@@ -23,13 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_service::OPERATION;
+use roundtrip::broker::{self, BrokerOptions};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
 use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
 use roundtrip::service::{around, openapi as documents, server};
-use roundtrip::{ReplyTo, batch, broker};
+use roundtrip::{ReplyTo, batch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -51,18 +53,21 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr).await?;
     let address = listener.local_addr()?;
-    let broker = Arc::new(GuardedBroker::new(broker::connect(
-        &config.broker_url,
-        OPERATION,
-        config.worker.lease,
-    )));
+    let options = BrokerOptions {
+        operation: OPERATION,
+        lease: config.worker.lease,
+        durability: config.durability(),
+    };
+    let backend = broker::connect(&config.broker_url, options);
+    let broker = Arc::new(GuardedBroker::new(backend.broker));
     let metrics = Metrics::new();
     let ingress_metrics = IngressMetrics::new(&metrics);
     let health = Health::new("ingress-service", broker.breaker(), BrokerMetrics::new(&metrics));
     let pending = Pending::new(config.max_in_flight as usize, ingress_metrics.pending.clone());
 
     let reply_to = ReplyTo::unique(&roundtrip::service::hostname());
-    let (ended, stop_replies) = (CancellationToken::new(), CancellationToken::new());
+    let (ended, stop_replies, stop_attending): (CancellationToken, CancellationToken, CancellationToken) =
+        Default::default();
     let replies = replies::run(
         roundtrip::Broker::replies(broker.as_ref(), &reply_to),
         pending.clone(),
@@ -70,6 +75,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         stop_replies.clone(),
     );
     let reading = spawn_essential(&ended, replies);
+    let presence = presence::run(
+        broker.clone(),
+        reply_to.clone(),
+        ingress_metrics.clone(),
+        stop_attending.clone(),
+    );
+    let attending = spawn_essential(&ended, presence);
     // A place for each request that can be admitted: one waits only behind those whose callers have gone.
     let (publisher, batches) = batch::channel(config.max_in_flight as usize, publisher::MAX_BATCH);
     let publications = publisher::run(broker.clone(), pending.clone(), batches, ingress_metrics.clone());
@@ -122,6 +134,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     }
     // The last caller took the last sender along: the publisher ends by itself.
     let _ = timeout(STOP_TIMEOUT, publishing).await;
+    // Before the reply stream is removed for good.
+    stop_attending.cancel();
+    let _ = timeout(STOP_TIMEOUT, attending).await;
     stop_replies.cancel();
     let _ = timeout(STOP_TIMEOUT, reading).await;
     stop_watching.cancel();

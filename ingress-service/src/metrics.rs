@@ -12,6 +12,7 @@ pub struct IngressMetrics {
     pub(crate) reply_latency: Histogram,
     pub(crate) reply_batch: Histogram,
     pub(crate) late_replies: IntCounter,
+    pub(crate) streams_removed: IntCounter,
     pub(crate) refused: IntCounterVec,
     pub(crate) timeouts: IntCounter,
 }
@@ -33,6 +34,10 @@ impl IngressMetrics {
             ),
             reply_batch: metrics.sizes("ingress_reply_batch_size", "Replies in one read that was not empty"),
             late_replies: metrics.counter("ingress_late_replies_total", "Replies that nobody waited for any more"),
+            streams_removed: metrics.counter(
+                "ingress_reply_streams_removed_total",
+                "Reply streams removed whose instances were gone",
+            ),
             refused: metrics.counters(
                 "ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded, broker_unavailable or outcome_unknown",

@@ -21,6 +21,10 @@ pub(crate) const MAX_BATCH: usize = 1024;
 /// replaced within it, and the batch behind this one still hears within a second that the broker is away.
 const RETRY_WINDOW: Duration = Duration::from_millis(300);
 
+/// How long a server that is reading its data is waited for: it says itself when it is done, and nobody is
+/// refused who has the time.
+const LOADING_WINDOW: Duration = Duration::from_secs(10);
+
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const MAX_DELAY: Duration = Duration::from_millis(150);
 
@@ -40,7 +44,7 @@ pub(crate) async fn run(
         }
         metrics.publish_batch.observe(batch.len() as f64);
         let started = Instant::now();
-        let published = publish(broker.as_ref(), &batch).await;
+        let published = publish(broker.as_ref(), &pending, &mut batch).await;
         metrics.publish.observe(started.elapsed().as_secs_f64());
         if let Err(error) = published {
             report(&error, batch.len());
@@ -61,19 +65,24 @@ fn report(error: &BrokerError, count: usize) {
 }
 
 /// Tries again only what definitely had no effect: a repeated write is a second request.
-async fn publish(broker: &dyn Broker, batch: &[Request]) -> Result<(), BrokerError> {
-    let give_up = Instant::now() + RETRY_WINDOW;
+async fn publish(broker: &dyn Broker, pending: &Pending, batch: &mut Vec<Request>) -> Result<(), BrokerError> {
+    let began = Instant::now();
     let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
     loop {
         let error = match broker.publish(batch).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
+        let window = match error.kind() {
+            BrokerErrorKind::Unavailable => RETRY_WINDOW,
+            BrokerErrorKind::Loading => LOADING_WINDOW,
+            _ => return Err(error),
+        };
         let delay = delays.next().unwrap_or(MAX_DELAY);
-        let may_help = error.kind() == BrokerErrorKind::Unavailable;
-        if !may_help || Instant::now() + delay >= give_up {
+        if began.elapsed() + delay >= window {
             return Err(error);
         }
         sleep(delay).await;
+        batch.retain(|request| pending.is_waiting(request.id));
     }
 }

@@ -45,12 +45,15 @@ pub enum Failure {
         /// How long the breaker stays open at most.
         retry_after: Duration,
     },
-    /// The handler panicked; the panic was caught.
-    Panicked,
+    /// The handler panicked; the panic was caught. The same input will meet the same mistake.
+    Panicked {
+        /// What it said, for operators only.
+        message: String,
+    },
 }
 
 impl Failure {
-    /// Whether another attempt may succeed. A panic is not: the same input will meet the same mistake.
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -87,7 +90,7 @@ impl Failure {
             Self::AttemptTimeout => "attempt_timeout",
             Self::DeadlineExceeded => "expired",
             Self::CircuitOpen { .. } => "circuit_open",
-            Self::Panicked => "panicked",
+            Self::Panicked { .. } => "panicked",
         }
     }
 
@@ -109,7 +112,7 @@ impl Failure {
                 FaultCode::UpstreamUnavailable,
                 "the upstream keeps failing and is given a pause; nothing was attempted",
             ),
-            Self::Panicked => (FaultCode::Internal, "the worker failed on this request"),
+            Self::Panicked { .. } => (FaultCode::Internal, "the worker failed on this request"),
         };
         let fault = Fault::new(code, detail);
         match self.retry_after() {
@@ -130,7 +133,7 @@ mod tests {
             Failure::Invalid { detail: detail.clone() },
             Failure::NotFound { detail: detail.clone() },
             Failure::UpstreamRefused { detail },
-            Failure::Panicked,
+            Failure::Panicked { message: String::new() },
             Failure::DeadlineExceeded,
         ] {
             assert!(

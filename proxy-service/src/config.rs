@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use roundtrip::broker::BrokerUrl;
+use roundtrip::service::command_line::Check;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 use url::Url;
@@ -57,9 +58,13 @@ pub struct WorkerOptions {
     #[arg(long, env, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub terminals: u32,
 
-    /// How long a worker that fell silent keeps its requests before another takes over, 1s to 1h. Renewed by thirds
+    /// How long a worker that fell silent keeps its requests before another takes over, 1s to 1h. The same for all workers
     #[arg(long, env, default_value = "6s", value_parser = lease)]
     pub lease: Duration,
+
+    /// How often a worker renews what it holds, at most half of LEASE [default: a third of it]
+    #[arg(long, env, value_parser = values::positive_duration)]
+    pub lease_renewal: Option<Duration>,
 
     /// How often a request is delivered before it is set aside as a dead letter, 1 to 1000
     #[arg(long, env, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -68,6 +73,38 @@ pub struct WorkerOptions {
     /// How long one attempt on the upstream may take
     #[arg(long, env, default_value = "10s", value_parser = values::positive_duration)]
     pub attempt_timeout: Duration,
+}
+
+/// Renewals in one lease: the first may come late by a third, and one may fail, before it is lost.
+const RENEWALS: u32 = 3;
+
+impl WorkerOptions {
+    /// How often leases are renewed.
+    #[must_use]
+    pub fn renewal(&self) -> Duration {
+        self.lease_renewal.unwrap_or(self.lease / RENEWALS)
+    }
+}
+
+impl Check for Config {
+    fn check(&self) -> Result<(), String> {
+        self.worker.check()
+    }
+}
+
+impl Check for WorkerOptions {
+    fn check(&self) -> Result<(), String> {
+        let renewal = self.renewal();
+        if renewal * 2 > self.lease {
+            return Err(format!(
+                "LEASE_RENEWAL={} is more than half of LEASE={}: one late renewal would lose the work; at most {} is accepted",
+                humantime::format_duration(renewal),
+                humantime::format_duration(self.lease),
+                humantime::format_duration(self.lease / 2),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Where the weather comes from.
@@ -179,6 +216,23 @@ mod tests {
             "RUST_LOG",
         ] {
             assert!(help.contains(&format!("[env: {name}")), "{name} is missing in:\n{help}");
+        }
+    }
+
+    #[rstest]
+    #[case("6s", None, true)]
+    #[case("6s", Some("3s"), true)]
+    #[case("6s", Some("3001ms"), false)]
+    #[case("1s", Some("2s"), false)]
+    fn a_lease_lasts_for_two_renewals(#[case] lease: &str, #[case] renewal: Option<&str>, #[case] accepted: bool) {
+        let mut flags = vec!["proxy-service", "--lease", lease];
+        flags.extend(renewal.iter().flat_map(|renewal| ["--lease-renewal", renewal]));
+        let checked = Config::parse_from(flags).check();
+        assert_eq!(checked.is_ok(), accepted, "{checked:?}");
+        if let Err(message) = checked {
+            for part in ["LEASE_RENEWAL=", "LEASE=", "at most"] {
+                assert!(message.contains(part), "{message}");
+            }
         }
     }
 

@@ -1,13 +1,18 @@
 //! What becomes of a delivery: it is worked on, or given up with a reason, and always settled.
 
 use roundtrip::broker::{DeadLetter, Delivery, Malformed, Receipt, Settlement};
-use roundtrip::{Fault, FaultCode, Reply, ReplyTo, Request};
+use roundtrip::{Fault, FaultCode, Reply, Request};
 use tower::ServiceExt;
 
+use crate::classify::Failure;
 use crate::job::{BoxHandler, Job};
 use crate::metrics::WorkerMetrics;
 
-/// When a delivery is given up.
+/// From this attempt on a request runs with nothing beside it: twice its worker died, and its neighbours
+/// were blamed with it.
+const ALONE_FROM: u32 = 3;
+
+/// When a delivery is given up, and when it runs alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Judge {
     pub(crate) max_deliveries: u32,
@@ -23,68 +28,86 @@ pub(crate) async fn settlement(delivery: Delivery, handler: BoxHandler, judge: &
         content,
         ..
     } = delivery;
-    match (content, deadline) {
-        (Err(malformed), _) => judge.set_aside_malformed(receipt, attempt, malformed),
-        (Ok(request), _) if attempt > judge.max_deliveries => judge.give_up(receipt, attempt, request),
-        (Ok(request), deadline) => {
-            let (id, reply_to) = (request.id, request.reply_to.clone());
-            let job = Job {
-                request,
-                delivery: attempt,
-                deadline: deadline.unwrap_or(receipt.claimed),
-            };
-            let outcome = handler.oneshot(job).await.map_err(|failure| failure.to_fault());
+    let request = match content {
+        Err(malformed) => return judge.set_aside_malformed(receipt, attempt, malformed),
+        Ok(request) if attempt > judge.max_deliveries => return judge.give_up_on_deaths(receipt, attempt, &request),
+        Ok(request) => request,
+    };
+    let job = Job {
+        request: request.clone(),
+        delivery: attempt,
+        deadline: deadline.unwrap_or(receipt.claimed),
+    };
+    match handler.oneshot(job).await {
+        Err(Failure::Panicked { message }) => judge.give_up_on_panic(receipt, attempt, &request, message),
+        outcome => {
+            let outcome = outcome.map_err(|failure| failure.to_fault());
+            let Request { id, reply_to, .. } = request;
             Settlement::reply(receipt, reply_to, Reply { id, outcome })
         }
     }
 }
 
 impl Judge {
+    /// Whether an attempt must run with nothing beside it. One that will not run needs no room.
+    pub(crate) fn runs_alone(&self, attempt: u32) -> bool {
+        (ALONE_FROM..=self.max_deliveries).contains(&attempt)
+    }
+
     fn set_aside_malformed(&self, receipt: Receipt, attempts: u32, malformed: Malformed) -> Settlement {
         tracing::warn!(entry = %receipt.entry, reason = malformed.reason, "dead-lettered an entry that is no request");
         self.metrics.dead_letters.with_label_values(&["malformed"]).inc();
         let reply = malformed.requester.map(|(id, reply_to)| {
-            let fault = Fault::new(
-                FaultCode::Invalid,
-                format!("malformed request entry: {}", malformed.reason),
-            );
-            (
-                reply_to,
-                Reply {
-                    id,
-                    outcome: Err(fault),
-                },
-            )
+            let detail = format!("malformed request entry: {}", malformed.reason);
+            let outcome = Err(Fault::new(FaultCode::Invalid, detail));
+            (reply_to, Reply { id, outcome })
         });
         let letter = DeadLetter {
             reason: malformed.reason,
             attempts,
+            last_error: String::new(),
             fields: malformed.fields,
         };
         Settlement::dead_letter(receipt, letter, reply)
     }
 
     /// Its workers died of it, or of something else, too often to try again.
-    fn give_up(&self, receipt: Receipt, attempts: u32, request: Request) -> Settlement {
-        let reason = format!("delivered {} times without an answer", attempts - 1);
-        tracing::warn!(request_id = %request.id, entry = %receipt.entry, reason, "dead-lettered a request");
+    fn give_up_on_deaths(&self, receipt: Receipt, attempt: u32, request: &Request) -> Settlement {
         self.metrics.dead_letters.with_label_values(&["max_deliveries"]).inc();
-        let fault = Fault::new(
-            FaultCode::DeadLettered,
-            format!("the request was {reason} and set aside"),
-        );
-        let reply: (ReplyTo, Reply) = (
-            request.reply_to.clone(),
-            Reply {
-                id: request.id,
-                outcome: Err(fault),
-            },
-        );
-        let letter = DeadLetter {
-            reason,
-            attempts: attempts - 1,
-            fields: request.fields().map(|(name, value)| (name.into(), value)).to_vec(),
-        };
-        Settlement::dead_letter(receipt, letter, Some(reply))
+        let attempts = attempt - 1;
+        let reason = format!("delivered {attempts} times without an answer");
+        let detail = format!("the request was {reason} and set aside");
+        // Nobody lived to tell why.
+        give_up(receipt, request, reason, attempts, String::new(), detail)
     }
+
+    /// The same input will meet the same mistake.
+    fn give_up_on_panic(&self, receipt: Receipt, attempt: u32, request: &Request, message: String) -> Settlement {
+        self.metrics.dead_letters.with_label_values(&["panicked"]).inc();
+        let reason = "the handler panicked".to_owned();
+        let detail = "the worker failed on this request, and it was set aside".to_owned();
+        give_up(receipt, request, reason, attempt, message, detail)
+    }
+}
+
+fn give_up(
+    receipt: Receipt,
+    request: &Request,
+    reason: String,
+    attempts: u32,
+    last_error: String,
+    detail: String,
+) -> Settlement {
+    tracing::warn!(request_id = %request.id, entry = %receipt.entry, reason, attempts, "dead-lettered a request");
+    let reply = Reply {
+        id: request.id,
+        outcome: Err(Fault::new(FaultCode::DeadLettered, detail)),
+    };
+    let letter = DeadLetter {
+        reason,
+        attempts,
+        last_error,
+        fields: request.fields().map(|(name, value)| (name.into(), value)).to_vec(),
+    };
+    Settlement::dead_letter(receipt, letter, Some((request.reply_to.clone(), reply)))
 }

@@ -11,17 +11,19 @@ pub mod stack;
 pub mod weather;
 pub mod workers;
 
+mod again;
 mod judge;
 mod reclaimer;
 mod settler;
 mod terminals;
+mod upkeep;
 mod worker;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker;
+use roundtrip::broker::{self, BrokerOptions, Durability};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
@@ -63,11 +65,14 @@ pub async fn run_with(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr).await?;
     let address = listener.local_addr()?;
-    let broker = Arc::new(GuardedBroker::new(broker::connect(
-        &config.broker_url,
-        OPERATION,
-        config.worker.lease,
-    )));
+    let options = BrokerOptions {
+        operation: OPERATION,
+        lease: config.worker.lease,
+        // It publishes nothing.
+        durability: Durability::Volatile,
+    };
+    let backend = broker::connect(&config.broker_url, options);
+    let broker = Arc::new(GuardedBroker::new(backend.broker));
     let metrics = Metrics::new();
     let worker_metrics = WorkerMetrics::new(&metrics);
     let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));

@@ -26,6 +26,12 @@ pub struct Registered {
     pub(crate) reclaimed: IntCounter,
     pub(crate) recovered: IntCounter,
     pub(crate) dead_letters: IntCounterVec,
+    pub(crate) alone: IntCounter,
+    pub(crate) rescued: IntCounter,
+    pub(crate) groups_created: IntCounter,
+    pub(crate) consumers_forgotten: IntCounter,
+    pub(crate) lost_leases: IntCounter,
+    pub(crate) paused: IntCounter,
     pub(crate) upstream_circuit: prometheus::Gauge,
 }
 
@@ -66,7 +72,35 @@ impl WorkerMetrics {
                 "proxy_recovered_total",
                 "Deliveries found again whose claim had failed halfway",
             ),
-            dead_letters: metrics.counters("proxy_dead_letters_total", "Requests given up, by reason", &["reason"]),
+            dead_letters: metrics.counters(
+                "proxy_dead_letters_total",
+                "Requests given up, by reason: max_deliveries, panicked or malformed",
+                &["reason"],
+            ),
+            alone: metrics.counter(
+                "proxy_alone_total",
+                "Deliveries run with nothing beside them, because their workers kept dying",
+            ),
+            rescued: metrics.counter(
+                "proxy_rescued_total",
+                "Entries brought back that were in nobody's hands and that no claim would find",
+            ),
+            groups_created: metrics.counter(
+                "proxy_groups_created_total",
+                "Times the consumer group was missing and made again",
+            ),
+            consumers_forgotten: metrics.counter(
+                "proxy_consumers_forgotten_total",
+                "Consumers of dead workers that were removed from the group",
+            ),
+            lost_leases: metrics.counter(
+                "proxy_lost_leases_total",
+                "Deliveries in hand whose lease had passed on when it was to be renewed",
+            ),
+            paused: metrics.counter(
+                "proxy_claim_pauses_total",
+                "Times claiming paused because the upstream's circuit breaker was open",
+            ),
             upstream_circuit: metrics.float_gauge(
                 "upstream_circuit_state",
                 "Circuit breaker around the upstream: 1 closed, 0.5 half-open, 0 open",

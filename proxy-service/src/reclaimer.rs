@@ -9,23 +9,22 @@ use roundtrip::service::telemetry::with_causes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::WorkerMetrics;
 use crate::terminals::Terminals;
-
-/// Renewals in one lease: the first may come late by a third, and one may fail, before it is lost.
-const RENEWALS: u32 = 3;
 
 /// How often dropped work is looked for. A fifth of jitter keeps a fleet from scanning in step.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Renews the leases of what is in hand, until `stop`.
+/// Renews the leases of what is in hand `every` so often, until `stop`.
 pub(crate) async fn renew(
     broker: Arc<dyn Broker>,
     consumer: Consumer,
     terminals: Arc<Terminals>,
-    lease: Duration,
+    every: Duration,
+    metrics: WorkerMetrics,
     stop: CancellationToken,
 ) {
-    let mut ticks = interval(lease / RENEWALS);
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let receipts = terminals.held().receipts();
@@ -35,6 +34,7 @@ pub(crate) async fn renew(
         match broker.renew(&consumer, &receipts).await {
             Ok(renewed) if renewed < receipts.len() => {
                 // Settled a moment ago, or lost; a lost one settles nothing, so there is nothing to do.
+                metrics.lost_leases.inc_by((receipts.len() - renewed) as u64);
                 tracing::debug!(renewed, held = receipts.len(), "not all leases are ours any more");
             }
             Ok(_) => {}
@@ -67,6 +67,6 @@ impl ScanTimer {
 }
 
 /// The duration, a fifth shorter to a fifth longer.
-fn jittered(duration: Duration) -> Duration {
+pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.8 + 0.4 * fastrand::f64())
 }

@@ -42,7 +42,7 @@ pub(crate) async fn run(
 async fn settle(broker: &dyn Broker, batch: &[Settlement], give_up: &CancellationToken) {
     let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
     while let Err(error) = broker.settle(batch).await {
-        if error.kind() == BrokerErrorKind::Rejected || give_up.is_cancelled() {
+        if matches!(error.kind(), BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) || give_up.is_cancelled() {
             tracing::error!(
                 error = with_causes(&error),
                 count = batch.len(),

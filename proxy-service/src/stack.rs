@@ -18,6 +18,9 @@ use tower::layer::layer_fn;
 use crate::job::{BoxHandler, Handler};
 use crate::metrics::WorkerMetrics;
 
+/// Calls that may run while the upstream's breaker is half-open.
+pub(crate) const PROBES: usize = 5;
+
 /// What the stack is tuned with.
 #[derive(Debug, Clone, Copy)]
 pub struct StackOptions {
@@ -63,7 +66,7 @@ pub fn around(
 pub fn upstream_breaker() -> Breaker {
     let policy = success_rate_over_time_window(0.5, 20, Duration::from_secs(10), open_times())
         .or_else(consecutive_failures(10, open_times()));
-    Breaker::new("upstream", policy, 5)
+    Breaker::new("upstream", policy, PROBES)
 }
 
 /// The library's jittered times count whole seconds, and turn one second into none.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,13 @@ pub(crate) struct Taken(OwnedSemaphorePermit);
 impl Taken {
     pub(crate) fn count(&self) -> usize {
         self.0.num_permits()
+    }
+
+    /// Gives back all but `count`.
+    pub(crate) fn keep(&mut self, count: usize) {
+        if let Some(rest) = self.count().checked_sub(count) {
+            drop(self.0.split(rest));
+        }
     }
 }
 
@@ -77,6 +84,18 @@ impl Terminals {
         Taken(taken)
     }
 
+    /// Waits until nothing is at work and nothing unsettled, and takes all terminals; `None` when that takes
+    /// longer than `patience`.
+    pub(crate) async fn take_all(&self, patience: Duration) -> Option<Taken> {
+        let all = async {
+            let count = u32::try_from(self.count).expect("TERMINALS is a u32");
+            let taken = self.free.clone().acquire_many_owned(count).await;
+            self.held.wait_until_at_most(0).await;
+            Taken(taken.expect("the terminals are never closed"))
+        };
+        tokio::time::timeout(patience, all).await.ok()
+    }
+
     /// Takes one terminal, if one is free.
     pub(crate) fn take_one_now(&self) -> Option<Taken> {
         self.free.clone().try_acquire_owned().ok().map(Taken)
@@ -85,41 +104,49 @@ impl Terminals {
     /// Puts each delivery to work in a terminal of its own; the terminals left over are free again.
     pub(crate) fn start(&self, mut taken: Taken, deliveries: Vec<Delivery>, work: &Arc<Work>) {
         for delivery in deliveries {
-            let Some(terminal) = taken.0.split(1) else {
+            match taken.0.split(1) {
+                Some(terminal) => self.start_in(terminal, delivery, work),
                 // More than was asked for: the broker's mistake. The lease returns it to the stream.
-                tracing::error!(entry = %delivery.receipt.entry, "delivered without a free terminal");
-                continue;
-            };
-            if !self.held.insert(&delivery.receipt) {
-                continue;
+                None => tracing::error!(entry = %delivery.receipt.entry, "delivered without a free terminal"),
             }
-            self.metrics.active_terminals.inc();
-            self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
-            let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
-            let metrics = self.metrics.clone();
-            self.running.spawn(async move {
-                let entry = delivery.receipt.entry;
-                let settlement = judge::settlement(delivery, work.handler.clone(), &work.judge);
-                match abandon
-                    .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
-                    .await
-                {
-                    Some(Ok(settlement)) => {
-                        // Fails only after the last batch; its lease returns it to the stream.
-                        let _ = work.settler.send(settlement).await;
-                    }
-                    Some(Err(_)) => {
-                        // The handler's panics are caught further in: this is a mistake in the stack. Not
-                        // renewed any more, the request goes to another attempt, and at last to the dead letters.
-                        tracing::error!(%entry, "the stack around the handler panicked");
-                        held.forget(entry);
-                    }
-                    None => {}
-                }
-                metrics.active_terminals.dec();
-                drop(terminal);
-            });
         }
+    }
+
+    /// Puts one delivery to work in all the terminals taken, so that nothing else is.
+    pub(crate) fn start_alone(&self, taken: Taken, delivery: Delivery, work: &Arc<Work>) {
+        self.start_in(taken.0, delivery, work);
+    }
+
+    fn start_in(&self, terminal: OwnedSemaphorePermit, delivery: Delivery, work: &Arc<Work>) {
+        if !self.held.insert(&delivery.receipt) {
+            return;
+        }
+        self.metrics.active_terminals.inc();
+        self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
+        let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
+        let metrics = self.metrics.clone();
+        self.running.spawn(async move {
+            let entry = delivery.receipt.entry;
+            let settlement = judge::settlement(delivery, work.handler.clone(), &work.judge);
+            match abandon
+                .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
+                .await
+            {
+                Some(Ok(settlement)) => {
+                    // Fails only after the last batch; its lease returns it to the stream.
+                    let _ = work.settler.send(settlement).await;
+                }
+                Some(Err(_)) => {
+                    // The handler's panics are caught further in: this is a mistake in the stack. Not
+                    // renewed any more, the request goes to another attempt, and at last to the dead letters.
+                    tracing::error!(%entry, "the stack around the handler panicked");
+                    held.forget(entry);
+                }
+                None => {}
+            }
+            metrics.active_terminals.dec();
+            drop(terminal);
+        });
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -149,7 +176,10 @@ impl Terminals {
 
 /// The deliveries in hand: claimed, and not settled yet. Their leases are renewed.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Mutex<HashMap<EntryId, Receipt>>);
+pub(crate) struct Held {
+    receipts: Mutex<HashMap<EntryId, Receipt>>,
+    fewer: Notify,
+}
 
 impl Held {
     /// Notes a delivery; `false` when it is in hand already.
@@ -163,10 +193,27 @@ impl Held {
         for settlement in settlements {
             held.remove(&settlement.receipt.entry);
         }
+        drop(held);
+        self.fewer.notify_waiters();
     }
 
     fn forget(&self, entry: EntryId) {
         self.lock().remove(&entry);
+        self.fewer.notify_waiters();
+    }
+
+    /// Waits until no more than `count` are in hand.
+    pub(crate) async fn wait_until_at_most(&self, count: usize) {
+        loop {
+            let fewer = self.fewer.notified();
+            tokio::pin!(fewer);
+            // Enlisted before it looks: what changes in between is not missed.
+            fewer.as_mut().enable();
+            if self.len() <= count {
+                return;
+            }
+            fewer.await;
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -182,6 +229,6 @@ impl Held {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, Receipt>> {
-        self.0.lock().expect("no code panics while it holds the map")
+        self.receipts.lock().expect("no code panics while it holds the map")
     }
 }

@@ -6,19 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::Broker;
-use roundtrip::broker::{BrokerError, Consumer, Delivery};
+use roundtrip::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery};
+use roundtrip::service::breaker::{Breaker, State};
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::again::Again;
 use crate::metrics::WorkerMetrics;
 use crate::reclaimer::ScanTimer;
-use crate::terminals::{Terminals, Work};
+use crate::stack::PROBES;
+use crate::terminals::{Taken, Terminals, Work};
 
 /// Pauses while the broker is away. The longest is short enough to be back within a second or two.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// The most turns in a row that go to suspects while something else may wait.
+const SUSPECTS_IN_A_ROW: u32 = 8;
 
 /// Claims for a worker.
 pub(crate) struct Claimer {
@@ -27,7 +33,23 @@ pub(crate) struct Claimer {
     pub(crate) lease: Duration,
     pub(crate) terminals: Arc<Terminals>,
     pub(crate) work: Arc<Work>,
+    pub(crate) upstream: Arc<Breaker>,
     pub(crate) metrics: WorkerMetrics,
+}
+
+/// What the next turn is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The group may be missing.
+    Prepare,
+    /// A failed call may have brought us something: looked for before anything else.
+    Recover,
+    /// What others dropped.
+    Reclaim,
+    /// One suspect, with nothing beside it.
+    Suspect,
+    /// What is new.
+    Claim,
 }
 
 impl Claimer {
@@ -35,28 +57,126 @@ impl Claimer {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
         let mut scan = ScanTimer::new();
-        let mut doubtful = false;
-        while let Some(taken) = stop.run_until_cancelled(self.terminals.take()).await {
-            let claimed = match doubtful {
-                true => self.recover(taken.count()).await,
-                false if scan.is_due() => self.reclaim(taken.count()).await,
-                false => self.claim(taken.count()).await,
-            };
-            // What a failed call may have brought us is looked for before anything else.
-            doubtful = claimed.is_err();
-            match claimed {
-                Ok(deliveries) => {
-                    self.terminals.start(taken, deliveries, &self.work);
+        let (mut turn, mut suspects) = (Turn::Prepare, Suspects::default());
+        while let Some(taken) = stop.run_until_cancelled(self.room(turn)).await {
+            match self.take_turn(turn, taken, &mut suspects).await {
+                Ok(()) => {
                     pauses.reset();
+                    turn = match turn {
+                        _ if suspects.are_due() => Turn::Suspect,
+                        _ if scan.is_due() => Turn::Reclaim,
+                        _ => Turn::Claim,
+                    };
                 }
                 Err(error) => {
-                    drop(taken);
                     let pause = pauses.next().unwrap_or(MAX_PAUSE);
                     tracing::warn!(error = with_causes(&error), ?pause, "claiming again after a pause");
+                    turn = match error.kind() {
+                        BrokerErrorKind::GroupLost => Turn::Prepare,
+                        _ => Turn::Recover,
+                    };
                     stop.run_until_cancelled(sleep(pause)).await;
                 }
             }
         }
+    }
+
+    /// Waits for what a turn needs: an upstream that is not given a pause, and terminals. `None` when a
+    /// suspect would have to wait for its neighbours for too long.
+    async fn room(&self, turn: Turn) -> Option<Taken> {
+        if turn == Turn::Prepare {
+            return None;
+        }
+        self.wait_for_upstream().await;
+        if turn == Turn::Suspect {
+            return self.terminals.take_all(self.lease).await;
+        }
+        let mut taken = self.terminals.take().await;
+        if self.upstream.state() != State::Closed {
+            // What is more than the probes would be refused, its delivery counted for nothing.
+            taken.keep(PROBES.saturating_sub(self.terminals.held().len()).max(1));
+        }
+        Some(taken)
+    }
+
+    /// Claims nothing while the upstream's breaker is open: what waits in the stream keeps its deliveries, and
+    /// may be served by a worker that is better off.
+    async fn wait_for_upstream(&self) {
+        let mut pauses = 0;
+        loop {
+            let rest = self.upstream.open_for();
+            if !rest.is_zero() {
+                if pauses == 0 {
+                    self.metrics.paused.inc();
+                }
+                pauses += 1;
+                sleep(rest).await;
+            } else if self.upstream.state() == State::Closed {
+                return;
+            } else {
+                // Half-open, or about to be: no more than the probes at a time.
+                return self.terminals.held().wait_until_at_most(PROBES - 1).await;
+            }
+        }
+    }
+
+    async fn take_turn(&self, turn: Turn, taken: Option<Taken>, suspects: &mut Suspects) -> Result<(), BrokerError> {
+        let again = Again {
+            broker: self.broker.as_ref(),
+            consumer: &self.consumer,
+            held: self.terminals.held(),
+            judge: &self.work.judge,
+        };
+        let Some(taken) = taken else {
+            return match turn {
+                Turn::Prepare => self.prepare().await,
+                _ => {
+                    suspects.postpone();
+                    Ok(())
+                }
+            };
+        };
+        if turn == Turn::Suspect {
+            let found = again.one_suspect(self.lease).await?;
+            suspects.met(found.is_some());
+            if let Some(delivery) = found {
+                tracing::warn!(
+                    entry = %delivery.receipt.entry,
+                    attempt = delivery.attempt,
+                    "running a request alone whose workers kept dying"
+                );
+                self.metrics.alone.inc();
+                self.terminals.start_alone(taken, delivery, &self.work);
+            }
+            return Ok(());
+        }
+        let deliveries = match turn {
+            Turn::Recover => {
+                let found = again.recovered(taken.count()).await?;
+                self.metrics.recovered.inc_by(found.deliveries.len() as u64);
+                suspects.seen(found.suspects);
+                found.deliveries
+            }
+            Turn::Reclaim => {
+                let found = again.reclaimed(self.lease, taken.count()).await?;
+                self.metrics.reclaimed.inc_by(found.deliveries.len() as u64);
+                suspects.seen(found.suspects);
+                found.deliveries
+            }
+            _ => {
+                suspects.others_had_a_turn();
+                self.claim(taken.count()).await?
+            }
+        };
+        self.terminals.start(taken, deliveries, &self.work);
+        Ok(())
+    }
+
+    async fn prepare(&self) -> Result<(), BrokerError> {
+        if self.broker.prepare().await? {
+            self.metrics.groups_created.inc();
+        }
+        Ok(())
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
@@ -66,23 +186,58 @@ impl Claimer {
         }
         Ok(deliveries)
     }
+}
 
-    async fn recover(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let held = self.terminals.held().entries();
-        let found = self.broker.recover(&self.consumer, &held, max).await?;
-        if !found.is_empty() {
-            tracing::info!(count = found.len(), "recovered deliveries whose claim had failed");
-            self.metrics.recovered.inc_by(found.len() as u64);
-        }
-        Ok(found)
+/// Whether suspects are known to wait, and how many of them had a turn since anything else had one.
+#[derive(Debug, Default)]
+struct Suspects {
+    waiting: bool,
+    in_a_row: u32,
+}
+
+impl Suspects {
+    fn are_due(&self) -> bool {
+        self.waiting && self.in_a_row < SUSPECTS_IN_A_ROW
     }
 
-    async fn reclaim(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let dropped = self.broker.reclaim(&self.consumer, self.lease, max).await?;
-        if !dropped.is_empty() {
-            tracing::info!(count = dropped.len(), "took over work that another worker dropped");
-            self.metrics.reclaimed.inc_by(dropped.len() as u64);
+    /// A scan has seen some, or none.
+    fn seen(&mut self, any: bool) {
+        self.waiting |= any;
+    }
+
+    /// A turn for suspects has found one, or there was none any more.
+    fn met(&mut self, one: bool) {
+        self.waiting = one;
+        self.in_a_row += 1;
+    }
+
+    /// There was no room; the next scan will see them again.
+    fn postpone(&mut self) {
+        self.waiting = false;
+    }
+
+    fn others_had_a_turn(&mut self) {
+        self.in_a_row = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspects_leave_every_ninth_turn_to_others() {
+        let mut suspects = Suspects::default();
+        assert!(!suspects.are_due());
+        suspects.seen(true);
+        for _ in 0..SUSPECTS_IN_A_ROW {
+            assert!(suspects.are_due());
+            suspects.met(true);
         }
-        Ok(dropped)
+        assert!(!suspects.are_due());
+        suspects.others_had_a_turn();
+        assert!(suspects.are_due());
+        suspects.met(false);
+        assert!(!suspects.are_due());
     }
 }

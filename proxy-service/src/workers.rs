@@ -24,7 +24,7 @@ use crate::metrics::WorkerMetrics;
 use crate::stack::{self, StackOptions};
 use crate::terminals::{Terminals, Work};
 use crate::worker::Claimer;
-use crate::{reclaimer, settler};
+use crate::{reclaimer, settler, upkeep};
 
 /// After the grace period, the time to settle what is done and to hand back what is not.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,6 +48,7 @@ pub struct Running {
     give_up: CancellationToken,
     claimer: JoinHandle<()>,
     renewer: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     settler: JoinHandle<()>,
 }
 
@@ -95,14 +96,23 @@ impl Workers {
             lease: options.lease,
             terminals: self.terminals.clone(),
             work,
+            upstream: self.upstream.clone(),
             metrics: metrics.clone(),
         };
         let renewal = reclaimer::renew(
             broker.clone(),
             consumer.clone(),
             self.terminals.clone(),
-            options.lease,
+            options.renewal(),
+            metrics.clone(),
             CancellationToken::clone(&stop_renewing),
+        );
+        let upkeep = upkeep::run(
+            broker.clone(),
+            consumer.clone(),
+            options.lease,
+            metrics.clone(),
+            CancellationToken::clone(&stop_claiming),
         );
         let settlement = settler::run(
             broker.clone(),
@@ -119,6 +129,7 @@ impl Workers {
         Running {
             claimer: spawn_essential(ended, claimer.run(CancellationToken::clone(&stop_claiming))),
             renewer: spawn_essential(ended, renewal),
+            upkeep: spawn_essential(ended, upkeep),
             settler: spawn_essential(ended, settlement),
             broker,
             consumer,
@@ -169,6 +180,7 @@ impl Running {
         self.stop_claiming.cancel();
         // A claim that is under way is ours: its deliveries are in hand when it returns.
         let claimed = (&mut self.claimer).await;
+        let _ = self.upkeep.await;
         let done = self
             .terminals
             .drain(deadline.saturating_duration_since(Instant::now()))

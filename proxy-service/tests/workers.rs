@@ -1,8 +1,9 @@
 //! Workers on a broker: what is claimed is bounded, settled once, and handed back when there is no time.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use proxy_service::job::Job;
 use proxy_service::metrics::WorkerMetrics;
 use proxy_service::workers::{Running, Workers};
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::broker::{Consumer, Depth, ReplyStream};
+use roundtrip::broker::{Consumer, DeadLetters, Depth, MAX_WAIT, ReplyStream};
 use roundtrip::service::metrics::Metrics;
 use roundtrip::{Broker, Budget, CorrelationId, FaultCode, Reply, ReplyTo, Request};
 use tokio::time::{Instant, sleep, timeout};
@@ -64,6 +65,18 @@ impl Setup {
             .collect();
         self.broker.publish(&requests).await.unwrap();
         requests
+    }
+
+    /// So many workers take all there is, one after the other, and die of it.
+    async fn crash_on_all(&self, times: u32) {
+        let mut held = self.broker.claim(&Consumer::unique("crashing"), 1000).await.unwrap();
+        for attempt in 2..=times {
+            let crashing = Consumer::unique("crashing");
+            let dropped = self.broker.reclaim(&crashing, Duration::ZERO, 1000).await.unwrap();
+            assert_eq!(dropped.len(), held.len());
+            let again: Vec<_> = dropped.iter().map(|one| (one.entry, attempt)).collect();
+            held = self.broker.redeliver(&crashing, &again).await.unwrap();
+        }
     }
 
     async fn read(&mut self, count: usize) -> Vec<Reply> {
@@ -129,7 +142,7 @@ async fn no_more_is_claimed_than_terminals_are_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_request_is_answered_and_its_neighbours_too() {
+async fn a_panicking_request_is_set_aside_with_what_it_said_and_its_neighbours_are_answered() {
     let mut setup = Setup::new();
     let running = setup.start(&[], |job: Job| async move {
         assert!(job.request.data != "3", "poison");
@@ -137,16 +150,22 @@ async fn a_panicking_request_is_answered_and_its_neighbours_too() {
     });
     let requests = setup.publish(6, LONG).await;
     let replies = setup.read(6).await;
+    let mut told = None;
     for reply in replies {
         match reply.outcome {
             Ok(data) => assert_ne!(data, "3"),
             Err(fault) => {
-                assert_eq!((reply.id, fault.code), (requests[3].id, FaultCode::Internal));
+                assert_eq!((reply.id, fault.code), (requests[3].id, FaultCode::DeadLettered));
                 assert!(!fault.detail.contains("poison"), "{}", fault.detail);
+                told = fault.dead_letter;
             }
         }
     }
     running.drain(LONG).await;
+    let letters = setup.broker.letters(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(Some(letters[0].id.to_string()), told);
+    assert_eq!((letters[0].attempts, letters[0].last_error.as_str()), (1, "poison"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,16 +234,12 @@ async fn long_work_keeps_its_lease() {
 async fn a_request_delivered_too_often_is_set_aside_and_its_caller_told() {
     let mut setup = Setup::new();
     let requests = setup.publish(1, LONG).await;
-    for _ in 0..2 {
-        let crashing = Consumer::unique("crashing");
-        let idle = Duration::ZERO;
-        let claimed = setup.broker.claim(&crashing, 1).await.unwrap();
-        if claimed.is_empty() {
-            assert_eq!(setup.broker.reclaim(&crashing, idle, 1).await.unwrap().len(), 1);
-        }
-    }
-    let running = setup.start(&["--max-deliveries", "2", "--lease", "1s"], |_| async {
-        panic!("it must not run again")
+    setup.crash_on_all(2).await;
+    let started = Arc::new(AtomicUsize::new(0));
+    let counted = started.clone();
+    let running = setup.start(&["--max-deliveries", "2", "--lease", "1s"], move |job: Job| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        echo(job)
     });
     let reply = setup.read(1).await.remove(0);
     assert_eq!(
@@ -234,6 +249,100 @@ async fn a_request_delivered_too_often_is_set_aside_and_its_caller_told() {
     running.drain(LONG).await;
     let depth = setup.broker.depth().await.unwrap();
     assert_eq!((depth.dead_letters, depth.claimed, depth.waiting), (1, 0, 0));
+    assert_eq!(started.load(Ordering::SeqCst), 0);
+}
+
+/// Notes how many ran beside each request while it ran, itself included.
+#[derive(Clone, Default)]
+struct Neighbours {
+    running: Arc<Mutex<HashSet<CorrelationId>>>,
+    most: Arc<Mutex<HashMap<CorrelationId, usize>>>,
+}
+
+impl Neighbours {
+    async fn run(self, job: Job) -> Result<Bytes, Failure> {
+        let id = job.request.id;
+        self.running.lock().unwrap().insert(id);
+        for _ in 0..10 {
+            let running = self.running.lock().unwrap().clone();
+            for one in &running {
+                let mut most = self.most.lock().unwrap();
+                let most = most.entry(*one).or_default();
+                *most = running.len().max(*most);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.running.lock().unwrap().remove(&id);
+        echo(job).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_its_third_delivery_on_a_request_runs_with_nothing_beside_it() {
+    let mut setup = Setup::new();
+    let suspects = setup.publish(12, LONG).await;
+    setup.crash_on_all(2).await;
+    let innocents = setup.publish(40, LONG).await;
+    let neighbours = Neighbours::default();
+    let at_work = neighbours.clone();
+    let running = setup.start(&["--terminals", "8", "--lease", "1s"], move |job| {
+        at_work.clone().run(job)
+    });
+    setup.read(suspects.len() + innocents.len()).await;
+    running.drain(LONG).await;
+    let most = neighbours.most.lock().unwrap();
+    for suspect in &suspects {
+        assert_eq!(most[&suspect.id], 1);
+    }
+    let busiest = innocents.iter().map(|request| most[&request.id]).max();
+    assert!(busiest > Some(2), "the others ran together: {busiest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_delivery_has_company() {
+    let mut setup = Setup::new();
+    let requests = setup.publish(6, LONG).await;
+    setup.crash_on_all(1).await;
+    let neighbours = Neighbours::default();
+    let at_work = neighbours.clone();
+    let running = setup.start(&["--lease", "1s"], move |job| at_work.clone().run(job));
+    setup.read(requests.len()).await;
+    running.drain(LONG).await;
+    let most = neighbours.most.lock().unwrap();
+    assert!(requests.iter().all(|request| most[&request.id] > 1), "{most:?}");
+}
+
+/// On real time, as the breaker is.
+#[tokio::test]
+async fn nothing_is_claimed_while_the_upstream_is_given_a_pause() {
+    let mut setup = Setup::new();
+    let healed = Arc::new(AtomicBool::new(false));
+    let state = healed.clone();
+    let running = setup.start(&["--terminals", "4"], move |job: Job| {
+        let healed = state.load(Ordering::SeqCst);
+        async move {
+            match healed {
+                true => echo(job).await,
+                false => Err(Failure::Upstream {
+                    detail: "broken".to_owned(),
+                }),
+            }
+        }
+    });
+    // Enough to open the breaker, and no more.
+    setup.publish(4, LONG).await;
+    setup.read(4).await;
+    // A claim that was waiting when the breaker opened would still bring what comes.
+    sleep(MAX_WAIT).await;
+    setup.publish(20, LONG).await;
+    sleep(Duration::from_millis(100)).await;
+    let depth = setup.broker.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.claimed), (20, 0), "its deliveries are not burnt");
+    healed.store(true, Ordering::SeqCst);
+    let replies = setup.read(20).await;
+    let failed: Vec<_> = replies.iter().filter(|reply| reply.outcome.is_err()).collect();
+    assert!(failed.is_empty(), "the probes are within their number: {failed:?}");
+    running.drain(LONG).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,9 @@
 
 pub mod memory;
 pub mod redis;
+
+mod dead_letters;
+mod durability;
 mod url;
 
 #[cfg(feature = "test-util")]
@@ -19,12 +22,18 @@ use tokio::time::Instant;
 
 use crate::message::{CorrelationId, Reply, ReplyTo, Request};
 
+pub use dead_letters::{DeadLetters, Replayed, StoredLetter};
+pub use durability::Durability;
 pub use url::{BrokerUrl, InvalidBrokerUrl};
 
 /// How long [`Broker::claim`] and [`ReplyStream::next`] wait for something to arrive. Long enough that an
 /// idle instance costs nothing, short enough that shutdown, and the search for dropped work that takes turns
 /// with claiming, never wait noticeably.
 pub const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a requester may be silent before its replies are removed. Longer than a slow start or a short
+/// partition, and short enough that what a crash leaves is gone within a minute.
+pub const ABSENCE: Duration = Duration::from_secs(45);
 
 /// A durable request/reply transport. Every call moves a batch; an empty batch does nothing.
 ///
@@ -35,34 +44,57 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Appends requests, in order, all or none; durable at the configured tier when it returns.
     async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError>;
 
+    /// Makes what claiming needs, where it is missing: at the start, and after
+    /// [`BrokerErrorKind::GroupLost`]. Whatever waits is served from its beginning. Returns whether
+    /// anything was missing.
+    async fn prepare(&self) -> Result<bool, BrokerError>;
+
     /// New deliveries for `consumer`, oldest first, at most `max`. Waits up to [`MAX_WAIT`] for the first
     /// one and returns an empty batch when there was none. A claim that is dropped may lose its deliveries
     /// to nobody: await it to the end, and after an error ask [`Broker::recover`].
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
-    /// What this consumer was given and never saw, because a claim failed halfway: its deliveries less
-    /// those it says it holds, at most `max`, oldest first. Counts as another attempt.
+    /// What this consumer was given and never saw, because a claim failed halfway: its entries less those
+    /// it says it holds, at most `max`, oldest first. For [`Broker::redeliver`].
     async fn recover(
         &self,
         consumer: &Consumer,
         held: &HashSet<EntryId>,
         max: usize,
-    ) -> Result<Vec<Delivery>, BrokerError>;
+    ) -> Result<Vec<Dropped>, BrokerError>;
 
-    /// Takes over deliveries that nobody renewed for `idle`, at most `max`. Counts as another attempt.
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+    /// Takes over entries that nobody renewed for `idle`, at most `max`. Not counted as a delivery: that is
+    /// for [`Broker::redeliver`], so that nothing is blamed for what it only lay beside.
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError>;
+
+    /// Delivers entries that `consumer` recovered or reclaimed, each as the attempt it is given with, and
+    /// counts it as such. Leaves out what is not `consumer`'s any more, and what was deleted.
+    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError>;
 
     /// Renews the leases that `consumer` still owns and returns how many these were; the others are lost
     /// to another consumer or settled already.
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError>;
 
-    /// Hands everything `consumer` still holds to whoever reclaims next, without waiting for a lease to
-    /// run out; a consumer that holds nothing is forgotten.
+    /// Hands entries that `consumer` owns to whoever reclaims next, without waiting for a lease to run out.
+    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError>;
+
+    /// Hands back everything `consumer` still holds; a consumer that holds nothing is forgotten. Being
+    /// handed back is no sign of poison, so from the second delivery on it takes one off the count.
     async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError>;
+
+    /// Clears up after others: forgets consumers that hold nothing and were silent for `silent`, and brings
+    /// back entries that are in nobody's hands and that no claim would find. Those are `consumer`'s to
+    /// reclaim at once.
+    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError>;
 
     /// Makes replies readable, then removes their requests, atomically. Safe to repeat after an error:
     /// a delivery that is already settled, or that another consumer took over, is left alone.
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError>;
+
+    /// Says that a requester is alive, and makes the place for its replies where that is missing: a reply to
+    /// a requester without one goes nowhere. Removes what requesters left behind that said nothing for
+    /// [`ABSENCE`], and returns how many these were. To be called about once a second.
+    async fn attend(&self, requester: &ReplyTo) -> Result<usize, BrokerError>;
 
     /// The replies for one requester, from the first that is still there.
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream>;
@@ -157,7 +189,7 @@ pub struct Receipt {
 pub struct Delivery {
     /// To be given back with the settlement.
     pub receipt: Receipt,
-    /// Which delivery of this entry this is, counted by the broker; the first is 1.
+    /// Which delivery of this entry this is; the first is 1.
     pub attempt: u32,
     /// How long the entry had been in the stream when it was claimed, on the broker's own clock.
     pub waited: Duration,
@@ -173,6 +205,24 @@ impl Delivery {
         // An entry that waited longer than its budget has a deadline in the past: the moment of the claim.
         Some(self.receipt.claimed + budget.saturating_sub(self.waited))
     }
+}
+
+/// An entry that was delivered before, or should have been, and is now in the hands of whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    /// Which entry.
+    pub entry: EntryId,
+    /// How often it was delivered so far.
+    pub deliveries: u32,
+}
+
+/// What there was to clear up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tidied {
+    /// Consumers that were forgotten.
+    pub consumers: u64,
+    /// Entries that were brought back.
+    pub rescued: u64,
 }
 
 /// An entry that is no request: put there by hand, or by a publisher that does not keep the contract.
@@ -226,6 +276,8 @@ pub struct DeadLetter {
     pub reason: String,
     /// How often it had been delivered.
     pub attempts: u32,
+    /// What the last attempt failed with, in words for operators; empty where nobody lived to tell.
+    pub last_error: String,
     /// The entry's fields as they were.
     pub fields: Vec<(Bytes, Bytes)>,
 }
@@ -263,6 +315,10 @@ pub enum BrokerErrorKind {
     Unconfirmed,
     /// The call had no effect, and repeating it will not help: no permission, a key of another type.
     Rejected,
+    /// The server is up and still reading its data. The call had no effect; a later one will succeed.
+    Loading,
+    /// The stream, or its consumer group, is gone. The call had no effect; [`Broker::prepare`] comes first.
+    GroupLost,
 }
 
 impl BrokerError {
@@ -292,10 +348,14 @@ impl BrokerError {
         self.kind == BrokerErrorKind::Unconfirmed
     }
 
-    /// Whether the backend, not the call, is at fault.
+    /// Whether the backend, not the call, is at fault, and a pause may help it. A server that is loading
+    /// needs no pause: it says itself when it is done.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        self.kind != BrokerErrorKind::Rejected
+        !matches!(
+            self.kind,
+            BrokerErrorKind::Rejected | BrokerErrorKind::Loading | BrokerErrorKind::GroupLost
+        )
     }
 }
 
@@ -313,12 +373,42 @@ impl std::error::Error for BrokerError {
     }
 }
 
+/// What a backend is opened with.
+#[derive(Debug, Clone, Copy)]
+pub struct BrokerOptions<'a> {
+    /// The operation whose streams these are, for example `weather`.
+    pub operation: &'a str,
+    /// What the callers of [`Broker::reclaim`] pass as `idle`.
+    pub lease: Duration,
+    /// What a write must have reached before it counts as done.
+    pub durability: Durability,
+}
+
+/// A backend, as the parts that use it see it.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Requests and replies.
+    pub broker: Arc<dyn Broker>,
+    /// What was given up.
+    pub dead_letters: Arc<dyn DeadLetters>,
+}
+
 /// Opens the backend that `url` names. Nothing is connected yet: a Redis that is down is an error of the
 /// calls, so that a service starts, says so, and recovers by itself.
 #[must_use]
-pub fn connect(url: &BrokerUrl, operation: &str, lease: Duration) -> Arc<dyn Broker> {
+pub fn connect(url: &BrokerUrl, options: BrokerOptions<'_>) -> Backend {
     match url {
-        BrokerUrl::Memory => Arc::new(memory::MemoryBroker::new()),
-        BrokerUrl::Redis(info) => Arc::new(redis::RedisBroker::new(info.as_ref().clone(), operation, lease)),
+        BrokerUrl::Memory => Backend::of(memory::MemoryBroker::new()),
+        BrokerUrl::Redis(info) => Backend::of(redis::RedisBroker::new(info.as_ref().clone(), options)),
+    }
+}
+
+impl Backend {
+    fn of(backend: impl Broker + DeadLetters) -> Self {
+        let backend = Arc::new(backend);
+        Self {
+            broker: backend.clone(),
+            dead_letters: backend,
+        }
     }
 }

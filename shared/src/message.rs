@@ -203,6 +203,9 @@ pub struct Fault {
     /// When to try again, in milliseconds from now, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// The dead letter this became, for operators. Set by the backend, which names letters.
+    #[serde(skip)]
+    pub dead_letter: Option<String>,
 }
 
 impl Fault {
@@ -212,6 +215,7 @@ impl Fault {
             code,
             detail: detail.into(),
             retry_after_ms: None,
+            dead_letter: None,
         }
     }
 

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::broker::{Broker, Malformed};
+use roundtrip::broker::{Broker, DeadLetters, Malformed};
 
 struct Memory(Arc<MemoryBroker>);
 
 #[async_trait]
 impl Harness for Memory {
     fn broker(&self) -> Arc<dyn Broker> {
+        self.0.clone()
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         self.0.clone()
     }
 

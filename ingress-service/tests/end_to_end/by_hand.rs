@@ -28,6 +28,13 @@ async fn stage() -> Stage {
 }
 
 impl Stage {
+    /// Makes the place for a requester's replies: one that is to get them does so before it asks.
+    async fn expects_replies(&self, requester: &str) {
+        let stream = format!("weather-responses:{requester}");
+        let make = ["XGROUP", "CREATE", &stream, "made-by-hand", "$", "MKSTREAM"];
+        self.redis.command(&make).await.unwrap();
+    }
+
     /// Puts an entry into the request stream and waits until it is gone from there.
     async fn put(&self, fields: &[(&str, &str)]) {
         add(&self.redis, REQUESTS, fields).await;
@@ -72,6 +79,7 @@ async fn an_entry_that_is_no_request_becomes_a_dead_letter() {
 #[tokio::test]
 async fn whoever_sent_a_malformed_entry_is_told_where_that_can_be_read() {
     let (stage, id) = (stage().await, CorrelationId::new().to_string());
+    stage.expects_replies("by-hand").await;
     stage
         .put(&[
             ("requestId", &id),
@@ -95,6 +103,7 @@ async fn data_that_does_not_fit_is_answered_with_a_fault_and_not_set_aside() {
     let stage = stage().await;
     for (number, data, named) in [(0, "no JSON", "JSON"), (1, r#"{"city":7}"#, "/city"), (2, "", "JSON")] {
         let (id, requester) = (CorrelationId::new().to_string(), format!("by-hand-{number}"));
+        stage.expects_replies(&requester).await;
         stage
             .put(&[
                 ("requestId", &id),
@@ -133,6 +142,7 @@ async fn a_reply_name_that_could_reach_another_key_is_refused() {
 #[tokio::test]
 async fn a_request_without_time_left_is_never_worked_on() {
     let (stage, id) = (stage().await, CorrelationId::new().to_string());
+    stage.expects_replies("by-hand").await;
     stage
         .put(&[
             ("requestId", &id),
@@ -171,11 +181,18 @@ async fn an_instance_skips_replies_that_nobody_waits_for_and_removes_them() {
 }
 
 #[tokio::test]
-async fn a_group_that_somebody_else_created_is_used_as_it_is() {
+async fn a_group_that_somebody_else_created_at_the_end_leaves_nothing_before_it_unserved() {
     let redis = RedisServer::spawn().await;
-    let create = ["XGROUP", "CREATE", REQUESTS, GROUP, "$", "MKSTREAM"];
+    let ingress = ingress(&redis.url()).start().await;
+    let url = ingress.url.clone();
+    let caller = tokio::spawn(async move { client::call(&url).await });
+    until("the request waits", PATIENCE, async || {
+        redis.command(&["XLEN", REQUESTS]).await == Some(redis::Value::Int(1))
+    })
+    .await;
+    let create = ["XGROUP", "CREATE", REQUESTS, GROUP, "$"];
     redis.command(&create).await.unwrap();
-    let (ingress, proxy) = (ingress(&redis.url()), proxy(&redis.url()));
-    let (ingress, _proxy) = tokio::join!(ingress.start(), proxy.start());
+    let _proxy = proxy(&redis.url()).start().await;
     assert_eq!(client::call(&ingress.url).await.status, 200);
+    assert_eq!(caller.await.unwrap().status, 200);
 }

@@ -33,7 +33,8 @@ async fn a_call_whose_work_takes_too_long_is_answered_in_time() {
     let kind = kinds.iter().find(|kind| **kind == answer.problem());
     answer.assert_problem(504, kind.unwrap_or(&kinds[0]));
     assert!(
-        answer.took >= Duration::from_millis(300) && answer.took < Duration::from_secs(1),
+        // A worker answers shortly before, so that its word is the one that counts.
+        answer.took >= Duration::from_millis(250) && answer.took < Duration::from_secs(1),
         "{answer:?}"
     );
     until("its worker gives up as well", Duration::from_secs(3), async || {

@@ -1,5 +1,6 @@
 //! A panic is an answer, not the end of the worker.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
 
@@ -36,10 +37,20 @@ impl<S: Handler> Service<Job> for CatchPanic<S> {
         // The call itself may panic, not only its future.
         let work = AssertUnwindSafe(async move { handler.call(job).await }).catch_unwind();
         Box::pin(async move {
-            work.await.unwrap_or_else(|_| {
-                tracing::error!(request_id = %id, "the handler panicked");
-                Err(Failure::Panicked)
+            work.await.unwrap_or_else(|panic| {
+                let message = message(panic.as_ref());
+                tracing::error!(request_id = %id, message, "the handler panicked");
+                Err(Failure::Panicked { message })
             })
         })
     }
+}
+
+/// The longest message kept, in characters.
+const MAX_MESSAGE: usize = 1000;
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it left no message").chars().take(MAX_MESSAGE).collect()
 }

@@ -140,6 +140,19 @@ async fn work_ends_at_the_deadline_whatever_the_attempts_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_ends_before_the_deadline_so_that_its_caller_hears_of_it() {
+    let stack = stack(|_| std::future::pending());
+    let budget = ATTEMPT_TIMEOUT / 2;
+    for _ in 0..30 {
+        let started = Instant::now();
+        assert_eq!(stack.run(job(budget)).await, Err(Failure::DeadlineExceeded));
+        assert!(started.elapsed() < budget, "{:?}", started.elapsed());
+        assert!(started.elapsed() > budget * 8 / 10, "{:?}", started.elapsed());
+    }
+    assert_eq!(stack.upstream.state(), State::Closed, "it had no time to answer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hanging_attempt_is_ended_and_another_made() {
     let stack = stack(|call| async move {
         if call == 1 {
@@ -155,9 +168,11 @@ async fn a_hanging_attempt_is_ended_and_another_made() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_answer() {
     let stack = stack(|_| async { panic!("a mistake in the handler") });
-    assert_eq!(stack.run(job(LONG)).await, Err(Failure::Panicked));
+    let message = "a mistake in the handler".to_owned();
+    assert_eq!(stack.run(job(LONG)).await, Err(Failure::Panicked { message }));
     let early = super::tests::stack(|_| -> std::future::Ready<Result<Bytes, Failure>> { panic!("before any future") });
-    assert_eq!(early.run(job(LONG)).await, Err(Failure::Panicked));
+    let message = "before any future".to_owned();
+    assert_eq!(early.run(job(LONG)).await, Err(Failure::Panicked { message }));
 }
 
 #[tokio::test(start_paused = true)]

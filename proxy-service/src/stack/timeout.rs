@@ -1,17 +1,20 @@
-//! One attempt does not use up the time of all.
+//! One attempt does not use up the time of all, nor the moment its answer needs on the way back.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use crate::classify::Failure;
 use crate::job::{Handler, Job};
 
-/// Ends an attempt after a time.
+/// The most that is left of the budget for the answer's way back. A tenth of it, where that is less.
+const WAY_BACK: Duration = Duration::from_millis(50);
+
+/// Ends an attempt after a time, or shortly before the deadline.
 #[derive(Debug, Clone)]
 pub(super) struct AttemptTimeout<S> {
     inner: S,
@@ -34,7 +37,14 @@ impl<S: Handler> Service<Job> for AttemptTimeout<S> {
     }
 
     fn call(&mut self, job: Job) -> Self::Future {
-        let attempt = timeout(self.limit, self.inner.call(job));
-        Box::pin(async move { attempt.await.unwrap_or(Err(Failure::AttemptTimeout)) })
+        let left = job.deadline.saturating_duration_since(Instant::now());
+        let left = left - WAY_BACK.min(left / 10);
+        let attempt = timeout(self.limit.min(left), self.inner.call(job));
+        // A caller with little time says nothing about the upstream.
+        let over = match left < self.limit {
+            true => Failure::DeadlineExceeded,
+            false => Failure::AttemptTimeout,
+        };
+        Box::pin(async move { attempt.await.unwrap_or(Err(over)) })
     }
 }

@@ -3,10 +3,14 @@
 //! [`broker_conformance!`]: crate::broker_conformance
 
 mod claiming;
+mod dead_letters;
+mod reclaiming;
 mod replying;
 mod settling;
 
 pub use claiming::*;
+pub use dead_letters::*;
+pub use reclaiming::*;
 pub use replying::*;
 pub use settling::*;
 
@@ -17,7 +21,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use super::{Broker, Consumer, DeadLetter, Delivery, Depth, MAX_WAIT, ReplyStream, Settlement};
+use super::{
+    Broker, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Replayed, ReplyStream,
+    Settlement,
+};
 use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
 
 /// A backend under test.
@@ -25,6 +32,8 @@ use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Re
 pub trait Harness: Send + Sync {
     /// The broker.
     fn broker(&self) -> Arc<dyn Broker>;
+    /// Its dead letters.
+    fn dead_letters(&self) -> Arc<dyn DeadLetters>;
     /// Breaks every connection there is; nothing, where there is none.
     async fn cut(&self);
     /// Puts an entry into the request stream that is no request: it has one field, `garbage`.
@@ -46,6 +55,10 @@ macro_rules! broker_conformance {
             a_dead_consumers_work_is_reclaimed_as_another_attempt,
             a_renewed_lease_is_not_reclaimed,
             a_lease_lost_to_another_is_not_renewed,
+            only_what_is_delivered_again_is_counted,
+            what_passed_on_is_not_delivered_again,
+            what_is_handed_back_can_be_reclaimed_at_once,
+            leaving_blames_nothing_for_it,
             what_a_leaving_consumer_holds_can_be_reclaimed_at_once,
             a_delivery_that_got_lost_on_the_way_is_recovered,
             settling_makes_the_reply_readable_and_removes_the_request,
@@ -53,8 +66,13 @@ macro_rules! broker_conformance {
             a_worker_that_lost_its_lease_settles_nothing,
             a_fault_reaches_its_requester,
             a_dead_letter_is_kept_and_its_requester_told,
+            letters_are_listed_newest_first_in_pages,
+            a_replayed_letter_is_a_request_again,
+            a_letter_that_holds_no_request_is_not_replayed,
+            a_discarded_letter_is_gone,
             a_malformed_entry_is_delivered_as_such,
             replies_of_two_requesters_never_mix,
+            a_reply_to_a_requester_that_is_gone_goes_nowhere,
             replies_go_on_after_the_connection_broke,
             reading_replies_without_any_ends_in_bounded_time,
             waiting_time_and_deadline_are_counted_from_publishing,
@@ -131,14 +149,29 @@ async fn claim(broker: &dyn Broker, consumer: &Consumer, count: usize) -> Vec<De
     deliveries
 }
 
+/// Reclaims until `count` deliveries are there, each as one more attempt.
 async fn reclaim(broker: &dyn Broker, consumer: &Consumer, idle: Duration, count: usize) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(5);
     while deliveries.len() < count && Instant::now() < deadline {
-        deliveries.extend(broker.reclaim(consumer, idle, count).await.expect("the broker answers"));
+        let dropped = broker.reclaim(consumer, idle, count).await.expect("the broker answers");
+        deliveries.extend(again(broker, consumer, &dropped).await);
         sleep(Duration::from_millis(5)).await;
     }
     deliveries
+}
+
+/// Delivers each as one more attempt.
+async fn again(broker: &dyn Broker, consumer: &Consumer, dropped: &[Dropped]) -> Vec<Delivery> {
+    let attempts: Vec<_> = dropped.iter().map(|one| (one.entry, one.deliveries + 1)).collect();
+    broker.redeliver(consumer, &attempts).await.expect("the broker answers")
+}
+
+/// The replies of a requester that is there.
+async fn replies_of(broker: &dyn Broker, requester: &ReplyTo) -> Box<dyn ReplyStream> {
+    let replies = broker.replies(requester);
+    broker.attend(requester).await.expect("the broker answers");
+    replies
 }
 
 /// Reads until `count` replies are there, calling again after errors.

@@ -1,22 +1,22 @@
 //! The embedded backend: everything lives in this process and dies with it.
 //! It keeps the same promises as the durable one, so that code tested on it behaves the same there.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod state;
+
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Broker, BrokerError, Consumer, DeadLetter, Delivery, Depth, EntryId, MAX_WAIT, Malformed, Receipt, ReplyStream,
-    Settlement,
+    Broker, BrokerError, Consumer, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Receipt, Replayed,
+    ReplyStream, Settlement, StoredLetter, Tidied,
 };
 use crate::message::{Reply, ReplyTo, Request};
-
-/// Dead letters kept in memory; the oldest go first, as this process has nothing but its own memory.
-const MAX_DEAD_LETTERS: usize = 10_000;
+use state::State;
 
 /// A broker without a server.
 #[derive(Debug, Default)]
@@ -30,36 +30,6 @@ struct Store {
     arrived: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    last: EntryId,
-    waiting: VecDeque<(EntryId, Entry)>,
-    claimed: BTreeMap<EntryId, Claim>,
-    replies: HashMap<ReplyTo, Mailbox>,
-    dead_letters: VecDeque<DeadLetter>,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    content: Result<Request, Malformed>,
-    accepted: Instant,
-}
-
-#[derive(Debug)]
-struct Claim {
-    entry: Entry,
-    consumer: Consumer,
-    attempt: u32,
-    /// When the lease was last renewed; `None` once it was handed back.
-    renewed: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct Mailbox {
-    replies: VecDeque<Reply>,
-    arrived: Arc<Notify>,
-}
-
 impl MemoryBroker {
     /// An empty broker.
     #[must_use]
@@ -69,10 +39,8 @@ impl MemoryBroker {
 
     /// Puts in an entry that is no request, as a careless hand could on a real server.
     #[cfg(feature = "test-util")]
-    pub fn put_malformed(&self, malformed: Malformed) {
-        let mut state = self.store.lock();
-        state.append(Err(malformed));
-        drop(state);
+    pub fn put_malformed(&self, malformed: super::Malformed) {
+        self.store.lock().append(Err(malformed));
         self.store.arrived.notify_one();
     }
 }
@@ -93,90 +61,6 @@ impl Store {
     }
 }
 
-impl State {
-    fn append(&mut self, content: Result<Request, Malformed>) {
-        let millis = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
-        let id = if millis > self.last.millis {
-            EntryId { millis, sequence: 0 }
-        } else {
-            self.last.next()
-        };
-        self.last = id;
-        let accepted = Instant::now();
-        self.waiting.push_back((id, Entry { content, accepted }));
-    }
-
-    fn claim(&mut self, consumer: &Consumer, max: usize) -> Vec<Delivery> {
-        let count = max.min(self.waiting.len());
-        let now = Instant::now();
-        let taken: Vec<_> = self.waiting.drain(..count).collect();
-        taken
-            .into_iter()
-            .map(|(id, entry)| {
-                let mut claim = Claim {
-                    entry,
-                    consumer: consumer.clone(),
-                    attempt: 0,
-                    renewed: None,
-                };
-                let delivery = claim.deliver(id, consumer, now);
-                self.claimed.insert(id, claim);
-                delivery
-            })
-            .collect()
-    }
-
-    fn settle(&mut self, settlement: &Settlement) {
-        let receipt = &settlement.receipt;
-        let owned = self
-            .claimed
-            .get(&receipt.entry)
-            .is_some_and(|claim| claim.consumer == receipt.consumer);
-        if !owned {
-            return;
-        }
-        self.claimed.remove(&receipt.entry);
-        if let Some(letter) = &settlement.dead_letter {
-            if self.dead_letters.len() == MAX_DEAD_LETTERS {
-                self.dead_letters.pop_front();
-            }
-            self.dead_letters.push_back(letter.clone());
-        }
-        // A requester that is gone has no mailbox: nobody would ever read, or empty, a new one.
-        if let Some((reply_to, reply)) = &settlement.reply
-            && let Some(mailbox) = self.replies.get_mut(reply_to)
-        {
-            mailbox.replies.push_back(reply.clone());
-            mailbox.arrived.notify_one();
-        }
-    }
-}
-
-impl Claim {
-    /// Hands the entry to `consumer`, as one more attempt.
-    fn deliver(&mut self, id: EntryId, consumer: &Consumer, now: Instant) -> Delivery {
-        self.consumer = consumer.clone();
-        self.attempt += 1;
-        self.renewed = Some(now);
-        Delivery {
-            receipt: Receipt {
-                entry: id,
-                consumer: consumer.clone(),
-                claimed: now,
-            },
-            attempt: self.attempt,
-            waited: now - self.entry.accepted,
-            content: self.entry.content.clone(),
-        }
-    }
-
-    fn is_idle(&self, idle: Duration, now: Instant) -> bool {
-        self.renewed.is_none_or(|renewed| now - renewed >= idle)
-    }
-}
-
 #[async_trait]
 impl Broker for MemoryBroker {
     async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
@@ -187,6 +71,10 @@ impl Broker for MemoryBroker {
         drop(state);
         self.store.arrived.notify_one();
         Ok(())
+    }
+
+    async fn prepare(&self) -> Result<bool, BrokerError> {
+        Ok(false)
     }
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
@@ -208,53 +96,59 @@ impl Broker for MemoryBroker {
         consumer: &Consumer,
         held: &HashSet<EntryId>,
         max: usize,
-    ) -> Result<Vec<Delivery>, BrokerError> {
-        let now = Instant::now();
-        let mut state = self.store.lock();
-        let given = state
-            .claimed
-            .iter_mut()
-            .filter(|(_, claim)| claim.consumer == *consumer);
-        let lost = given.filter(|(id, _)| !held.contains(id)).take(max);
-        Ok(lost.map(|(id, claim)| claim.deliver(*id, consumer, now)).collect())
+    ) -> Result<Vec<Dropped>, BrokerError> {
+        Ok(self.store.lock().recover(consumer, held, max))
     }
 
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let now = Instant::now();
-        let mut state = self.store.lock();
-        let dropped = state.claimed.iter_mut().filter(|(_, claim)| claim.is_idle(idle, now));
-        Ok(dropped
-            .take(max)
-            .map(|(id, claim)| claim.deliver(*id, consumer, now))
-            .collect())
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
+        Ok(self.store.lock().reclaim(consumer, idle, max))
+    }
+
+    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
+        Ok(self.store.lock().redeliver(consumer, attempts))
     }
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
-        let now = Instant::now();
         let mut state = self.store.lock();
         let mut renewed = 0;
         for receipt in receipts {
-            if let Some(claim) = state.claimed.get_mut(&receipt.entry)
-                && claim.consumer == *consumer
-            {
-                claim.renewed = Some(now);
+            if let Some(claim) = state.owned(consumer, receipt.entry) {
+                claim.renew();
                 renewed += 1;
             }
         }
         Ok(renewed)
     }
 
-    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
-        let held = state.claimed.values_mut().filter(|claim| claim.consumer == *consumer);
-        held.for_each(|claim| claim.renewed = None);
+        for entry in entries {
+            if let Some(claim) = state.owned(consumer, *entry) {
+                claim.release();
+            }
+        }
         Ok(())
+    }
+
+    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+        self.store.lock().leave(consumer);
+        Ok(())
+    }
+
+    /// Consumers are only names here, and no entry can get out of all hands.
+    async fn tidy(&self, _: &Consumer, _: Duration) -> Result<Tidied, BrokerError> {
+        Ok(Tidied::default())
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
         settlements.iter().for_each(|settlement| state.settle(settlement));
         Ok(())
+    }
+
+    /// A requester here lives as long as the process, and its mailbox with it.
+    async fn attend(&self, _: &ReplyTo) -> Result<usize, BrokerError> {
+        Ok(0)
     }
 
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
@@ -272,7 +166,7 @@ impl Broker for MemoryBroker {
         Ok(Depth {
             waiting: state.waiting.len() as u64,
             claimed: state.claimed.len() as u64,
-            dead_letters: state.dead_letters.len() as u64,
+            dead_letters: state.letters.len() as u64,
             oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
         })
     }
@@ -281,6 +175,41 @@ impl Broker for MemoryBroker {
         let started = Instant::now();
         drop(self.store.lock());
         Ok(started.elapsed())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryBroker {
+    async fn letters(&self, before: Option<EntryId>, max: usize) -> Result<Vec<StoredLetter>, BrokerError> {
+        let state = self.store.lock();
+        let older = state
+            .letters
+            .iter()
+            .rev()
+            .filter(|(id, _)| before.is_none_or(|before| **id < before));
+        Ok(older.take(max).map(|(id, letter)| letter.stored(*id)).collect())
+    }
+
+    async fn letter(&self, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
+        Ok(self.store.lock().letters.get(&id).map(|letter| letter.stored(id)))
+    }
+
+    async fn replay(&self, id: EntryId) -> Result<Replayed, BrokerError> {
+        let mut state = self.store.lock();
+        let content = match state.letters.get(&id) {
+            None => return Ok(Replayed::Unknown),
+            Some(letter) if letter.content.is_err() => return Ok(Replayed::Malformed),
+            Some(letter) => letter.content.clone(),
+        };
+        state.letters.remove(&id);
+        let entry = state.append(content);
+        drop(state);
+        self.store.arrived.notify_one();
+        Ok(Replayed::As(entry))
+    }
+
+    async fn discard(&self, id: EntryId) -> Result<bool, BrokerError> {
+        Ok(self.store.lock().letters.remove(&id).is_some())
     }
 }
 

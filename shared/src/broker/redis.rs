@@ -9,25 +9,33 @@ pub mod bench;
 mod claim;
 mod codec;
 mod connection;
+mod dead_letters;
 mod depth;
 mod errors;
 mod keys;
 mod lane;
 mod lease;
+mod presence;
 mod publish;
 mod reclaim;
 mod replies;
+mod script;
 mod settle;
 mod socket;
+mod tidy;
 mod wire;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::ConnectionInfo;
 use async_trait::async_trait;
 
-use super::{Broker, BrokerError, Consumer, Delivery, Depth, EntryId, Receipt, ReplyStream, Settlement};
+use super::{
+    Broker, BrokerError, BrokerOptions, Consumer, DeadLetters, Delivery, Depth, Dropped, Durability, EntryId, Receipt,
+    Replayed, ReplyStream, Settlement, StoredLetter, Tidied,
+};
 use crate::message::{ReplyTo, Request};
 use claim::Readers;
 use connection::Link;
@@ -42,7 +50,7 @@ const GROUP: &str = "processing-group";
 /// A broker on Redis Streams.
 #[derive(Debug)]
 pub struct RedisBroker {
-    keys: Keys,
+    keys: Arc<Keys>,
     link: Link,
     publishing: Lane,
     settling: Lane,
@@ -50,24 +58,25 @@ pub struct RedisBroker {
     scan: Scan,
     unsure: Unsure,
     lease: Duration,
+    durability: Durability,
 }
 
 impl RedisBroker {
-    /// A broker for one operation's streams, for example `weather`. Connects at the first call.
+    /// A broker for one operation's streams. Connects at the first call.
     ///
-    /// `lease` is what the callers of [`Broker::reclaim`] pass as `idle`: a settlement later than half of
-    /// it first makes sure that the delivery is still its consumer's.
+    /// A settlement later than half a lease first makes sure that the delivery is still its consumer's.
     #[must_use]
-    pub fn new(info: ConnectionInfo, operation: &str, lease: Duration) -> Self {
+    pub fn new(info: ConnectionInfo, options: BrokerOptions<'_>) -> Self {
         Self {
-            keys: Keys::new(operation),
+            keys: Arc::new(Keys::new(options.operation)),
             link: Link::new(info),
             publishing: Lane::quick(),
             settling: Lane::quick(),
             readers: Readers::default(),
             scan: Scan::default(),
             unsure: Unsure::default(),
-            lease,
+            lease: options.lease,
+            durability: options.durability,
         }
     }
 }
@@ -75,7 +84,11 @@ impl RedisBroker {
 #[async_trait]
 impl Broker for RedisBroker {
     async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
-        publish::publish(&self.publishing, &self.link, &self.keys, requests).await
+        publish::publish(&self.publishing, &self.link, &self.keys, self.durability, requests).await
+    }
+
+    async fn prepare(&self) -> Result<bool, BrokerError> {
+        claim::create_group(&self.link, &self.keys).await
     }
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
@@ -87,21 +100,33 @@ impl Broker for RedisBroker {
         consumer: &Consumer,
         held: &HashSet<EntryId>,
         max: usize,
-    ) -> Result<Vec<Delivery>, BrokerError> {
+    ) -> Result<Vec<Dropped>, BrokerError> {
         reclaim::recover(&self.link, &self.keys, consumer, held, max).await
     }
 
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
         self.scan.reclaim(&self.link, &self.keys, consumer, idle, max).await
+    }
+
+    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
+        reclaim::redeliver(&self.link, &self.keys, consumer, attempts).await
     }
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
         lease::renew(&self.link, &self.keys, consumer, receipts).await
     }
 
+    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
+        lease::release(&self.link, &self.keys, consumer, entries).await
+    }
+
     async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
         self.readers.forget(consumer);
         lease::leave(&self.link, &self.keys, consumer).await
+    }
+
+    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError> {
+        tidy::tidy(&self.link, &self.keys, consumer, silent).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
@@ -110,10 +135,15 @@ impl Broker for RedisBroker {
             .await
     }
 
+    async fn attend(&self, requester: &ReplyTo) -> Result<usize, BrokerError> {
+        presence::attend(&self.link, &self.keys, requester).await
+    }
+
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
         Box::new(replies::RedisReplies::new(
             self.link.clone(),
-            self.keys.replies(reply_to),
+            self.keys.clone(),
+            reply_to.clone(),
         ))
     }
 
@@ -123,5 +153,24 @@ impl Broker for RedisBroker {
 
     async fn ping(&self) -> Result<Duration, BrokerError> {
         self.link.ping().await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for RedisBroker {
+    async fn letters(&self, before: Option<EntryId>, max: usize) -> Result<Vec<StoredLetter>, BrokerError> {
+        dead_letters::letters(&self.link, &self.keys, before, max).await
+    }
+
+    async fn letter(&self, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
+        dead_letters::by_id(&self.link, &self.keys, id).await
+    }
+
+    async fn replay(&self, id: EntryId) -> Result<Replayed, BrokerError> {
+        dead_letters::replay(&self.link, &self.keys, id).await
+    }
+
+    async fn discard(&self, id: EntryId) -> Result<bool, BrokerError> {
+        dead_letters::discard(&self.link, &self.keys, id).await
     }
 }

@@ -113,6 +113,15 @@ impl Breaker {
         }
     }
 
+    /// How long it refuses calls for certain; zero when one may pass. Changes nothing.
+    #[must_use]
+    pub fn open_for(&self) -> Duration {
+        match self.state() {
+            State::Open => self.mirror.remaining(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Where the breaker stands, without changing it.
     #[must_use]
     pub fn state(&self) -> State {

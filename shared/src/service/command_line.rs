@@ -1,13 +1,26 @@
 //! The command line and the environment, read once at start.
 
 use clap::Parser;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What no value can be judged by alone.
+pub trait Check {
+    /// Judges the values together.
+    ///
+    /// # Errors
+    /// A sentence that names the variables, their values and what is accepted.
+    fn check(&self) -> Result<(), String>;
+}
 
 /// Reads a configuration, or ends the process with a message that names the variable, its value and what is
 /// accepted; also for `--help` and `--version`.
 #[must_use]
-pub fn read<C: Parser>() -> C {
-    C::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+pub fn read<C: Parser + Check>() -> C {
+    let config = C::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
+    if let Err(message) = config.check() {
+        C::command().error(ErrorKind::ValueValidation, message).exit();
+    }
+    config
 }
 
 /// clap repeats a refused value, and a refused URL may hold a password.

@@ -10,7 +10,8 @@ use failsafe::failure_policy::consecutive_failures;
 
 use super::breaker::{Breaker, Refused};
 use crate::broker::{
-    Broker, BrokerError, BrokerErrorKind, Consumer, Delivery, Depth, EntryId, Receipt, ReplyStream, Settlement,
+    Broker, BrokerError, BrokerErrorKind, Consumer, Delivery, Depth, Dropped, EntryId, Receipt, ReplyStream,
+    Settlement, Tidied,
 };
 use crate::message::{ReplyTo, Request};
 
@@ -64,6 +65,10 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
         self.guard(self.broker.publish(requests)).await
     }
 
+    async fn prepare(&self) -> Result<bool, BrokerError> {
+        self.guard(self.broker.prepare()).await
+    }
+
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         self.broker.claim(consumer, max).await
     }
@@ -73,16 +78,24 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
         consumer: &Consumer,
         held: &HashSet<EntryId>,
         max: usize,
-    ) -> Result<Vec<Delivery>, BrokerError> {
+    ) -> Result<Vec<Dropped>, BrokerError> {
         self.guard(self.broker.recover(consumer, held, max)).await
     }
 
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
         self.guard(self.broker.reclaim(consumer, idle, max)).await
+    }
+
+    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
+        self.guard(self.broker.redeliver(consumer, attempts)).await
     }
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
         self.guard(self.broker.renew(consumer, receipts)).await
+    }
+
+    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
+        self.guard(self.broker.release(consumer, entries)).await
     }
 
     async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
@@ -91,6 +104,14 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
         self.guard(self.broker.settle(settlements)).await
+    }
+
+    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError> {
+        self.guard(self.broker.tidy(consumer, silent)).await
+    }
+
+    async fn attend(&self, requester: &ReplyTo) -> Result<usize, BrokerError> {
+        self.guard(self.broker.attend(requester)).await
     }
 
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {

@@ -63,6 +63,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    dead_letter: Option<String>,
 }
 
 impl Problem {
@@ -73,6 +74,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            dead_letter: None,
         }
     }
 
@@ -111,6 +113,7 @@ impl Problem {
             request_id,
             retryable: kind.retryable,
             errors: self.errors.clone(),
+            dead_letter: self.dead_letter.clone(),
         }
     }
 }
@@ -130,6 +133,7 @@ impl From<Fault> for Problem {
         };
         let mut problem = Self::new(kind, fault.detail);
         problem.retry_after = fault.retry_after_ms.map(Duration::from_millis);
+        problem.dead_letter = fault.dead_letter;
         problem
     }
 }
@@ -174,6 +178,10 @@ pub struct ProblemDocument {
     /// The values that are not accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// The id of the dead letter that the request became, for operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "1763687432117-0")]
+    dead_letter: Option<String>,
 }
 
 /// Writes a problem out, also for errors that no handler of ours answered: unknown paths, wrong methods,

@@ -1,4 +1,4 @@
-//! Facts about publishing, claiming and leases.
+//! Facts about publishing and claiming.
 
 use super::*;
 
@@ -93,90 +93,6 @@ pub async fn two_consumers_never_hold_the_same_delivery(harness: &impl Harness) 
     }
     assert_eq!(all.len(), sent.len());
     assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), sent.len());
-}
-
-/// A crash repeats work, as a counted attempt, instead of losing it.
-pub async fn a_dead_consumers_work_is_reclaimed_as_another_attempt(harness: &impl Harness) {
-    let (broker, dead, heir) = (harness.broker(), consumer(), consumer());
-    let sent = requests(&requester(), 3);
-    broker.publish(&sent).await.expect("publish");
-    claim(broker.as_ref(), &dead, 3).await;
-    let early = broker
-        .reclaim(&heir, Duration::from_secs(60), 10)
-        .await
-        .expect("reclaim");
-    assert!(early.is_empty(), "the lease is not over");
-    sleep(IDLE).await;
-    for attempt in 2..4 {
-        let mut taken = reclaim(broker.as_ref(), &heir, IDLE, 3).await;
-        taken.sort_by_key(|delivery| delivery.receipt.entry);
-        let ids: Vec<_> = taken.iter().map(|delivery| content(delivery).clone()).collect();
-        assert_eq!(ids, sent);
-        assert!(taken.iter().all(|delivery| delivery.attempt == attempt), "{taken:?}");
-        assert!(taken.iter().all(|delivery| delivery.receipt.consumer == heir));
-        sleep(IDLE * 2).await;
-    }
-}
-
-/// Long work is not taken away from a worker that is alive.
-pub async fn a_renewed_lease_is_not_reclaimed(harness: &impl Harness) {
-    let (broker, me, other) = (harness.broker(), consumer(), consumer());
-    broker.publish(&requests(&requester(), 2)).await.expect("publish");
-    let held = claim(broker.as_ref(), &me, 2).await;
-    sleep(IDLE * 2).await;
-    assert_eq!(broker.renew(&me, &[held[0].receipt.clone()]).await.expect("renew"), 1);
-    let taken = broker.reclaim(&other, IDLE, 10).await.expect("reclaim");
-    assert_eq!(taken.len(), 1);
-    assert_eq!(taken[0].receipt.entry, held[1].receipt.entry);
-}
-
-/// A worker that was frozen does not steal its work back.
-pub async fn a_lease_lost_to_another_is_not_renewed(harness: &impl Harness) {
-    let (broker, frozen, heir) = (harness.broker(), consumer(), consumer());
-    broker.publish(&requests(&requester(), 1)).await.expect("publish");
-    let held = claim(broker.as_ref(), &frozen, 1).await;
-    sleep(IDLE).await;
-    assert_eq!(reclaim(broker.as_ref(), &heir, IDLE, 1).await.len(), 1);
-    assert_eq!(
-        broker.renew(&frozen, &[held[0].receipt.clone()]).await.expect("renew"),
-        0
-    );
-    let recovered = broker.recover(&frozen, &HashSet::new(), 10).await.expect("recover");
-    assert!(recovered.is_empty(), "it is not the frozen worker's any more");
-}
-
-/// A deploy costs no lease time.
-pub async fn what_a_leaving_consumer_holds_can_be_reclaimed_at_once(harness: &impl Harness) {
-    let (broker, leaving, heir) = (harness.broker(), consumer(), consumer());
-    broker.publish(&requests(&requester(), 2)).await.expect("publish");
-    claim(broker.as_ref(), &leaving, 2).await;
-    broker.leave(&leaving).await.expect("leave");
-    let taken = reclaim(broker.as_ref(), &heir, Duration::from_secs(60), 2).await;
-    assert_eq!(taken.len(), 2);
-    broker
-        .leave(&consumer())
-        .await
-        .expect("leaving without having come is no error");
-}
-
-/// A claim whose answer never arrived is not lost until the lease ends, and what the consumer holds is not
-/// given to it twice.
-pub async fn a_delivery_that_got_lost_on_the_way_is_recovered(harness: &impl Harness) {
-    let (broker, me) = (harness.broker(), consumer());
-    let sent = requests(&requester(), 3);
-    broker.publish(&sent).await.expect("publish");
-    let given = claim(broker.as_ref(), &me, 3).await;
-    let held = HashSet::from([given[0].receipt.entry]);
-    harness.cut().await;
-    let recovered = loop {
-        if let Ok(recovered) = broker.recover(&me, &held, 10).await {
-            break recovered;
-        }
-        sleep(Duration::from_millis(10)).await;
-    };
-    let found: Vec<_> = recovered.iter().map(|delivery| content(delivery).clone()).collect();
-    assert_eq!(found, sent[1..]);
-    assert!(recovered.iter().all(|delivery| delivery.attempt == 2));
 }
 
 /// What somebody put in by hand harms nobody behind it.

@@ -5,7 +5,8 @@ use super::*;
 /// Two ingress instances share workers, and never see each other's answers.
 pub async fn replies_of_two_requesters_never_mix(harness: &impl Harness) {
     let (broker, me, left, right) = (harness.broker(), consumer(), requester(), requester());
-    let (mut left_replies, mut right_replies) = (broker.replies(&left), broker.replies(&right));
+    let mut left_replies = replies_of(broker.as_ref(), &left).await;
+    let mut right_replies = replies_of(broker.as_ref(), &right).await;
     let mixed: Vec<_> = (0..20)
         .map(|n| request(if n % 2 == 0 { &left } else { &right }, &n.to_string()))
         .collect();
@@ -19,10 +20,26 @@ pub async fn replies_of_two_requesters_never_mix(harness: &impl Harness) {
     }
 }
 
+/// Nobody would read it, or remove it.
+pub async fn a_reply_to_a_requester_that_is_gone_goes_nowhere(harness: &impl Harness) {
+    let (broker, me, gone, there) = (harness.broker(), consumer(), requester(), requester());
+    let mut replies = replies_of(broker.as_ref(), &gone).await;
+    let mut others = replies_of(broker.as_ref(), &there).await;
+    let batch = [request(&gone, "1"), request(&there, "2")];
+    broker.publish(&batch).await.expect("publish");
+    replies.close().await.expect("close");
+    let settlements: Vec<_> = claim(broker.as_ref(), &me, 2).await.iter().map(echo).collect();
+    broker.settle(&settlements).await.expect("settle");
+    assert_eq!(read(others.as_mut(), 1).await.len(), 1);
+    assert_eq!(broker.depth().await.expect("depth"), Depth::default());
+    let mut replies = replies_of(broker.as_ref(), &gone).await;
+    assert!(replies.next().await.expect("read").is_empty());
+}
+
 /// A lost connection loses no reply and brings none twice to a reader that went on.
 pub async fn replies_go_on_after_the_connection_broke(harness: &impl Harness) {
     let (broker, me, requester) = (harness.broker(), consumer(), requester());
-    let mut replies = broker.replies(&requester);
+    let mut replies = replies_of(broker.as_ref(), &requester).await;
     let sent = requests(&requester, 6);
     for half in sent.chunks(3) {
         publish_until_accepted(broker.as_ref(), half).await;

@@ -5,7 +5,7 @@ use super::*;
 /// Reply and removal are one step.
 pub async fn settling_makes_the_reply_readable_and_removes_the_request(harness: &impl Harness) {
     let (broker, me, requester) = (harness.broker(), consumer(), requester());
-    let mut replies = broker.replies(&requester);
+    let mut replies = replies_of(broker.as_ref(), &requester).await;
     let sent = requests(&requester, 5);
     broker.publish(&sent).await.expect("publish");
     let settlements: Vec<_> = claim(broker.as_ref(), &me, 5).await.iter().map(echo).collect();
@@ -26,7 +26,7 @@ pub async fn settling_makes_the_reply_readable_and_removes_the_request(harness: 
 /// requester knows the request once; the store is as after the first.
 pub async fn settling_again_changes_nothing(harness: &impl Harness) {
     let (broker, me, requester) = (harness.broker(), consumer(), requester());
-    let mut replies = broker.replies(&requester);
+    let mut replies = replies_of(broker.as_ref(), &requester).await;
     broker.publish(&requests(&requester, 3)).await.expect("publish");
     let deliveries = claim(broker.as_ref(), &me, 3).await;
     broker.settle(&[echo(&deliveries[0])]).await.expect("settle");
@@ -42,7 +42,7 @@ pub async fn settling_again_changes_nothing(harness: &impl Harness) {
 /// A worker that was frozen for longer than its lease sends no second answer.
 pub async fn a_worker_that_lost_its_lease_settles_nothing(harness: &impl Harness) {
     let (broker, frozen, heir, requester) = (harness.broker(), consumer(), consumer(), requester());
-    let mut replies = broker.replies(&requester);
+    let mut replies = replies_of(broker.as_ref(), &requester).await;
     broker.publish(&requests(&requester, 1)).await.expect("publish");
     let late = claim(broker.as_ref(), &frozen, 1).await;
     sleep(IDLE).await;
@@ -63,7 +63,7 @@ pub async fn a_worker_that_lost_its_lease_settles_nothing(harness: &impl Harness
 /// A fault is an answer too.
 pub async fn a_fault_reaches_its_requester(harness: &impl Harness) {
     let (broker, me, requester) = (harness.broker(), consumer(), requester());
-    let mut replies = broker.replies(&requester);
+    let mut replies = replies_of(broker.as_ref(), &requester).await;
     broker.publish(&requests(&requester, 1)).await.expect("publish");
     let delivery = claim(broker.as_ref(), &me, 1).await.remove(0);
     let reply = Reply {
@@ -84,7 +84,7 @@ pub async fn a_fault_reaches_its_requester(harness: &impl Harness) {
 /// What is given up is kept, and nobody waits for it in vain.
 pub async fn a_dead_letter_is_kept_and_its_requester_told(harness: &impl Harness) {
     let (broker, me, requester) = (harness.broker(), consumer(), requester());
-    let mut replies = broker.replies(&requester);
+    let mut replies = replies_of(broker.as_ref(), &requester).await;
     broker.publish(&requests(&requester, 1)).await.expect("publish");
     let delivery = claim(broker.as_ref(), &me, 1).await.remove(0);
     let reply = Reply {
@@ -94,6 +94,7 @@ pub async fn a_dead_letter_is_kept_and_its_requester_told(harness: &impl Harness
     let letter = DeadLetter {
         reason: "it never worked".to_owned(),
         attempts: 5,
+        last_error: String::new(),
         fields: vec![("data".into(), content(&delivery).data.clone())],
     };
     let told = Some((requester.clone(), reply.clone()));
@@ -101,7 +102,13 @@ pub async fn a_dead_letter_is_kept_and_its_requester_told(harness: &impl Harness
         .settle(&[Settlement::dead_letter(delivery.receipt.clone(), letter, told)])
         .await
         .expect("settle");
-    assert_eq!(read(replies.as_mut(), 1).await, [reply]);
+    let told = read(replies.as_mut(), 1).await.remove(0);
+    let kept = harness.dead_letters().letters(None, 10).await.expect("list");
+    let fault = Fault {
+        dead_letter: Some(kept[0].id.to_string()),
+        ..reply.outcome.expect_err("it is a fault")
+    };
+    assert_eq!((told.id, told.outcome), (reply.id, Err(fault)), "it names the letter");
     let depth = broker.depth().await.expect("depth");
     assert_eq!((depth.dead_letters, depth.waiting, depth.claimed), (1, 0, 0));
 }

@@ -1,6 +1,8 @@
 //! The bytes of this backend without its sockets, to be measured by scripts/bench. Everything here is what
 //! the backend itself calls; nothing is rebuilt for the measurement.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::codec;
@@ -17,7 +19,7 @@ const WRITTEN: u64 = 1_700_000_000;
 
 /// One operation's requests and replies, as bytes.
 pub struct Bench {
-    keys: Keys,
+    keys: Arc<Keys>,
     consumer: Consumer,
     replies: RedisReplies,
 }
@@ -29,13 +31,13 @@ impl Bench {
     /// Never: the address it parses is its own, and nothing connects to it.
     #[must_use]
     pub fn new(reply_to: &ReplyTo) -> Self {
-        let keys = Keys::new("weather");
+        let keys = Arc::new(Keys::new("weather"));
         let url = "redis://127.0.0.1:6379".parse().expect("the address is well formed");
         let BrokerUrl::Redis(info) = url else {
             unreachable!("the address is one of Redis");
         };
         Self {
-            replies: RedisReplies::new(Link::new(info.as_ref().clone()), keys.replies(reply_to)),
+            replies: RedisReplies::new(Link::new(info.as_ref().clone()), keys.clone(), reply_to.clone()),
             consumer: Consumer::unique("bench"),
             keys,
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::Pipeline;
 use tokio::time::Instant;
 
 use super::GROUP;
@@ -13,7 +13,7 @@ use super::codec::{self, Fields};
 use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
-use super::lane::Lane;
+use super::lane::{Introduction, Lane};
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
@@ -54,13 +54,13 @@ impl Readers {
             .begin(1)
             .arg("TIME");
         let asked = Instant::now();
-        match self.of(consumer).try_run(link, CLAIM, &commands).await? {
+        match self
+            .of(consumer)
+            .try_run(link, CLAIM, Introduction::none, &commands)
+            .await?
+        {
             Ok(_) if is_stale(asked) => Err(stale(CLAIM)),
             Ok(answer) => Ok(first_deliveries(consumer, answer)),
-            Err(error) if error.code() == "NOGROUP" => {
-                create_group(link, keys).await?;
-                Ok(Vec::new())
-            }
             Err(error) => Err(refused(CLAIM, error)),
         }
     }
@@ -84,9 +84,9 @@ impl Readers {
 }
 
 /// Creates the group at the beginning of the stream, so that whatever waits there is served, and the
-/// stream with it.
+/// stream with it. Returns whether it was missing.
 /// <https://redis.io/docs/latest/commands/xgroup-create/>
-async fn create_group(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
+pub(super) async fn create_group(link: &Link, keys: &Keys) -> Result<bool, BrokerError> {
     const CREATE: &str = "create the consumer group";
     let mut commands = Pipeline::with_capacity(1);
     commands
@@ -95,10 +95,9 @@ async fn create_group(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
     match link.try_run(CREATE, &commands).await? {
         Ok(_) => {
             tracing::info!(stream = keys.requests(), group = GROUP, "created the consumer group");
-            Ok(())
+            Ok(true)
         }
-        // Another worker was quicker.
-        Err(error) if server_code(&error).as_deref() == Some("BUSYGROUP") => Ok(()),
+        Err(error) if server_code(&error).as_deref() == Some("BUSYGROUP") => Ok(false),
         Err(error) => Err(broker_error(CREATE, Sent::Maybe, error)),
     }
 }
@@ -144,13 +143,4 @@ pub(super) fn deliveries(
             content: codec::read_request(fields),
         })
         .collect()
-}
-
-/// Splits the answer of two commands of which the second is TIME.
-pub(super) fn before_time(answer: Value) -> (Value, Option<u64>) {
-    let Value::Array(mut answers) = answer else {
-        return (Value::Nil, None);
-    };
-    let time = answers.pop().as_ref().and_then(codec::server_millis);
-    (answers.pop().unwrap_or(Value::Nil), time)
 }

@@ -6,8 +6,7 @@ use super::socket::ServerError;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
 /// The refusals of a server that is unwell or busy: the command had no effect, a later one may succeed.
-const TEMPORARY: [&str; 10] = [
-    "LOADING",
+const TEMPORARY: [&str; 9] = [
     "OOM",
     "MISCONF",
     "NOREPLICAS",
@@ -51,9 +50,12 @@ pub(super) fn unanswered(
 }
 
 fn refusal(code: &str) -> BrokerErrorKind {
-    match TEMPORARY.contains(&code) {
-        true => BrokerErrorKind::Unavailable,
-        false => BrokerErrorKind::Rejected,
+    match code {
+        "LOADING" => BrokerErrorKind::Loading,
+        // The second is what a read hears that was waiting when the stream was deleted.
+        "NOGROUP" | "UNBLOCKED" => BrokerErrorKind::GroupLost,
+        code if TEMPORARY.contains(&code) => BrokerErrorKind::Unavailable,
+        _ => BrokerErrorKind::Rejected,
     }
 }
 
@@ -66,16 +68,51 @@ fn connection_failure(sent: Sent) -> BrokerErrorKind {
 
 /// The code word a server error begins with: `NOGROUP`, `OOM`, … The first one, of a pipeline.
 pub(super) fn server_code(error: &RedisError) -> Option<String> {
+    let whole = |code: &str, details: Option<&str>| {
+        let text = format!("{code} {}", details.unwrap_or_default());
+        code_word(&text).to_owned()
+    };
     if let Some(code) = error.code()
         && code != "EXECABORT"
     {
-        return Some(code.to_owned());
+        return Some(whole(code, error.detail()));
     }
     let errors = error.clone().into_server_errors()?;
-    errors.first().map(|(_, error)| error.code().to_owned())
+    errors.first().map(|(_, error)| whole(error.code(), error.details()))
+}
+
+/// The code word of an error's text. Redis 6.2 wraps what a script's command answered:
+/// `ERR Error running script (…): @user_script: 3: -OOM command not allowed …`.
+pub(super) fn code_word(text: &str) -> &str {
+    let inner = text
+        .starts_with("ERR Error running script")
+        .then(|| text.split(": ").find_map(|part| part.strip_prefix('-')));
+    let text = inner.flatten().unwrap_or(text);
+    text.split(' ').next().unwrap_or_default()
 }
 
 /// Whether the connection is of no use any more: broken, or to a server that was demoted.
 pub(super) fn spoils_connection(error: &RedisError) -> bool {
     error.is_io_error() || error.is_timeout() || server_code(error).as_deref() == Some("READONLY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_the_first_word_even_of_an_error_inside_a_script() {
+        for (text, code) in [
+            ("NOGROUP No such key", "NOGROUP"),
+            ("OOM command not allowed. script: 1f, on @user_script:3.", "OOM"),
+            (
+                "ERR Error running script (call to f_1f): @user_script:3: @user_script: 3: -OOM command not allowed",
+                "OOM",
+            ),
+            ("ERR Error running script (call to f_1f): something else", "ERR"),
+            ("", ""),
+        ] {
+            assert_eq!(code_word(text), code, "{text}");
+        }
+    }
 }

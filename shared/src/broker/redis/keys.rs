@@ -4,17 +4,19 @@ use crate::message::ReplyTo;
 
 #[derive(Debug)]
 pub(super) struct Keys {
-    operation: String,
     requests: String,
     dead_letters: String,
+    requesters: String,
+    replies: String,
 }
 
 impl Keys {
     pub(super) fn new(operation: &str) -> Self {
         Self {
-            operation: operation.to_owned(),
             requests: format!("{operation}-requests"),
             dead_letters: format!("{operation}-dead-letters"),
+            requesters: format!("{operation}-requesters"),
+            replies: format!("{operation}-responses:"),
         }
     }
 
@@ -26,7 +28,17 @@ impl Keys {
         &self.dead_letters
     }
 
+    /// Who reads replies, by when they last said so.
+    pub(super) fn requesters(&self) -> &str {
+        &self.requesters
+    }
+
     pub(super) fn replies(&self, reply_to: &ReplyTo) -> String {
-        format!("{}-responses:{reply_to}", self.operation)
+        format!("{}{reply_to}", self.replies)
+    }
+
+    /// What the name of every reply stream begins with.
+    pub(super) fn replies_of_anyone(&self) -> &str {
+        &self.replies
     }
 }

@@ -10,12 +10,29 @@ use super::connection::{BLOCKING_TIMEOUT, COMMAND_TIMEOUT, CONNECT_TIMEOUT, Link
 use super::errors::{Sent, refused, unanswered};
 use super::socket::{ServerError, Socket};
 use super::wire::{Commands, Cursor};
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, BrokerErrorKind};
 
 #[derive(Debug)]
 pub(super) struct Lane {
     socket: Mutex<Option<Socket>>,
     answer_timeout: Duration,
+}
+
+/// What a new connection has to answer before anything else is sent on it.
+pub(super) struct Introduction {
+    pub(super) commands: Commands,
+    /// Judges the answer; an error says what is wrong with the server.
+    pub(super) accept: fn(&mut Cursor) -> Result<(), &'static str>,
+}
+
+impl Introduction {
+    /// Nothing to ask.
+    pub(super) fn none() -> Self {
+        Self {
+            commands: Commands::default(),
+            accept: |_| Ok(()),
+        }
+    }
 }
 
 impl Lane {
@@ -36,14 +53,15 @@ impl Lane {
         }
     }
 
-    /// Runs commands, once.
+    /// Runs commands, once; on a new connection behind its introduction.
     pub(super) async fn run(
         &self,
         link: &Link,
         operation: &'static str,
+        introduction: impl FnOnce() -> Introduction,
         commands: &Commands,
     ) -> Result<Cursor, BrokerError> {
-        let answer = self.try_run(link, operation, commands).await?;
+        let answer = self.try_run(link, operation, introduction, commands).await?;
         answer.map_err(|error| refused(operation, error))
     }
 
@@ -52,6 +70,7 @@ impl Lane {
         &self,
         link: &Link,
         operation: &'static str,
+        introduction: impl FnOnce() -> Introduction,
         commands: &Commands,
     ) -> Result<Result<Cursor, ServerError>, BrokerError> {
         let mut place = self.socket.lock().await;
@@ -59,7 +78,12 @@ impl Lane {
         // socket along, so that no answer is ever read by the wrong question.
         let mut socket = match open(place.take()).await {
             Some(socket) => socket,
-            None => connect(link, operation).await?,
+            None => {
+                let introduction = introduction();
+                let mut socket = connect(link, operation).await?;
+                introduce(&mut socket, operation, introduction).await?;
+                socket
+            }
         };
         let answer = match timeout(self.answer_timeout, socket.exchange(commands)).await {
             Ok(Ok(answer)) => answer,
@@ -78,6 +102,24 @@ impl Lane {
 async fn open(socket: Option<Socket>) -> Option<Socket> {
     let mut socket = socket?;
     (!socket.is_closed().await).then_some(socket)
+}
+
+/// Nothing of what the caller wants done was sent yet, so whatever fails here leaves nothing in doubt.
+async fn introduce(
+    socket: &mut Socket,
+    operation: &'static str,
+    introduction: Introduction,
+) -> Result<(), BrokerError> {
+    if introduction.commands.count() == 0 {
+        return Ok(());
+    }
+    let answer = match timeout(COMMAND_TIMEOUT, socket.exchange(&introduction.commands)).await {
+        Ok(Ok(answer)) => answer.map_err(|error| refused(operation, error))?,
+        Ok(Err(error)) => return Err(unanswered(operation, Sent::No, error)),
+        Err(elapsed) => return Err(unanswered(operation, Sent::No, elapsed)),
+    };
+    (introduction.accept)(&mut Cursor::new(answer))
+        .map_err(|cause| BrokerError::new(BrokerErrorKind::Unavailable, operation, cause))
 }
 
 async fn connect(link: &Link, operation: &'static str) -> Result<Socket, BrokerError> {

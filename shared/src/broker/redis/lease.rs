@@ -1,6 +1,6 @@
 //! Leases: the pending list knows who holds what, since when, and how often it was delivered.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
@@ -8,7 +8,11 @@ use super::GROUP;
 use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
+use super::script::{eval, one_number};
 use crate::broker::{BrokerError, Consumer, EntryId, Receipt};
+
+/// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
+pub(super) const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// XCLAIM does not ask whose entry it is: without the check, a worker that was frozen for longer than its
 /// lease would take its work back from the one who took it over.
@@ -23,13 +27,24 @@ for i = 3, #ARGV do
 end
 return renewed";
 
-/// Hands back by aging: an entry that claims to be idle for a day is taken at the next scan.
-/// DELCONSUMER would discard what is still pending, so it runs only when nothing is.
+/// Hands back by aging. The count stays as it is.
+const RELEASE: &str = r"
+for i = 4, #ARGV do
+  local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if #held == 1 and held[1][2] == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
+  end
+end
+return 0";
+
+/// The same for all there is. A delivery that a shutdown ended is no sign of poison, so that the count never
+/// goes beyond two by it. DELCONSUMER would discard what is still pending, so it runs only when nothing is.
 const LEAVE: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100000, ARGV[2])
 for _, entry in ipairs(held) do
-  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', 86400000, 'JUSTID')
+  local count = math.max(entry[4] - 1, 1)
+  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
 end
 if #held == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 return #held";
@@ -51,7 +66,26 @@ pub(super) async fn renew(
         commands.arg(receipt.entry.to_string());
     }
     let renewed = link.run("renew leases", &commands).await?;
-    Ok(first(&renewed).and_then(codec::number).unwrap_or(0) as usize)
+    Ok(one_number(&renewed) as usize)
+}
+
+pub(super) async fn release(
+    link: &Link,
+    keys: &Keys,
+    consumer: &Consumer,
+    entries: &[EntryId],
+) -> Result<(), BrokerError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut commands = Pipeline::with_capacity(1);
+    eval(&mut commands, RELEASE, &[keys.requests()]);
+    commands.arg(GROUP).arg(consumer.as_str());
+    commands.arg(RELEASED.as_millis() as u64);
+    for entry in entries {
+        commands.arg(entry.to_string());
+    }
+    link.run("hand entries back", &commands).await.map(|_| ())
 }
 
 /// <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
@@ -59,70 +93,34 @@ pub(super) async fn leave(link: &Link, keys: &Keys, consumer: &Consumer) -> Resu
     let mut commands = Pipeline::with_capacity(1);
     eval(&mut commands, LEAVE, &[keys.requests()]);
     commands.arg(GROUP).arg(consumer.as_str());
+    commands.arg(RELEASED.as_millis() as u64);
     link.run("leave the consumer group", &commands).await.map(|_| ())
 }
 
-/// How often each entry was delivered.
-/// <https://redis.io/docs/latest/commands/xpending/>
-pub(super) async fn attempts(
-    link: &Link,
-    keys: &Keys,
-    ids: impl ExactSizeIterator<Item = EntryId>,
-) -> Result<HashMap<EntryId, u32>, BrokerError> {
-    if ids.len() == 0 {
-        return Ok(HashMap::new());
-    }
-    let mut commands = Pipeline::with_capacity(ids.len());
-    for id in ids {
-        let id = id.to_string();
-        commands.cmd("XPENDING").arg(&[keys.requests(), GROUP, &id, &id, "1"]);
-    }
-    let answer = link.run("count attempts", &commands).await?;
-    let Value::Array(answers) = answer else {
-        return Ok(HashMap::new());
-    };
-    Ok(answers.iter().flat_map(rows).collect())
+/// One row of the pending list.
+pub(super) struct Pending {
+    pub(super) entry: EntryId,
+    pub(super) idle: Duration,
+    pub(super) deliveries: u32,
 }
 
-/// The rows of a pipeline with one XPENDING: entries and how often each was delivered.
-pub(super) fn pending_rows(answer: &Value) -> impl Iterator<Item = (EntryId, u32)> {
-    first(answer).into_iter().flat_map(rows)
-}
-
-/// Reads `[[id, consumer, idle, deliveries], …]`.
-fn rows(answer: &Value) -> impl Iterator<Item = (EntryId, u32)> {
-    let rows = match answer {
-        Value::Array(rows) => rows.as_slice(),
-        _ => &[],
-    };
-    rows.iter().filter_map(|row| {
-        let (Value::Array(columns), Value::BulkString(id)) = (row, first(row)?) else {
+/// The rows of a pipeline with one XPENDING: `[[id, consumer, idle, deliveries], …]`.
+pub(super) fn pending_rows(answer: &Value) -> impl Iterator<Item = Pending> {
+    items(answer).first().map_or(&[][..], items).iter().filter_map(|row| {
+        let [Value::BulkString(id), _, idle, deliveries] = items(row) else {
             return None;
         };
-        let count = columns.get(3).and_then(codec::number)?;
-        Some((EntryId::parse(id)?, u32::try_from(count).unwrap_or(u32::MAX)))
+        Some(Pending {
+            entry: EntryId::parse(id)?,
+            idle: Duration::from_millis(codec::number(idle)?),
+            deliveries: u32::try_from(codec::number(deliveries)?).unwrap_or(u32::MAX),
+        })
     })
 }
 
-fn first(answer: &Value) -> Option<&Value> {
+fn items(answer: &Value) -> &[Value] {
     match answer {
-        Value::Array(items) => items.first(),
-        _ => None,
+        Value::Array(items) => items,
+        _ => &[],
     }
-}
-
-/// Removes entries from the pending list that no longer exist in the stream.
-pub(super) async fn acknowledge(link: &Link, keys: &Keys, ids: &[EntryId]) -> Result<(), BrokerError> {
-    let mut commands = Pipeline::with_capacity(1);
-    commands.cmd("XACK").arg(keys.requests()).arg(GROUP);
-    for id in ids {
-        commands.arg(id.to_string());
-    }
-    link.run("acknowledge deleted entries", &commands).await.map(|_| ())
-}
-
-/// Adds one call of a script to a pipeline; its arguments follow. The source is sent each time: scripts are
-/// for rare calls, and a server that lost its script cache then needs no second attempt.
-pub(super) fn eval(commands: &mut Pipeline, script: &str, keys: &[&str]) {
-    commands.cmd("EVAL").arg(script).arg(keys.len()).arg(keys);
 }

@@ -1,12 +1,18 @@
 //! Appending requests. All of a batch or none: a transaction costs no more than a plain pipeline, and a
-//! half-written batch could not be reported.
+//! half-written batch could not be reported. What did not reach its tier of durability is taken back, so that
+//! nothing runs that was refused.
 
+use redis::{Pipeline, Value};
+
+use super::GROUP;
 use super::codec;
-use super::connection::Link;
+use super::connection::{COMMAND_TIMEOUT, Link};
 use super::keys::Keys;
-use super::lane::Lane;
-use super::wire::Commands;
-use crate::broker::BrokerError;
+use super::lane::{Introduction, Lane};
+use super::presence;
+use super::script::{eval, one_number};
+use super::wire::{Commands, Cursor};
+use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId};
 use crate::message::Request;
 
 const PUBLISH: &str = "publish to the request stream";
@@ -14,13 +20,115 @@ const PUBLISH: &str = "publish to the request stream";
 /// What an encoded request takes beside its data, in bytes, about.
 const ENVELOPE: usize = 320;
 
+/// How long replicas may take to confirm, in milliseconds. Shorter than the time for a whole command.
+const REPLICATION_TIMEOUT: u64 = COMMAND_TIMEOUT.as_millis() as u64 * 4 / 5;
+
+/// What is pending has been claimed: it runs, and cannot be taken back.
+const TAKE_BACK: &str = r"
+local taken = 0
+for i = 2, #ARGV do
+  local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if held.err or #held == 0 then taken = taken + redis.call('XDEL', KEYS[1], ARGV[i]) end
+end
+return taken";
+
 /// `XADD` without MAXLEN: trimming would lose requests that nobody has worked on.
 /// <https://redis.io/docs/latest/commands/xadd/>
-pub(super) async fn publish(lane: &Lane, link: &Link, keys: &Keys, requests: &[Request]) -> Result<(), BrokerError> {
+pub(super) async fn publish(
+    lane: &Lane,
+    link: &Link,
+    keys: &Keys,
+    durability: Durability,
+    requests: &[Request],
+) -> Result<(), BrokerError> {
     if requests.is_empty() {
         return Ok(());
     }
-    lane.run(link, PUBLISH, &encode(keys, requests)).await.map(|_| ())
+    let mut commands = encode(keys, requests);
+    let Durability::Replicated(replicas) = durability else {
+        let introduction = || introduction(keys, durability, requests);
+        return lane.run(link, PUBLISH, introduction, &commands).await.map(|_| ());
+    };
+    wait_for(&mut commands, replicas.get());
+    let introduction = || introduction(keys, durability, requests);
+    let mut answer = lane.run(link, PUBLISH, introduction, &commands).await?;
+    let entries = written(&mut answer, requests.len());
+    let confirmed = answer.number().unwrap_or(0);
+    if confirmed >= u64::from(replicas.get()) {
+        return Ok(());
+    }
+    take_back(link, keys, &entries, requests.len()).await?;
+    let cause = format!("{confirmed} of {replicas} replicas confirmed the write; it was taken back");
+    Err(BrokerError::new(BrokerErrorKind::Unavailable, PUBLISH, cause))
+}
+
+/// What comes first on a new connection: the server may be another one, or may have lost everything.
+fn introduction(keys: &Keys, durability: Durability, requests: &[Request]) -> Introduction {
+    let mut commands = Commands::default();
+    if durability == Durability::Aof {
+        commands.begin(2).arg("INFO").arg("persistence");
+    }
+    let mut requesters: Vec<_> = requests.iter().map(|request| &request.reply_to).collect();
+    requesters.dedup();
+    for requester in requesters {
+        presence::make_stream(&mut commands, keys, requester);
+    }
+    Introduction {
+        commands,
+        accept: match durability {
+            Durability::Aof => keeps_a_file,
+            _ => |_| Ok(()),
+        },
+    }
+}
+
+/// <https://redis.io/docs/latest/commands/info/>
+fn keeps_a_file(answer: &mut Cursor) -> Result<(), &'static str> {
+    let info = answer.text().unwrap_or_default();
+    match info
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.starts_with(b"aof_enabled:1"))
+    {
+        true => Ok(()),
+        false => Err("DURABILITY=aof, and the server keeps no append-only file (appendonly no)"),
+    }
+}
+
+/// <https://redis.io/docs/latest/commands/wait/>
+fn wait_for(commands: &mut Commands, replicas: u32) {
+    commands
+        .begin(3)
+        .arg("WAIT")
+        .number(u64::from(replicas))
+        .number(REPLICATION_TIMEOUT);
+}
+
+/// Reads the ids from the answer of one XADD, or of a transaction of some.
+fn written(answer: &mut Cursor, count: usize) -> Vec<EntryId> {
+    if count > 1 {
+        // MULTI, and each command, answered that it was heard; EXEC with a list.
+        (0..=count).for_each(|_| drop(answer.next()));
+        answer.list();
+    }
+    (0..count).filter_map(|_| EntryId::parse(&answer.text()?)).collect()
+}
+
+async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) -> Result<(), BrokerError> {
+    const TAKE: &str = "take requests back that too few replicas have";
+    let mut commands = Pipeline::with_capacity(1);
+    eval(&mut commands, TAKE_BACK, &[keys.requests()]);
+    commands.arg(GROUP);
+    for entry in entries {
+        commands.arg(entry.to_string());
+    }
+    // Whatever goes wrong here, the requests are in the stream: their outcome is unknown.
+    let unknown =
+        |cause: Box<dyn std::error::Error + Send + Sync>| BrokerError::new(BrokerErrorKind::Unconfirmed, TAKE, cause);
+    let taken: Value = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
+    match one_number(&taken) == count as u64 {
+        true => Ok(()),
+        false => Err(unknown("some had been claimed already".into())),
+    }
 }
 
 pub(super) fn encode(keys: &Keys, requests: &[Request]) -> Commands {

@@ -1,15 +1,19 @@
 //! Reading replies. Each requester has a stream of its own, so nobody ever reads, or removes, another's.
 //! A reply is trimmed with the read that follows it: only then it has been handed out.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use redis::Pipeline;
 
 use super::codec;
 use super::connection::Link;
-use super::lane::Lane;
+use super::keys::Keys;
+use super::lane::{Introduction, Lane};
+use super::presence;
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, EntryId, MAX_WAIT, ReplyStream};
-use crate::message::Reply;
+use crate::message::{Reply, ReplyTo};
 
 const READ: &str = "read replies";
 
@@ -18,6 +22,8 @@ const MAX_BATCH: u64 = 1024;
 
 pub(super) struct RedisReplies {
     link: Link,
+    keys: Arc<Keys>,
+    requester: ReplyTo,
     key: String,
     lane: Lane,
     last: EntryId,
@@ -26,14 +32,23 @@ pub(super) struct RedisReplies {
 }
 
 impl RedisReplies {
-    pub(super) fn new(link: Link, key: String) -> Self {
+    pub(super) fn new(link: Link, keys: Arc<Keys>, requester: ReplyTo) -> Self {
         Self {
             link,
-            key,
+            key: keys.replies(&requester),
+            keys,
+            requester,
             lane: Lane::blocking(),
             last: EntryId::default(),
             untrimmed: false,
         }
+    }
+
+    /// A server that lost its data has lost the stream.
+    fn introduction(&self) -> Introduction {
+        let mut introduction = Introduction::none();
+        presence::make_stream(&mut introduction.commands, &self.keys, &self.requester);
+        introduction
     }
 
     /// `XTRIM … MINID` for what was handed out before, then `XREAD BLOCK` for what comes next, as one trip.
@@ -81,7 +96,8 @@ impl RedisReplies {
 impl ReplyStream for RedisReplies {
     async fn next(&mut self) -> Result<Vec<Reply>, BrokerError> {
         let commands = self.read_next();
-        let mut answer = self.lane.run(&self.link, READ, &commands).await?;
+        let introduction = || self.introduction();
+        let mut answer = self.lane.run(&self.link, READ, introduction, &commands).await?;
         if self.untrimmed {
             answer.next();
             self.untrimmed = false;
@@ -90,8 +106,11 @@ impl ReplyStream for RedisReplies {
     }
 
     async fn close(&mut self) -> Result<(), BrokerError> {
-        let mut commands = Pipeline::with_capacity(1);
-        commands.cmd("DEL").arg(&self.key);
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("UNLINK").arg(&self.key);
+        commands
+            .cmd("ZREM")
+            .arg(&[self.keys.requesters(), self.requester.as_str()]);
         self.link.run("remove the reply stream", &commands).await.map(|_| ())
     }
 }

@@ -1,6 +1,10 @@
 //! Settling: reply, then acknowledge and delete, as one transaction, so that a crash repeats work instead
 //! of losing it. The plain transaction serves whoever is certain to hold the delivery. Who is not, because
-//! the lease may have passed on or an earlier try may have worked, asks first, in a script.
+//! the lease may have passed on or an earlier try may have worked, asks first, in a script; so does what ends
+//! as a dead letter, whose id the reply names.
+//!
+//! A reply never makes its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that
+//! is gone.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
@@ -9,11 +13,12 @@ use std::time::Duration;
 use super::GROUP;
 use super::codec::{self, Arguments};
 use super::connection::Link;
+use super::dead_letters;
 use super::errors::refused;
 use super::keys::Keys;
-use super::lane::Lane;
+use super::lane::{Introduction, Lane};
 use super::wire::Commands;
-use crate::broker::{BrokerError, BrokerErrorKind, DeadLetter, EntryId, Settlement};
+use crate::broker::{BrokerError, BrokerErrorKind, EntryId, Settlement};
 
 const SETTLE: &str = "settle deliveries";
 
@@ -23,14 +28,18 @@ const ENVELOPE: usize = 512;
 type Encode = fn(&Keys, &[&Settlement]) -> Commands;
 
 /// KEYS: request stream, reply stream, dead letters. ARGV: group, consumer, entry, number of reply
-/// arguments, number of dead letter arguments, then these.
+/// arguments, number of dead letter arguments, then these. A reply that tells of a dead letter names it.
 const SETTLE_IF_STILL_OURS: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if held.err or #held == 0 or held[1][2] ~= ARGV[2] then return 0 end
 local replies, letters = tonumber(ARGV[4]), tonumber(ARGV[5])
-if replies > 0 then redis.call('XADD', KEYS[2], '*', unpack(ARGV, 6, 5 + replies)) end
-if letters > 0 then redis.call('XADD', KEYS[3], '*', unpack(ARGV, 6 + replies, 5 + replies + letters)) end
+local reply = {unpack(ARGV, 6, 5 + replies)}
+if letters > 0 then
+  reply[#reply + 1] = 'deadLetter'
+  reply[#reply + 1] = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 6 + replies, 5 + replies + letters))
+end
+if replies > 0 then redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(reply)) end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
 return 1";
@@ -48,10 +57,10 @@ impl Unsure {
         lease: Duration,
         settlements: &[Settlement],
     ) -> Result<(), BrokerError> {
-        let (certain, doubtful) = self.split(lease, settlements);
+        let (certain, by_script) = self.split(lease, settlements);
         // The plain transaction last: what comes after it could fail, and the whole batch be repeated, with
         // nothing left to say that it had worked.
-        for (settlements, encode) in [(doubtful, scripts as Encode), (certain, transaction)] {
+        for (settlements, encode) in [(by_script, scripts as Encode), (certain, transaction)] {
             if !settlements.is_empty() {
                 let outcome = run(lane, link, &encode(keys, &settlements)).await;
                 self.note(&settlements, &outcome);
@@ -65,7 +74,9 @@ impl Unsure {
     fn split<'a>(&self, lease: Duration, all: &'a [Settlement]) -> (Vec<&'a Settlement>, Vec<&'a Settlement>) {
         let unsure = self.entries();
         all.iter().partition(|settlement| {
-            settlement.receipt.claimed.elapsed() < lease / 2 && !unsure.contains(&settlement.receipt.entry)
+            settlement.dead_letter.is_none()
+                && settlement.receipt.claimed.elapsed() < lease / 2
+                && !unsure.contains(&settlement.receipt.entry)
         })
     }
 
@@ -75,9 +86,9 @@ impl Unsure {
         match outcome.as_ref().map_err(BrokerError::kind) {
             Err(BrokerErrorKind::Unconfirmed) => unsure.extend(entries),
             // It will be repeated, and whatever was unsure still is.
-            Err(BrokerErrorKind::Unavailable | BrokerErrorKind::CircuitOpen) => {}
+            Err(BrokerErrorKind::Unavailable | BrokerErrorKind::CircuitOpen | BrokerErrorKind::Loading) => {}
             _ if unsure.is_empty() => {}
-            Ok(()) | Err(BrokerErrorKind::Rejected) => entries.for_each(|entry| {
+            Ok(()) | Err(BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) => entries.for_each(|entry| {
                 unsure.remove(&entry);
             }),
         }
@@ -89,7 +100,7 @@ impl Unsure {
 }
 
 async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<(), BrokerError> {
-    match lane.try_run(link, SETTLE, commands).await? {
+    match lane.try_run(link, SETTLE, Introduction::none, commands).await? {
         Ok(_) => Ok(()),
         Err(error) if error.is_inside_transaction() => {
             // Redis rolls nothing back: the other commands took effect, so there is nothing to repeat.
@@ -100,25 +111,16 @@ async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<(), Broker
     }
 }
 
-/// `MULTI`, `XADD` for each reply and dead letter, one `XACK`, one `XDEL`, `EXEC`.
+/// `MULTI`, `XADD` for each reply, one `XACK`, one `XDEL`, `EXEC`.
 /// <https://redis.io/docs/latest/develop/using-commands/transactions/>
 pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands {
     let mut commands = Commands::with_capacity(settlements.len() * ENVELOPE);
     commands.begin(1).arg("MULTI");
     for settlement in settlements {
         if let Some((reply_to, reply)) = &settlement.reply {
-            commands.begin(3 + codec::REPLY_ARGUMENTS).arg("XADD");
-            commands.arg(keys.replies(reply_to)).arg("*");
+            commands.begin(4 + codec::REPLY_ARGUMENTS).arg("XADD");
+            commands.arg(keys.replies(reply_to)).arg("NOMKSTREAM").arg("*");
             codec::write_reply(&mut commands, reply);
-        }
-        if let Some(letter) = &settlement.dead_letter {
-            let fields = dead_letter(settlement.receipt.entry, letter);
-            commands
-                .begin(3 + fields.len())
-                .arg("XADD")
-                .arg(keys.dead_letters())
-                .arg("*");
-            fields.iter().for_each(|field| commands.push(field));
         }
     }
     let ids: Vec<String> = settlements
@@ -149,7 +151,7 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
             codec::write_reply(&mut reply, content);
         }
         if let Some(content) = &settlement.dead_letter {
-            letter = dead_letter(receipt.entry, content);
+            letter = dead_letters::fields(receipt.entry, content);
         }
         commands.begin(11 + reply.len() + letter.len());
         commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(3);
@@ -162,22 +164,4 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
         reply.iter().chain(&letter).for_each(|argument| commands.push(argument));
     }
     commands
-}
-
-/// The fields of a dead letter: ours first, then the entry's own as they were.
-fn dead_letter(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
-    let attempts = letter.attempts.to_string();
-    let ours = [
-        ("reason", letter.reason.clone()),
-        ("attempts", attempts),
-        ("entryId", entry.to_string()),
-    ];
-    let ours = ours
-        .into_iter()
-        .flat_map(|(name, value)| [name.as_bytes().to_vec(), value.into_bytes()]);
-    let theirs = letter
-        .fields
-        .iter()
-        .flat_map(|(name, value)| [name.to_vec(), value.to_vec()]);
-    ours.chain(theirs).collect()
 }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::errors::code_word;
 use super::wire::{Commands, NotResp, Scanner};
 
 /// Room for a read. A batch of small replies fits; larger answers take more reads.
@@ -41,7 +42,7 @@ pub(super) struct ServerError {
 impl ServerError {
     /// The code word it begins with: `NOGROUP`, `OOM`, …
     pub(super) fn code(&self) -> &str {
-        self.text.split(' ').next().unwrap_or_default()
+        code_word(&self.text)
     }
 
     /// Whether the command failed while its transaction ran: the others took effect.

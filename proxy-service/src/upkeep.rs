@@ -1,0 +1,42 @@
+//! Clearing up after workers that cannot any more. Every worker does it: who is alive is all that is needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roundtrip::Broker;
+use roundtrip::broker::Consumer;
+use roundtrip::service::telemetry::with_causes;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::WorkerMetrics;
+use crate::reclaimer::jittered;
+
+/// How often. What is found here has waited for a mistake or a death already.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A consumer silent for so many leases is dead: while it lives it asks for dropped work each second.
+const SILENT_LEASES: u32 = 2;
+
+/// Tidies until `stop`.
+pub(crate) async fn run(
+    broker: Arc<dyn Broker>,
+    consumer: Consumer,
+    lease: Duration,
+    metrics: WorkerMetrics,
+    stop: CancellationToken,
+) {
+    while stop.run_until_cancelled(sleep(jittered(INTERVAL))).await.is_some() {
+        match broker.tidy(&consumer, lease * SILENT_LEASES).await {
+            Ok(tidied) => {
+                metrics.consumers_forgotten.inc_by(tidied.consumers);
+                metrics.rescued.inc_by(tidied.rescued);
+                if tidied.consumers + tidied.rescued > 0 {
+                    let (consumers, rescued) = (tidied.consumers, tidied.rescued);
+                    tracing::info!(consumers, rescued, "forgot dead consumers, brought entries back");
+                }
+            }
+            Err(error) => tracing::debug!(error = with_causes(&error), "could not tidy up"),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Facts about leases, and about what happens to work whose worker is gone.
+
+use super::*;
+
+/// A crash repeats work, as a counted attempt, instead of losing it.
+pub async fn a_dead_consumers_work_is_reclaimed_as_another_attempt(harness: &impl Harness) {
+    let (broker, dead, heir) = (harness.broker(), consumer(), consumer());
+    let sent = requests(&requester(), 3);
+    broker.publish(&sent).await.expect("publish");
+    claim(broker.as_ref(), &dead, 3).await;
+    let early = broker
+        .reclaim(&heir, Duration::from_secs(60), 10)
+        .await
+        .expect("reclaim");
+    assert!(early.is_empty(), "the lease is not over");
+    sleep(IDLE).await;
+    for attempt in 2..4 {
+        let mut taken = reclaim(broker.as_ref(), &heir, IDLE, 3).await;
+        taken.sort_by_key(|delivery| delivery.receipt.entry);
+        let ids: Vec<_> = taken.iter().map(|delivery| content(delivery).clone()).collect();
+        assert_eq!(ids, sent);
+        assert!(taken.iter().all(|delivery| delivery.attempt == attempt), "{taken:?}");
+        assert!(taken.iter().all(|delivery| delivery.receipt.consumer == heir));
+        sleep(IDLE * 2).await;
+    }
+}
+
+/// Long work is not taken away from a worker that is alive.
+pub async fn a_renewed_lease_is_not_reclaimed(harness: &impl Harness) {
+    let (broker, me, other) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    let held = claim(broker.as_ref(), &me, 2).await;
+    sleep(IDLE * 2).await;
+    assert_eq!(broker.renew(&me, &[held[0].receipt.clone()]).await.expect("renew"), 1);
+    let taken = broker.reclaim(&other, IDLE, 10).await.expect("reclaim");
+    let (entry, deliveries) = (held[1].receipt.entry, 1);
+    assert_eq!(taken, [Dropped { entry, deliveries }]);
+}
+
+/// A worker that was frozen does not steal its work back.
+pub async fn a_lease_lost_to_another_is_not_renewed(harness: &impl Harness) {
+    let (broker, frozen, heir) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 1)).await.expect("publish");
+    let held = claim(broker.as_ref(), &frozen, 1).await;
+    sleep(IDLE).await;
+    assert_eq!(reclaim(broker.as_ref(), &heir, IDLE, 1).await.len(), 1);
+    assert_eq!(
+        broker.renew(&frozen, &[held[0].receipt.clone()]).await.expect("renew"),
+        0
+    );
+    let recovered = broker.recover(&frozen, &HashSet::new(), 10).await.expect("recover");
+    assert!(recovered.is_empty(), "it is not the frozen worker's any more");
+}
+
+/// A deploy costs no lease time.
+pub async fn what_a_leaving_consumer_holds_can_be_reclaimed_at_once(harness: &impl Harness) {
+    let (broker, leaving, heir) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    claim(broker.as_ref(), &leaving, 2).await;
+    broker.leave(&leaving).await.expect("leave");
+    let taken = reclaim(broker.as_ref(), &heir, Duration::from_secs(60), 2).await;
+    assert_eq!(taken.len(), 2);
+    broker
+        .leave(&consumer())
+        .await
+        .expect("leaving without having come is no error");
+}
+
+/// A claim whose answer never arrived is not lost until the lease ends, and what the consumer holds is not
+/// given to it twice.
+pub async fn a_delivery_that_got_lost_on_the_way_is_recovered(harness: &impl Harness) {
+    let (broker, me) = (harness.broker(), consumer());
+    let sent = requests(&requester(), 3);
+    broker.publish(&sent).await.expect("publish");
+    let given = claim(broker.as_ref(), &me, 3).await;
+    let held = HashSet::from([given[0].receipt.entry]);
+    harness.cut().await;
+    let recovered = loop {
+        if let Ok(recovered) = broker.recover(&me, &held, 10).await {
+            break recovered;
+        }
+        sleep(Duration::from_millis(10)).await;
+    };
+    let lost = held_less(&given, &held);
+    assert_eq!(recovered.iter().map(|one| one.entry).collect::<Vec<_>>(), lost);
+    let attempts: Vec<_> = recovered.iter().map(|one| (one.entry, one.deliveries)).collect();
+    let found = broker.redeliver(&me, &attempts).await.expect("redeliver");
+    let requests: Vec<_> = found.iter().map(|delivery| content(delivery).clone()).collect();
+    assert_eq!(requests, sent[1..]);
+    assert!(
+        found.iter().all(|delivery| delivery.attempt == 1),
+        "nobody has seen it yet"
+    );
+}
+
+fn held_less(given: &[Delivery], held: &HashSet<EntryId>) -> Vec<EntryId> {
+    let entries = given.iter().map(|delivery| delivery.receipt.entry);
+    entries.filter(|entry| !held.contains(entry)).collect()
+}
+
+/// Whoever runs a suspect alone must not count its neighbours before their turn.
+pub async fn only_what_is_delivered_again_is_counted(harness: &impl Harness) {
+    let (broker, dead, heir) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    claim(broker.as_ref(), &dead, 2).await;
+    for _ in 0..3 {
+        sleep(IDLE * 2).await;
+        let dropped = broker.reclaim(&heir, IDLE, 2).await.expect("reclaim");
+        assert_eq!(dropped.len(), 2);
+        assert!(dropped.iter().all(|one| one.deliveries == 1), "{dropped:?}");
+    }
+    sleep(IDLE * 2).await;
+    let dropped = broker.reclaim(&heir, IDLE, 2).await.expect("reclaim");
+    let delivered = broker
+        .redeliver(&heir, &[(dropped[0].entry, 7)])
+        .await
+        .expect("redeliver");
+    assert_eq!(delivered[0].attempt, 7);
+    sleep(IDLE * 2).await;
+    let mut dropped = broker.reclaim(&dead, IDLE, 2).await.expect("reclaim");
+    dropped.sort_by_key(|one| one.deliveries);
+    assert_eq!(dropped.iter().map(|one| one.deliveries).collect::<Vec<_>>(), [1, 7]);
+}
+
+/// Between finding and delivering, a worker may have been frozen for longer than its lease.
+pub async fn what_passed_on_is_not_delivered_again(harness: &impl Harness) {
+    let (broker, frozen, heir) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 1)).await.expect("publish");
+    claim(broker.as_ref(), &consumer(), 1).await;
+    sleep(IDLE * 2).await;
+    let found = broker.reclaim(&frozen, IDLE, 1).await.expect("reclaim");
+    sleep(IDLE * 2).await;
+    assert_eq!(reclaim(broker.as_ref(), &heir, IDLE, 1).await.len(), 1);
+    assert!(again(broker.as_ref(), &frozen, &found).await.is_empty());
+}
+
+/// What a worker takes over and cannot run now, another may.
+pub async fn what_is_handed_back_can_be_reclaimed_at_once(harness: &impl Harness) {
+    let (broker, me, other) = (harness.broker(), consumer(), consumer());
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    let held = claim(broker.as_ref(), &me, 2).await;
+    let (first, second) = (held[0].receipt.entry, held[1].receipt.entry);
+    broker
+        .release(&other, &[second])
+        .await
+        .expect("what is not ours is left alone");
+    broker.release(&me, &[first]).await.expect("release");
+    let found = broker
+        .recover(&me, &HashSet::from([second]), 10)
+        .await
+        .expect("recover");
+    assert!(found.is_empty(), "what was handed back was not lost: {found:?}");
+    let taken = broker
+        .reclaim(&other, Duration::from_secs(60), 10)
+        .await
+        .expect("reclaim");
+    let deliveries = 1;
+    assert_eq!(
+        taken,
+        [Dropped {
+            entry: first,
+            deliveries
+        }]
+    );
+}
+
+/// A request that outlives many deploys is not poison.
+pub async fn leaving_blames_nothing_for_it(harness: &impl Harness) {
+    let broker = harness.broker();
+    broker.publish(&requests(&requester(), 1)).await.expect("publish");
+    let first = consumer();
+    claim(broker.as_ref(), &first, 1).await;
+    broker.leave(&first).await.expect("leave");
+    for _ in 0..5 {
+        let next = consumer();
+        let taken = reclaim(broker.as_ref(), &next, Duration::from_secs(60), 1).await;
+        assert_eq!(taken[0].attempt, 2);
+        broker.leave(&next).await.expect("leave");
+    }
+}

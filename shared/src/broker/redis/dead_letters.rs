@@ -1,0 +1,135 @@
+//! The stream of dead letters. Ours first in each entry, then the fields of what was given up, as they were.
+
+use redis::{Pipeline, Value};
+
+use super::codec::{self, Fields};
+use super::connection::Link;
+use super::keys::Keys;
+use super::script::{eval, one_number};
+use crate::broker::{BrokerError, DeadLetter, EntryId, Replayed, StoredLetter};
+
+const READ: &str = "read dead letters";
+const REPLAY: &str = "replay a dead letter";
+
+const REASON: &str = "reason";
+const ATTEMPTS: &str = "attempts";
+const ENTRY_ID: &str = "entryId";
+const LAST_ERROR: &str = "lastError";
+
+/// How many fields of a letter are ours.
+const OURS: usize = 4;
+
+/// Both in one step, so that a crash neither loses the request nor doubles it.
+const PUT_BACK: &str = r"
+local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not letter then return false end
+local fields = {}
+for i = tonumber(ARGV[2]), #letter[2] do fields[#fields + 1] = letter[2][i] end
+local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return id";
+
+/// A letter as the arguments of XADD.
+pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
+    let ours: [(&str, String); OURS] = [
+        (REASON, letter.reason.clone()),
+        (ATTEMPTS, letter.attempts.to_string()),
+        (ENTRY_ID, entry.to_string()),
+        (LAST_ERROR, letter.last_error.clone()),
+    ];
+    let ours = ours
+        .into_iter()
+        .flat_map(|(name, value)| [name.as_bytes().to_vec(), value.into_bytes()]);
+    let theirs = letter
+        .fields
+        .iter()
+        .flat_map(|(name, value)| [name.to_vec(), value.to_vec()]);
+    ours.chain(theirs).collect()
+}
+
+/// Reads a letter; what somebody wrote by hand is shown as it is.
+fn letter(id: EntryId, mut fields: Fields) -> StoredLetter {
+    let names = fields.iter().map(|(name, _)| name.as_ref());
+    let is_ours = names
+        .take(OURS)
+        .eq([REASON, ATTEMPTS, ENTRY_ID, LAST_ERROR].map(str::as_bytes));
+    let ours: Fields = if is_ours {
+        fields.drain(..OURS).collect()
+    } else {
+        Vec::new()
+    };
+    let text = |at: usize| ours.get(at).map_or(&b""[..], |(_, value)| value);
+    let owned = |at: usize| String::from_utf8_lossy(text(at)).into_owned();
+    StoredLetter {
+        id,
+        entry: EntryId::parse(text(2)),
+        reason: owned(0),
+        attempts: owned(1).parse().unwrap_or_default(),
+        last_error: owned(3),
+        fields,
+    }
+}
+
+/// <https://redis.io/docs/latest/commands/xrevrange/>
+pub(super) async fn letters(
+    link: &Link,
+    keys: &Keys,
+    before: Option<EntryId>,
+    max: usize,
+) -> Result<Vec<StoredLetter>, BrokerError> {
+    if max == 0 {
+        return Ok(Vec::new());
+    }
+    let newest = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
+    let mut commands = Pipeline::with_capacity(1);
+    commands
+        .cmd("XREVRANGE")
+        .arg(&[keys.dead_letters(), &newest, "-", "COUNT"])
+        .arg(max);
+    read(link, &commands).await
+}
+
+pub(super) async fn by_id(link: &Link, keys: &Keys, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
+    let mut commands = Pipeline::with_capacity(1);
+    let id = id.to_string();
+    commands.cmd("XRANGE").arg(&[keys.dead_letters(), &id, &id]);
+    Ok(read(link, &commands).await?.pop())
+}
+
+async fn read(link: &Link, commands: &Pipeline) -> Result<Vec<StoredLetter>, BrokerError> {
+    let Value::Array(mut answers) = link.run(READ, commands).await? else {
+        return Ok(Vec::new());
+    };
+    let entries = codec::read_entries(answers.pop().unwrap_or(Value::Nil));
+    Ok(entries
+        .into_iter()
+        .map(|(id, fields)| letter(id, fields.unwrap_or_default()))
+        .collect())
+}
+
+pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Replayed, BrokerError> {
+    let Some(found) = by_id(link, keys, id).await? else {
+        return Ok(Replayed::Unknown);
+    };
+    // Whether our fields come first was found out above, and an entry never changes.
+    let first = if found.entry.is_some() { 2 * OURS + 1 } else { 1 };
+    if codec::read_request(found.fields).is_err() {
+        return Ok(Replayed::Malformed);
+    }
+    let mut commands = Pipeline::with_capacity(1);
+    eval(&mut commands, PUT_BACK, &[keys.dead_letters(), keys.requests()]);
+    commands.arg(id.to_string()).arg(first);
+    let Value::Array(mut answers) = link.run(REPLAY, &commands).await? else {
+        return Ok(Replayed::Unknown);
+    };
+    let entry = answers.pop().and_then(codec::bulk).and_then(|id| EntryId::parse(&id));
+    Ok(entry.map_or(Replayed::Unknown, Replayed::As))
+}
+
+/// <https://redis.io/docs/latest/commands/xdel/>
+pub(super) async fn discard(link: &Link, keys: &Keys, id: EntryId) -> Result<bool, BrokerError> {
+    let mut commands = Pipeline::with_capacity(1);
+    commands.cmd("XDEL").arg(&[keys.dead_letters(), &id.to_string()]);
+    let removed = link.run("remove a dead letter", &commands).await?;
+    Ok(one_number(&removed) > 0)
+}
