@@ -14,9 +14,9 @@ use crate::step::Step;
 const KILL_TOLERANCE: Duration = Duration::from_millis(500);
 
 /// A service may have grown by half and this much: caches of the allocator, not of requests.
-const GROWTH: u64 = 32 << 20;
+const GROWTH: u64 = 8 << 20;
 /// Connections to Redis that are made when first needed, and a prober's.
-const DESCRIPTORS: u64 = 8;
+const DESCRIPTORS: u64 = 4;
 
 /// What the invariants say about a history.
 #[derive(Debug, Clone, Serialize)]
@@ -156,6 +156,7 @@ fn leaks(remains: &Remains) -> Vec<String> {
         consumers,
         live_workers,
         reply_streams,
+        requesters,
         live_ingresses,
         ..
     } = *remains;
@@ -168,6 +169,10 @@ fn leaks(remains: &Remains) -> Vec<String> {
     check(
         reply_streams > live_ingresses,
         format!("{reply_streams} reply streams, {live_ingresses} live ingresses"),
+    );
+    check(
+        requesters > live_ingresses,
+        format!("{requesters} requesters known, {live_ingresses} live ingresses"),
     );
     for growth in remains.growth.iter().filter(|growth| !growth.is_small()) {
         check(true, growth.to_string());

@@ -102,5 +102,5 @@ pub(crate) fn wire_was_used(history: &History) -> Finding {
 
 /// That something was hit at all: a fault that hits nobody proves nothing.
 pub(crate) fn was_hit(what: &str, count: usize) -> Finding {
-    Finding::new(format!("faults hit {what}"), count > 0, format!("{count}"))
+    Finding::new(what, count > 0, format!("{count}"))
 }

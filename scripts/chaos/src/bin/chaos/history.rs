@@ -43,7 +43,6 @@ pub(crate) struct Allowed {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Call {
     pub(crate) number: u64,
-    #[serde(skip)]
     pub(crate) temper: Temper,
     pub(crate) via: Via,
     pub(crate) sent: Duration,
@@ -112,6 +111,7 @@ pub(crate) struct Remains {
     pub(crate) stale_consumers: usize,
     pub(crate) live_workers: usize,
     pub(crate) reply_streams: usize,
+    pub(crate) requesters: usize,
     pub(crate) live_ingresses: usize,
     pub(crate) growth: Vec<Growth>,
     /// How long it took until nothing was left that should not be; `None` when it did not come to that.

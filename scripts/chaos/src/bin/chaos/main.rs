@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -54,7 +55,7 @@ async fn main() -> ExitCode {
     // Leaving this way drops, and with that ends, every process that was started.
     let outcome = tokio::select! {
         outcome = run(&cli) => outcome,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+        signal = stopped() => Err(signal),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -63,6 +64,17 @@ async fn main() -> ExitCode {
             say(&format!("error: {sentence}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Waits until somebody wants it to end.
+async fn stopped() -> String {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return "could not listen for signals".to_owned();
+    };
+    tokio::select! {
+        _ = terminate.recv() => "terminated".to_owned(),
+        _ = tokio::signal::ctrl_c() => "interrupted".to_owned(),
     }
 }
 
@@ -83,9 +95,14 @@ async fn run(cli: &Cli) -> Result<bool, String> {
         lanes: Arc::new(Semaphore::new(LANES as usize)),
     };
     let mut playing = JoinSet::new();
-    for (place, scenario) in cli.scenarios().into_iter().enumerate() {
+    let mut scenarios: Vec<_> = cli.scenarios().into_iter().enumerate().collect();
+    // What takes longest to clean up begins first: it does so beside the others.
+    scenarios.sort_by_key(|(_, scenario)| std::cmp::Reverse(scenario.settling(cli.profile)));
+    for (place, scenario) in scenarios {
         let run = run.clone();
         playing.spawn(async move { (place, runner::run(run, scenario).await) });
+        // In the order in which they ask for a lane.
+        tokio::task::yield_now().await;
     }
     let mut verdicts = Vec::new();
     while let Some(played) = playing.join_next().await {

@@ -19,6 +19,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) const REQUESTS: &str = "weather-requests";
 pub(crate) const GROUP: &str = "processing-group";
 pub(crate) const DEAD_LETTERS: &str = "weather-dead-letters";
+const REQUESTERS: &str = "weather-requesters";
 const REPLIES: &str = "weather-responses:*";
 
 /// A redis-server that keeps its data over a restart: every write is in its file before it is answered.
@@ -37,6 +38,8 @@ pub(crate) struct Contents {
     /// Consumers of the group by name, and how long each has asked for nothing.
     pub(crate) consumers: Vec<(String, Duration)>,
     pub(crate) reply_streams: Vec<String>,
+    /// Requesters that are known to be there.
+    pub(crate) requesters: usize,
 }
 
 impl Redis {
@@ -119,6 +122,7 @@ impl Client {
         let mut contents = Contents {
             requests: self.run(&["XLEN", REQUESTS]).await?,
             reply_streams: self.run(&["KEYS", REPLIES]).await?,
+            requesters: self.run(&["ZCARD", REQUESTERS]).await?,
             ..Contents::default()
         };
         // Fails where there is no group, which then holds nothing.

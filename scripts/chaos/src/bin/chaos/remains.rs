@@ -33,6 +33,7 @@ pub(crate) async fn look(cluster: &Cluster, requesters: usize, patience: Duratio
             stale_consumers: contents.consumers.iter().filter(|(_, idle)| *idle >= STALE).count(),
             live_workers: live(&cluster.workers),
             reply_streams: contents.reply_streams.len().saturating_sub(requesters),
+            requesters: contents.requesters.saturating_sub(requesters),
             live_ingresses: live(&cluster.ingresses),
             growth: cluster.members().filter_map(growth).collect(),
             settled: None,

@@ -29,7 +29,7 @@ use crate::wire::{self, Wire};
 /// How much longer than REQUEST_TIMEOUT a caller waits: whoever is not told by then is never told.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Scenarios under load at the same time.
+/// Scenarios under load at the same time, where time is short.
 pub(crate) const LANES: u32 = 2;
 
 /// What all scenarios of a run share.
@@ -70,7 +70,8 @@ impl Verdict {
 pub(crate) async fn run(run: Run, scenario: Scenario) -> Verdict {
     let seed = xxh3_64_with_seed(scenario.id.as_bytes(), run.seed);
     let plan = (scenario.plan)(run.profile, &mut Rng::with_seed(seed));
-    let lanes = if scenario.alone { LANES } else { 1 };
+    let alone = scenario.alone || run.profile == Profile::Long;
+    let lanes = if alone { LANES } else { 1 };
     let lane = run.lanes.clone().acquire_many_owned(lanes).await;
     let lane = lane.expect("the lanes are never closed");
     let progress = run.screen.show(scenario.id);
@@ -190,6 +191,9 @@ async fn settle(
 ) -> Result<(), String> {
     callers.ask_each_once().await;
     callers.hang_up();
+    if let Some(upstream) = &cluster.upstream {
+        upstream.leave();
+    }
     progress.say(&format!(
         "{} requests; waiting until nothing is left of them",
         callers.done()

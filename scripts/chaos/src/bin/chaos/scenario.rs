@@ -70,6 +70,13 @@ pub(crate) struct Plan {
     pub(crate) settling: Duration,
 }
 
+impl Scenario {
+    /// How long cleaning up may take.
+    pub(crate) fn settling(&self, profile: Profile) -> Duration {
+        (self.plan)(profile, &mut Rng::with_seed(0)).settling
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self {

@@ -39,6 +39,7 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     mood: watch::Sender<Mood>,
     attempts: Arc<AtomicU64>,
+    leave: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -63,14 +64,17 @@ impl Upstream {
             .route("/v1/search", get(search))
             .route("/v1/forecast", get(forecast))
             .with_state(answering);
-        let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-            let _ = axum::serve(listener, app).await;
-        }));
+        let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
+        let serving = axum::serve(listener, app).with_graceful_shutdown(leave.clone().cancelled_owned());
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(async move { drop(serving.await) }),
+        );
         Ok(Self {
             address,
             mood,
             attempts,
+            leave,
             _stop: stop.drop_guard(),
         })
     }
@@ -78,6 +82,11 @@ impl Upstream {
     /// Changes how it answers, at once.
     pub(crate) fn set(&self, mood: Mood) {
         self.mood.send_replace(mood);
+    }
+
+    /// Answers what is asked already and closes all connections, so that clients keep none in reserve.
+    pub(crate) fn leave(&self) {
+        self.leave.cancel();
     }
 
     /// Attempts so far.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaos::nonce::Nonce;
-use roundtrip::broker::{self, BrokerUrl, ReplyStream};
+use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream};
 use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +18,9 @@ use crate::traffic::Traffic;
 
 /// As the services have it; nothing here works on requests, so it decides nothing.
 const LEASE: Duration = Duration::from_secs(6);
+
+/// How often a requester says that it is there.
+const ATTENDANCE: Duration = Duration::from_secs(1);
 
 /// A requester at work.
 #[derive(Debug)]
@@ -52,10 +55,15 @@ impl Wire {
             .url
             .parse()
             .map_err(|error| format!("could not reach redis: {error}"))?;
+        let options = BrokerOptions {
+            operation: proxy_service::OPERATION,
+            lease: LEASE,
+            durability: Durability::Volatile,
+        };
         let (phase, watching) = watch::channel(Phase::Asking);
         let (count, waiting) = watch::channel(0);
         let requester = Requester {
-            broker: broker::connect(&url, proxy_service::OPERATION, LEASE),
+            broker: broker::connect(&url, options).broker,
             reply_to: ReplyTo::unique("chaos"),
             plan,
             traffic,
@@ -96,11 +104,15 @@ impl Requester {
         let mut replies = self.broker.replies(&self.reply_to);
         let mut ticks = interval(Duration::from_secs_f64(1.0 / self.plan.rate));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // The first tick comes at once: a reply needs its stream before there is a request.
+        let mut attendance = interval(ATTENDANCE);
         // A read is awaited to its end: one that is dropped loses what it was about to hand out.
         let mut reading = tokio::spawn(read(replies));
         loop {
             let now = *phase.borrow();
             tokio::select! {
+                biased;
+                _ = attendance.tick() => drop(self.broker.attend(&self.reply_to).await),
                 _ = ticks.tick(), if now == Phase::Asking => self.ask().await,
                 _ = phase.changed() => {}
                 read_some = &mut reading => {

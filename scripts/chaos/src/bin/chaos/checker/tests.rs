@@ -217,12 +217,13 @@ fn a_late_reply_is_excused_by_a_caller_who_left_that_ingress() {
 
 #[test]
 fn each_leak_is_found() {
-    let spoil: [fn(&mut Remains); 7] = [
+    let spoil: [fn(&mut Remains); 8] = [
         |remains| remains.requests = 1,
         |remains| remains.pending = 1,
         |remains| remains.consumers = 4,
         |remains| remains.stale_consumers = 1,
         |remains| remains.reply_streams = 2,
+        |remains| remains.requesters = 2,
         |remains| remains.growth[0].after.resident = 100 << 20,
         |remains| remains.growth[0].after.descriptors = 40,
     ];

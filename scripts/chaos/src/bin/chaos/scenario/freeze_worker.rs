@@ -41,7 +41,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ingresses: 1,
             workers: WORKERS,
             ingress: vec![("MAX_IN_FLIGHT", "4096".to_owned())],
-            worker: vec![("SIMULATED_LATENCY", "5ms..20ms".to_owned())],
+            worker: vec![("SIMULATED_LATENCY", "20ms..60ms".to_owned())],
             ..Setup::default()
         },
         steps,
@@ -64,7 +64,7 @@ fn judge(history: &History) -> Opinion {
     Opinion {
         findings: vec![
             expect::all_ok(history),
-            expect::was_hit("requests in hand", taken_over.len()),
+            expect::was_hit("faults hit requests in hand", taken_over.len()),
             Finding::within("taken over within 8 s (+ 0.5 s)", TAKEN_OVER, &taken_over),
             expect::wire_was_used(history),
         ],

@@ -57,7 +57,7 @@ fn judge(history: &History) -> Opinion {
     let others = history.calls.iter().filter(|call| !matches!(call.end, End::Broken(_)));
     Opinion {
         findings: vec![
-            expect::was_hit("connected callers", broken),
+            expect::was_hit("faults hit callers who waited", broken),
             expect::share_ok("everybody else answered 200", 1.0, others),
             Finding::new(
                 "orphan reply streams gone within 120 s",

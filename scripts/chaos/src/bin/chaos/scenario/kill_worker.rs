@@ -48,7 +48,7 @@ fn judge(history: &History) -> Opinion {
     Opinion {
         findings: vec![
             expect::all_ok(history),
-            expect::was_hit("requests in hand", hit.len()),
+            expect::was_hit("faults hit requests in hand", hit.len()),
             Finding::within("those hit answered within 9 s", secs(9), &hit),
             expect::runs_per_request(history, 1.02),
             expect::wire_was_used(history),

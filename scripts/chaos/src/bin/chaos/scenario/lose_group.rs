@@ -73,7 +73,7 @@ fn judge(history: &History) -> Opinion {
     let took: Vec<_> = waiting().map(|call| call.took).collect();
     Opinion {
         findings: vec![
-            expect::was_hit("requests in flight", took.len()),
+            expect::was_hit("faults hit requests in flight", took.len()),
             Finding::within("new requests served within 3 s", secs(3), &recoveries),
             expect::share_ok("all ok from 3 s after", 1.0, served.into_iter()),
             Finding::none("everybody waiting is told something", &untold),

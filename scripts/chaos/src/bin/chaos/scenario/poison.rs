@@ -21,9 +21,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
     judge,
 };
 
-fn plan(profile: Profile, _: &mut Rng) -> Plan {
-    let rate = profile.pick(500.0, 800.0);
-    let time = profile.pick(12, 120);
+fn plan(profile: Profile, rng: &mut Rng) -> Plan {
+    let (rate, time) = (profile.pick(500, 800), profile.pick(16, 120));
+    // Each ends a worker several times, and the last must be over before the load is.
+    let aborts = (0..profile.pick(3, 20))
+        .map(|_| rng.u64(rate..rate * time * 3 / 4))
+        .collect();
     Plan {
         setup: Setup {
             ingresses: 1,
@@ -38,12 +41,8 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             supervised: true,
             ..Setup::default()
         },
-        steps: vec![Step::Load(Load::Open(rate)), Step::Wait(secs(time))],
-        poison: Poison {
-            panics: 0.001,
-            // A few in all, however long it takes: each ends a worker several times.
-            aborts: profile.pick(3.0, 30.0) / (rate * time as f64),
-        },
+        steps: vec![Step::Load(Load::Open(rate as f64)), Step::Wait(secs(time))],
+        poison: Poison { panics: 0.001, aborts },
         ..Plan::default()
     }
 }
@@ -64,7 +63,7 @@ fn judge(history: &History) -> Opinion {
     let exact = poisons == letters && letters.len() == history.dead_letters.len();
     Opinion {
         findings: vec![
-            expect::was_hit("as poisons", poisons.len()),
+            expect::was_hit("poisons were sent", poisons.len()),
             Finding::new(
                 "dead letters are exactly the poisons",
                 exact,

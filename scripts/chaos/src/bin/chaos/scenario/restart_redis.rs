@@ -46,13 +46,18 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
 
 fn judge(history: &History) -> Opinion {
     let loaded = expect::steps(history, |step| *step == Step::StartRedis);
+    let kills: Vec<_> = expect::steps(history, |step| *step == Step::KillRedis).collect();
+    let hit = history
+        .calls
+        .iter()
+        .filter(|call| kills.iter().any(|kill| call.was_in_flight(kill.at)))
+        .count();
     let recoveries = expect::first_success(history, loaded.map(|event| event.done));
     Opinion {
-        findings: vec![Finding::within(
-            "first success within 2 s of its loading",
-            secs(2),
-            &recoveries,
-        )],
+        findings: vec![
+            expect::was_hit("faults hit requests in flight", hit),
+            Finding::within("first success within 2 s of its loading", secs(2), &recoveries),
+        ],
         recoveries,
     }
 }

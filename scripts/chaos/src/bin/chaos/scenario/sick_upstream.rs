@@ -51,9 +51,6 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
 }
 
 fn judge(history: &History) -> Opinion {
-    let admitted = history.calls.iter().filter(|call| call.is_admitted()).count();
-    let (time, attempts) = history.upstream.last().copied().unwrap_or_default();
-    let limit = 1.2 * admitted as f64 + 10.0 * time.as_secs_f64();
     let is = |wanted: fn(&Mood) -> bool| move |step: &Step| matches!(step, Step::Upstream(mood) if wanted(mood));
     let healed: Vec<_> = expect::steps(history, is(|mood| *mood == Mood::Healthy))
         .map(|event| event.done)
@@ -66,16 +63,38 @@ fn judge(history: &History) -> Opinion {
         let until = sick.get(index + 1).copied().unwrap_or(Duration::MAX);
         after.extend(expect::sent(history, *healed + secs(10), until));
     }
+    let mut findings: Vec<_> = sick
+        .iter()
+        .zip(&healed)
+        .map(|(from, until)| asked(history, *from, *until))
+        .collect();
+    findings.push(asked(history, Duration::ZERO, Duration::MAX));
+    findings.push(expect::share_ok(
+        ">= 99 % ok from 10 s after healing",
+        0.99,
+        after.into_iter(),
+    ));
     let recoveries = expect::first_success(history, healed.iter().copied());
-    Opinion {
-        findings: vec![
-            Finding::new(
-                "upstream calls <= 1.2 x admitted + 10/s",
-                attempts as f64 <= limit,
-                format!("{attempts} for {admitted} admitted, the limit is {limit:.0}"),
-            ),
-            expect::share_ok(">= 99 % ok from 10 s after healing", 0.99, after.into_iter()),
-        ],
-        recoveries,
-    }
+    Opinion { findings, recoveries }
+}
+
+/// Whether the upstream was asked hardly more often than there were requests between two moments.
+fn asked(history: &History, from: Duration, until: Duration) -> Finding {
+    let admitted = expect::sent(history, from, until)
+        .filter(|call| call.is_admitted())
+        .count();
+    let within = |moment: &&(Duration, u64)| (from..=until).contains(&moment.0);
+    let mut samples = history.upstream.iter().filter(within);
+    let ((begin, before), (end, after)) = match (samples.next(), samples.next_back()) {
+        (Some(first), Some(last)) => (*first, *last),
+        _ => return Finding::new("upstream calls were counted", false, "they were not"),
+    };
+    let time = (end - begin).as_secs_f64();
+    let (calls, limit) = (after - before, 1.2 * admitted as f64 + 10.0 * time);
+    let when = if from.is_zero() { "in all" } else { "while it is sick" };
+    Finding::new(
+        format!("upstream calls <= 1.2 x admitted + 10/s {when}"),
+        calls as f64 <= limit,
+        format!("{calls} for {admitted} admitted in {time:.0} s, the limit is {limit:.0}"),
+    )
 }
