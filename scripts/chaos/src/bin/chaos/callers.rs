@@ -115,9 +115,9 @@ impl Callers {
         self.shared.calling.reopen();
     }
 
-    /// Closes all connections that are not in use.
-    pub(crate) fn hang_up(&self) {
-        lock(&self.shared.idle).clear();
+    /// Closes all connections that are not in use; returns how many callers there have been at the same time.
+    pub(crate) fn hang_up(&self) -> usize {
+        std::mem::take(&mut *lock(&self.shared.idle)).len()
     }
 
     /// What everybody got.

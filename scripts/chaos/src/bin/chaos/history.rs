@@ -114,6 +114,8 @@ pub(crate) struct Remains {
     pub(crate) requesters: usize,
     pub(crate) live_ingresses: usize,
     pub(crate) growth: Vec<Growth>,
+    /// The most callers there were at the same time.
+    pub(crate) most_callers: usize,
     /// How long it took until nothing was left that should not be; `None` when it did not come to that.
     pub(crate) settled: Option<Duration>,
     /// How long that was waited for.

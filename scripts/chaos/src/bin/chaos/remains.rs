@@ -13,14 +13,19 @@ use crate::redis::Client;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A consumer that claims asks at least twice a second. One that has not asked for this long is nobody.
-const STALE: Duration = Duration::from_secs(3);
+/// A worker gives a sign of life about every five seconds. A consumer silent for this long is nobody.
+const STALE: Duration = Duration::from_secs(8);
 
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks until nothing is left that should not be, at most for `patience`. `requesters` of our own have a reply
 /// stream too.
-pub(crate) async fn look(cluster: &Cluster, requesters: usize, patience: Duration) -> Result<Remains, String> {
+pub(crate) async fn look(
+    cluster: &Cluster,
+    requesters: usize,
+    most_callers: usize,
+    patience: Duration,
+) -> Result<Remains, String> {
     let began = Instant::now();
     let mut client = Client::connect(cluster.redis.address).await?;
     loop {
@@ -36,6 +41,7 @@ pub(crate) async fn look(cluster: &Cluster, requesters: usize, patience: Duratio
             requesters: contents.requesters.saturating_sub(requesters),
             live_ingresses: live(&cluster.ingresses),
             growth: cluster.members().filter_map(growth).collect(),
+            most_callers,
             settled: None,
             waited: began.elapsed(),
         };

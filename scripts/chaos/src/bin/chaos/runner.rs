@@ -190,7 +190,7 @@ async fn settle(
     history: &mut History,
 ) -> Result<(), String> {
     callers.ask_each_once().await;
-    callers.hang_up();
+    let most = callers.hang_up();
     if let Some(upstream) = &cluster.upstream {
         upstream.leave();
     }
@@ -198,7 +198,7 @@ async fn settle(
         "{} requests; waiting until nothing is left of them",
         callers.done()
     ));
-    history.remains = remains::look(cluster, usize::from(wire), patience).await?;
+    history.remains = remains::look(cluster, usize::from(wire), most, patience).await?;
     // A reply that is late now is on its way at most as long as a settlement.
     sleep(Duration::from_millis(500)).await;
     history.late_replies = remains::counters(cluster, "ingress_late_replies_total").await?;

@@ -51,8 +51,8 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             Step::LoadTimesPeak(0.5),
             Step::Wait(profile.pick(secs(14), secs(30))),
         ],
-        // A queue of a caller's whole patience would be worked off long after the load.
-        request_timeout: secs(10),
+        // A queue as long as a caller's patience is worked off after the load; and it is long before callers run out.
+        request_timeout: secs(3),
         ..Plan::default()
     }
 }
