@@ -33,6 +33,31 @@ async fn read_replies_are_trimmed() {
 }
 
 #[tokio::test]
+async fn a_reply_is_written_although_somebody_deleted_everything() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    let broker = &harness.broker;
+    let mut replies = broker.replies(&requester);
+    for by_script in [false, true] {
+        broker.attend(&requester).await.unwrap();
+        harness.server.command(&["FLUSHALL"]).await.unwrap();
+        broker.prepare().await.unwrap();
+        broker.publish(&[request(&requester)]).await.unwrap();
+        let delivery = broker.claim(&me, 1).await.unwrap().remove(0);
+        if by_script {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        let id = delivery.content.unwrap().id;
+        let reply = Reply {
+            id,
+            outcome: Ok("{}".into()),
+        };
+        let settlement = Settlement::reply(delivery.receipt, requester.clone(), reply);
+        broker.settle(&[settlement]).await.unwrap();
+        assert_eq!(replies.next().await.unwrap()[0].id, id, "by script: {by_script}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_dead_requester_leaves_is_removed_after_its_absence() {
     let (harness, dead, there) = (harness().await, ReplyTo::unique("dead"), ReplyTo::unique("there"));
     for requester in [&dead, &there] {
