@@ -12,6 +12,7 @@ use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 use url::Url;
 
+use crate::admin::{AdminToken, TokenParser};
 use crate::weather::WeatherProvider;
 use crate::weather::open_meteo::{self, OpenMeteo};
 use crate::weather::simulated::{Latency, Simulated};
@@ -29,6 +30,11 @@ pub struct Config {
     /// Address to serve Swagger, health and metrics on
     #[arg(long, env, default_value = "127.0.0.1:5010")]
     pub listen_addr: SocketAddr,
+
+    /// Token that operators send as a bearer to look after dead letters under /admin, 16 to 1024 characters of visible
+    /// ASCII [default: none, and no /admin]. Better a variable than a flag, which everybody on the machine can read
+    #[arg(long, env, value_parser = TokenParser, hide_env_values = true)]
+    pub admin_token: Option<AdminToken>,
 
     /// How long work in hand may take to finish after SIGTERM; what is left then goes to another worker
     #[arg(long, env, default_value = "25s", value_parser = values::duration)]
@@ -211,6 +217,7 @@ mod tests {
         for name in [
             "BROKER_URL",
             "LISTEN_ADDR",
+            "ADMIN_TOKEN",
             "TERMINALS",
             "LEASE",
             "MAX_DELIVERIES",
@@ -264,5 +271,26 @@ mod tests {
         for part in [flag, &variable, value, accepted] {
             assert!(error.contains(part), "{part:?} is missing in:\n{error}");
         }
+    }
+    #[rstest]
+    #[case("too-short-secret"[..15].into())]
+    #[case("a secret with blanks in it".into())]
+    #[case("geheimer-schlüssel".into())]
+    #[case("x".repeat(1025))]
+    #[case(String::new())]
+    fn a_refused_token_is_not_shown(#[case] token: String) {
+        let error = Config::try_parse_from(["proxy-service", "--admin-token", &token]).unwrap_err();
+        let told = format!("{error} {error:?}");
+        for part in ["--admin-token <ADMIN_TOKEN>", "16 to 1024 characters of visible ASCII"] {
+            assert!(told.contains(part), "{part:?} is missing in:\n{told}");
+        }
+        assert!(token.is_empty() || !told.contains(&token), "{told}");
+    }
+
+    #[test]
+    fn a_token_in_the_configuration_is_not_shown() {
+        let config = Config::parse_from(["proxy-service", "--admin-token", "a-secret-of-some-length"]);
+        assert!(config.admin_token.is_some());
+        assert!(!format!("{config:?}").contains("secret"));
     }
 }

@@ -2,6 +2,7 @@
 //! The flow of one delivery reads top down: [`worker`](self) claims, `judge` decides, the [`stack`] works,
 //! `settler` answers.
 
+pub mod admin;
 pub mod classify;
 pub mod config;
 pub mod job;
@@ -88,10 +89,14 @@ pub async fn run_with(
     };
     let admin = Admin {
         health: health.clone(),
-        metrics,
+        metrics: metrics.clone(),
         pending: Arc::new(move || workers.occupancy().0),
     };
-    let (routes, _) = openapi::serve(router::router(state, admin));
+    let mut routes = router::router(state, admin);
+    if let Some(token) = config.admin_token {
+        routes = admin::enable(routes, token, backend.dead_letters, &metrics);
+    }
+    let (routes, _) = openapi::serve(routes);
     let app = around::every_call(routes, http.clone(), health.clone());
 
     // Health and metrics are served until the work is done: a drain is worth watching.

@@ -17,6 +17,13 @@ async fn proxy_document() -> Value {
     client::get(&format!("{}/openapi.json", proxy.url)).await.body
 }
 
+/// With the admin API.
+async fn full_proxy_document() -> Value {
+    let plan = proxy("redis://127.0.0.1:1").with("ADMIN_TOKEN", "correct-horse-battery-staple");
+    let proxy = plan.start().await;
+    client::get(&format!("{}/openapi.json", proxy.url)).await.body
+}
+
 /// All operations of a document: method and path, whether the caller passes anything, and the operation.
 fn operations(document: &Value) -> impl Iterator<Item = (String, bool, &Value)> {
     let paths = document["paths"].as_object().unwrap();
@@ -41,35 +48,53 @@ async fn the_document_of_the_proxy_changes_only_on_purpose() {
 }
 
 #[tokio::test]
-async fn whatever_takes_input_says_how_it_is_refused() {
-    let document = ingress_document().await;
-    let mut checked = 0;
-    for (name, takes_input, operation) in operations(&document) {
-        if !takes_input {
-            continue;
-        }
-        checked += 1;
-        let responses = operation["responses"].as_object().unwrap();
-        let mut refusals = responses
-            .iter()
-            .filter(|(status, _)| status.starts_with('4'))
-            .peekable();
-        assert!(refusals.peek().is_some(), "{name} lists no refusal");
-        for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
-            let content = response["content"].as_object().unwrap();
-            let media_types: Vec<_> = content.keys().collect();
-            assert_eq!(media_types, ["application/problem+json"], "{name} {status}");
-        }
+async fn the_admin_api_is_in_the_document_exactly_where_it_is_served() {
+    let (without, with) = (proxy_document().await, full_proxy_document().await);
+    assert!(!without.to_string().contains("/admin"), "{without}");
+    let added = |section: &str| {
+        let members = with.pointer(section).and_then(Value::as_object).unwrap();
+        let known = without.pointer(section).and_then(Value::as_object);
+        let is_new = |name: &&String| known.is_none_or(|known| !known.contains_key(*name));
+        let names = members.keys().filter(is_new);
+        names
+            .map(|name| (name.clone(), members[name].clone()))
+            .collect::<serde_json::Map<_, _>>()
+    };
+    let sections = ["/paths", "/components/schemas", "/components/securitySchemes"];
+    insta::assert_json_snapshot!("admin", sections.map(added));
+    for (name, _, operation) in operations(&with).filter(|(name, ..)| name.contains("/admin")) {
+        assert_eq!(operation["security"], serde_json::json!([{"token": []}]), "{name}");
     }
-    assert_eq!(
-        checked, 3,
-        "the main call, the forecast, and the explanation of a problem"
-    );
+}
+
+#[tokio::test]
+async fn whatever_takes_input_says_how_it_is_refused() {
+    // The main call, the forecast and the explanation of a problem; without the main call, and with four
+    // calls about dead letters.
+    for (document, count) in [(ingress_document().await, 3), (full_proxy_document().await, 6)] {
+        let taking_input = operations(&document).filter(|(_, takes_input, _)| *takes_input);
+        let mut checked = 0;
+        for (name, _, operation) in taking_input {
+            checked += 1;
+            let responses = operation["responses"].as_object().unwrap();
+            let mut refusals = responses
+                .iter()
+                .filter(|(status, _)| status.starts_with('4'))
+                .peekable();
+            assert!(refusals.peek().is_some(), "{name} lists no refusal");
+            for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
+                let content = response["content"].as_object().unwrap();
+                let media_types: Vec<_> = content.keys().collect();
+                assert_eq!(media_types, ["application/problem+json"], "{name} {status}");
+            }
+        }
+        assert_eq!(checked, count, "{document}");
+    }
 }
 
 #[tokio::test]
 async fn every_operation_and_every_response_is_described() {
-    for document in [ingress_document().await, proxy_document().await] {
+    for document in [ingress_document().await, full_proxy_document().await] {
         for (name, _, operation) in operations(&document) {
             assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{name}");
             for (status, response) in operation["responses"].as_object().unwrap() {

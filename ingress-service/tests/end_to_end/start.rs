@@ -67,6 +67,19 @@ async fn a_password_is_not_shown_when_its_url_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_none_is_refused_by_name_and_not_shown() {
+    for token in ["hunter2", "hunter2 with blanks in it"] {
+        let plan = proxy("redis://127.0.0.1:1").with("ADMIN_TOKEN", token);
+        let (code, stdout, stderr) = run(&plan, &[]).await;
+        assert_eq!(code, Some(2), "{stderr}");
+        for part in ["ADMIN_TOKEN", "16 to 1024 characters of visible ASCII"] {
+            assert!(stderr.contains(part), "{part:?} is missing in:\n{stderr}");
+        }
+        assert!(!format!("{stdout}{stderr}").contains("hunter2"), "{stderr}");
+    }
+}
+
+#[tokio::test]
 async fn a_log_filter_that_is_none_is_refused_with_a_word_about_it() {
     for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
         let (code, _, stderr) = run(&plan.with("RUST_LOG", "roundtrip=loud"), &[]).await;
@@ -141,7 +154,10 @@ async fn help_documents_every_variable() {
         "MAX_BODY",
         "SHUTDOWN_DELAY",
     ];
-    for (plan, own) in [(embedded(), &callers[..]), (proxy("redis://127.0.0.1:1"), &[])] {
+    for (plan, own) in [
+        (embedded(), &callers[..]),
+        (proxy("redis://127.0.0.1:1"), &["ADMIN_TOKEN"]),
+    ] {
         let (code, help, _) = run(&plan, &["--help"]).await;
         assert_eq!(code, Some(0));
         for name in weather.iter().chain(&workers).chain(&both).chain(own) {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{BrokerError, EntryId};
+use crate::message::CorrelationId;
 
 /// What was given up.
 #[async_trait]
@@ -50,6 +51,17 @@ pub struct StoredLetter {
     pub attempts: u32,
     /// What the last attempt failed with; empty where nobody lived to tell.
     pub last_error: String,
+    /// Whether it holds a request, which is what a replay takes.
+    pub replayable: bool,
     /// The entry's fields as they were.
     pub fields: Vec<(Bytes, Bytes)>,
+}
+
+impl StoredLetter {
+    /// The correlation id of what it holds; `None` where that cannot be read.
+    #[must_use]
+    pub fn request_id(&self) -> Option<CorrelationId> {
+        let (_, value) = self.fields.iter().find(|(name, _)| name == "requestId")?;
+        CorrelationId::parse(value)
+    }
 }

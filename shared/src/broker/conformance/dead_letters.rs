@@ -37,7 +37,10 @@ pub async fn letters_are_listed_newest_first_in_pages(harness: &impl Harness) {
         before = page.last().map(|letter| letter.id).or(before);
         listed.extend(page);
     }
+    let before_all = letters.letters(Some(EntryId::default()), 2).await.expect("list");
+    assert!(before_all.is_empty(), "nothing is older than the first id there can be");
     for (letter, data) in listed.iter().zip(given_up) {
+        assert!(letter.replayable, "it holds a request");
         assert_eq!((letter.reason.as_str(), letter.attempts), ("it never worked", 5));
         assert_eq!(letter.last_error, "the handler panicked");
         assert!(
@@ -85,6 +88,7 @@ pub async fn a_letter_that_holds_no_request_is_not_replayed(harness: &impl Harne
     broker.settle(&[letter]).await.expect("settle");
     let kept = letters.letters(None, 1).await.expect("list").remove(0);
     assert_eq!(kept.fields[0].0, "garbage");
+    assert!(!kept.replayable);
     assert_eq!(letters.replay(kept.id).await.expect("replay"), Replayed::Malformed);
     assert!(
         letters.letter(kept.id).await.expect("show").is_some(),

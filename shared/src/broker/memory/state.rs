@@ -219,6 +219,7 @@ impl Letter {
             reason: self.letter.reason.clone(),
             attempts: self.letter.attempts,
             last_error: self.letter.last_error.clone(),
+            replayable: self.content.is_ok(),
             fields: self.letter.fields.clone(),
         }
     }

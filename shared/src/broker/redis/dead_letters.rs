@@ -66,6 +66,7 @@ fn letter(id: EntryId, mut fields: Fields) -> StoredLetter {
         reason: owned(0),
         attempts: owned(1).parse().unwrap_or_default(),
         last_error: owned(3),
+        replayable: codec::read_request(fields.clone()).is_ok(),
         fields,
     }
 }
@@ -77,7 +78,8 @@ pub(super) async fn letters(
     before: Option<EntryId>,
     max: usize,
 ) -> Result<Vec<StoredLetter>, BrokerError> {
-    if max == 0 {
+    // Redis takes nothing for older than the first id there can be, and says so with an error.
+    if max == 0 || before == Some(EntryId::default()) {
         return Ok(Vec::new());
     }
     let newest = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
@@ -113,7 +115,7 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
     };
     // Whether our fields come first was found out above, and an entry never changes.
     let first = if found.entry.is_some() { 2 * OURS + 1 } else { 1 };
-    if codec::read_request(found.fields).is_err() {
+    if !found.replayable {
         return Ok(Replayed::Malformed);
     }
     let mut commands = Pipeline::with_capacity(1);

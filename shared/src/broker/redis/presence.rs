@@ -48,9 +48,12 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
 return 0";
 
-/// Makes the stream, unless its requester is known to be gone.
+/// Makes the stream, unless its requester is known to be gone, and notes the requester as if it had just said
+/// that it is there: so there is no stream that nobody would ever remove.
 const REPLY_UNLESS_GONE: &str = r"
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[3], 'NX', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
 redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
 return 1";
 
@@ -93,7 +96,7 @@ pub(super) async fn reply_unless_gone(
     eval(
         &mut commands,
         REPLY_UNLESS_GONE,
-        &[&keys.replies(requester), keys.gone()],
+        &[&keys.replies(requester), keys.gone(), keys.requesters()],
     );
     commands.arg(requester.as_str()).arg(arguments);
     link.run("write a reply", &commands).await.map(|_| ())

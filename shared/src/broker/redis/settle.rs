@@ -27,7 +27,7 @@ const SETTLE: &str = "settle deliveries";
 /// What a settlement takes, in bytes, about.
 const ENVELOPE: usize = 512;
 
-/// KEYS: request stream, reply stream, dead letters, requesters that are gone. ARGV: group, consumer, entry,
+/// KEYS: request stream, reply stream, dead letters, requesters that are gone, requesters. ARGV: group, consumer, entry,
 /// requester, number of reply arguments, number of dead letter arguments, then these. A reply that tells of a dead letter names it.
 const SETTLE_IF_STILL_OURS: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -39,7 +39,10 @@ if letters > 0 then
   reply[#reply + 1] = 'deadLetter'
   reply[#reply + 1] = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 7 + replies, 6 + replies + letters))
 end
-if replies > 0 and not redis.call('ZSCORE', KEYS[4], ARGV[4]) then
+if replies > 0 and not redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(reply))
+  and not redis.call('ZSCORE', KEYS[4], ARGV[4]) then
+  local time = redis.call('TIME')
+  redis.call('ZADD', KEYS[5], 'NX', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[4])
   redis.call('XADD', KEYS[2], '*', unpack(reply))
 end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
@@ -180,10 +183,10 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
         if let Some(content) = &settlement.dead_letter {
             letter = dead_letters::fields(receipt.entry, content);
         }
-        commands.begin(13 + reply.len() + letter.len());
-        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(4);
+        commands.begin(14 + reply.len() + letter.len());
+        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(5);
         commands.arg(keys.requests()).arg(reply_key).arg(keys.dead_letters());
-        commands.arg(keys.gone());
+        commands.arg(keys.gone()).arg(keys.requesters());
         commands
             .arg(GROUP)
             .arg(receipt.consumer.as_str())

@@ -48,6 +48,8 @@ problem_types! {
     MalformedBody = BAD_REQUEST, "malformed-body", "The body is not readable JSON", retryable: false;
     /// Any other request that HTTP itself does not allow.
     BadRequest = BAD_REQUEST, "bad-request", "The request is not understood", retryable: false;
+    /// The path is for those who send the operator's token: `Authorization: Bearer` and the value of ADMIN_TOKEN.
+    Unauthorized = UNAUTHORIZED, "unauthorized", "The operator's token is needed", retryable: false;
     /// Nothing is served under this path.
     RouteNotFound = NOT_FOUND, "route-not-found", "There is nothing at this path", retryable: false;
     /// What was asked for does not exist, for example an unknown city.
@@ -56,6 +58,8 @@ problem_types! {
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here", retryable: false;
     /// The request took too long to arrive.
     RequestTimeout = REQUEST_TIMEOUT, "request-timeout", "The request did not arrive in time", retryable: true;
+    /// The dead letter holds no request, so there is nothing to put back into the stream.
+    NotReplayable = CONFLICT, "not-replayable", "The dead letter holds no request", retryable: false;
     /// The body is larger than MAX_BODY.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", retryable: false;
     /// The body is not sent as application/json.
@@ -109,6 +113,7 @@ impl ProblemType {
 
     pub(super) fn of_status(status: StatusCode) -> Self {
         match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthorized,
             StatusCode::NOT_FOUND => Self::RouteNotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::REQUEST_TIMEOUT => Self::RequestTimeout,

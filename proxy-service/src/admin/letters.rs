@@ -1,0 +1,177 @@
+//! The routes of the dead letters. Each action is logged and counted here, whichever way it ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use roundtrip::broker::{DeadLetters, EntryId, Replayed, StoredLetter};
+use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::actions::{Action, Actions};
+use super::document::{CallErrors, ChangeErrors};
+use super::shown::{Letter, LetterPage, Replay};
+use super::{asked, outage};
+
+/// Where operators look after the letters.
+#[derive(Debug, Clone)]
+pub(super) struct Desk {
+    /// The letters.
+    pub(super) letters: Arc<dyn DeadLetters>,
+    /// What was done to them.
+    pub(super) actions: Actions,
+}
+
+pub(super) fn router(desk: Desk) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show, discard))
+        .routes(routes!(replay))
+        .with_state(desk)
+}
+
+/// The dead letters, newest first, a page at a time
+#[utoipa::path(
+    get,
+    path = "/dead-letters",
+    tag = "dead letters",
+    security(("token" = [])),
+    params(
+        ("limit" = Option<u8>, Query, description = "Letters on a page, 1 to 100; 20 by default", minimum = 1, maximum = 100, example = 20),
+        ("before" = Option<String>, Query, description = "Only letters older than the one of this id: the `next` of the page before"),
+    ),
+    responses((status = 200, description = "A page of them", body = LetterPage), CallErrors),
+)]
+async fn list(
+    State(desk): State<Desk>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Result<Json<LetterPage>, Problem> {
+    let page = asked::Page::read(&parameters)?;
+    // One more than is shown says whether there is another page.
+    let found = desk.letters.letters(page.before, page.limit + 1).await;
+    let mut found = found.map_err(|error| outage::while_reading(&error))?;
+    let is_last = found.len() <= page.limit;
+    found.truncate(page.limit);
+    let oldest = found.last().map(|letter| letter.id.to_string());
+    Ok(Json(LetterPage {
+        items: found.iter().map(Into::into).collect(),
+        next: oldest.filter(|_| !is_last),
+    }))
+}
+
+/// One dead letter, with what was given up
+#[utoipa::path(
+    get,
+    path = "/dead-letters/{id}",
+    tag = "dead letters",
+    security(("token" = [])),
+    params(("id" = String, Path, description = "The letter's id", example = "1763687432117-0")),
+    responses(
+        (status = 200, description = "The letter. Values are text, or base64 where they are none; of one longer than 16 KiB \
+                                      the beginning is shown, and its true length told", body = Letter),
+        (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
+        CallErrors,
+    ),
+)]
+async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Letter>, Problem> {
+    let letter = desk.find(asked::id(&id)?).await?;
+    Ok(Json(Letter::from(&letter)))
+}
+
+/// Puts the request of a dead letter back into the stream, and removes the letter, in one step
+///
+/// The request keeps its correlation id and gets a new budget of the same length. Its reply goes to the
+/// instance that first asked, where nobody may be waiting any more.
+#[utoipa::path(
+    post,
+    path = "/dead-letters/{id}/replay",
+    tag = "dead letters",
+    security(("token" = [])),
+    params(("id" = String, Path, description = "The letter's id", example = "1763687432117-0")),
+    responses(
+        (status = 202, description = "The request is in the stream again", body = Replay),
+        (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 409, description = "The letter holds no request", body = ProblemDocument, content_type = MEDIA_TYPE),
+        CallErrors,
+        ChangeErrors,
+    ),
+)]
+async fn replay(State(desk): State<Desk>, Path(id): Path<String>) -> Result<(StatusCode, Json<Replay>), Problem> {
+    let id = asked::id(&id)?;
+    let ended = desk.replay(id).await;
+    desk.actions.count(Action::Replay, &ended);
+    Ok((StatusCode::ACCEPTED, Json(ended?)))
+}
+
+/// Removes a dead letter for good
+#[utoipa::path(
+    delete,
+    path = "/dead-letters/{id}",
+    tag = "dead letters",
+    security(("token" = [])),
+    params(("id" = String, Path, description = "The letter's id", example = "1763687432117-0")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
+        CallErrors,
+        ChangeErrors,
+    ),
+)]
+async fn discard(State(desk): State<Desk>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let id = asked::id(&id)?;
+    let ended = desk.discard(id).await;
+    desk.actions.count(Action::Discard, &ended);
+    ended.map(|()| StatusCode::NO_CONTENT)
+}
+
+impl Desk {
+    async fn find(&self, id: EntryId) -> Result<StoredLetter, Problem> {
+        let found = self.letters.letter(id).await;
+        found
+            .map_err(|error| outage::while_reading(&error))?
+            .ok_or_else(not_found)
+    }
+
+    async fn replay(&self, id: EntryId) -> Result<Replay, Problem> {
+        let letter = self.find(id).await?;
+        let request_id = letter.request_id().filter(|_| letter.replayable);
+        let request_id = request_id.ok_or_else(not_replayable)?;
+        let replayed = self.letters.replay(id).await;
+        match replayed.map_err(|error| outage::while_changing(&error))? {
+            Replayed::As(entry) => {
+                tracing::info!(letter = %id, %request_id, %entry, "an operator replayed a dead letter");
+                Ok(Replay {
+                    entry_id: entry.to_string(),
+                    request_id: request_id.to_string(),
+                })
+            }
+            // Somebody else was quicker.
+            Replayed::Unknown => Err(not_found()),
+            Replayed::Malformed => Err(not_replayable()),
+        }
+    }
+
+    async fn discard(&self, id: EntryId) -> Result<(), Problem> {
+        // Read first: the log is then all that is left of it.
+        let letter = self.find(id).await?;
+        let discarded = self.letters.discard(id).await;
+        if !discarded.map_err(|error| outage::while_changing(&error))? {
+            return Err(not_found());
+        }
+        let request_id = letter.request_id().map(tracing::field::display);
+        tracing::info!(letter = %id, request_id, reason = letter.reason, "an operator discarded a dead letter");
+        Ok(())
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::new(ProblemType::NotFound, "there is no dead letter of this id")
+}
+
+fn not_replayable() -> Problem {
+    let detail = "the dead letter holds no request, so a worker would only give it up again; it can be discarded";
+    Problem::new(ProblemType::NotReplayable, detail)
+}
