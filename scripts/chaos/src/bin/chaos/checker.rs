@@ -49,6 +49,11 @@ pub(crate) fn judge(history: &History) -> Judgement {
             Finding::none("I3 what was refused never ran", &ran),
             Finding::none("I4 at most one answer for each request", &duplicates),
             Finding::none("I5 nothing leaks", &leaks(&history.remains)),
+            Finding::new(
+                "as much was asked as planned",
+                history.starved == 0,
+                format!("{} requests began late", history.starved),
+            ),
             Finding::none("no caller is turned away", &turned_away(history)),
             Finding::none("no process ends by itself", &deaths(history)),
         ],

@@ -24,6 +24,8 @@ pub(crate) struct History {
     pub(crate) late_replies: Vec<(u32, u64)>,
     pub(crate) upstream: Vec<(Duration, u64)>,
     pub(crate) remains: Remains,
+    /// Requests that began late because no caller was left to ask them.
+    pub(crate) starved: u64,
     pub(crate) allowed: Allowed,
 }
 

@@ -51,8 +51,8 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             Step::LoadTimesPeak(0.5),
             Step::Wait(profile.pick(secs(14), secs(30))),
         ],
-        // A queue of a caller's whole patience would be worked off long after the load.
-        request_timeout: secs(10),
+        // Where nobody is refused, this many seconds of load wait at the same time, each on a connection.
+        request_timeout: secs(5),
         ..Plan::default()
     }
 }
