@@ -118,6 +118,21 @@ async fn a_dead_consumer_is_forgotten_once_it_holds_nothing() {
 }
 
 #[tokio::test]
+async fn tidying_takes_nothing_that_waits() {
+    let (harness, me) = (harness().await, Consumer::unique("me"));
+    let batch = vec![request(&ReplyTo::unique("a")); 3];
+    harness.broker.publish(&batch).await.unwrap();
+    for _ in 0..3 {
+        let tidied = harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(tidied, Tidied::default());
+    }
+    let depth = harness.broker.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.claimed), (3, 0));
+    let names = consumers(&harness.server).await;
+    assert!(names.contains(me.as_str()), "it has given a sign of life: {names}");
+}
+
+#[tokio::test]
 async fn entries_that_no_claim_would_find_are_brought_back() {
     let (harness, careless, me) = (harness().await, Consumer::unique("careless"), Consumer::unique("me"));
     let broker = &harness.broker;
