@@ -9,8 +9,8 @@ use crate::cluster::{Cluster, Member};
 use crate::history::{Growth, Remains};
 use crate::redis::Client;
 
-/// A consumer that claims asks at least twice a second. One that has not asked for this long is nobody.
-const STALE: Duration = Duration::from_secs(3);
+/// A worker gives a sign of life about every five seconds. A consumer silent for this long is nobody.
+const STALE: Duration = Duration::from_secs(8);
 
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -52,7 +52,7 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             Step::Wait(profile.pick(secs(14), secs(30))),
         ],
         // Where nobody is refused, this many seconds of load wait at the same time, each on a connection.
-        request_timeout: secs(5),
+        request_timeout: secs(3),
         ..Plan::default()
     }
 }
