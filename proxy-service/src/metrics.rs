@@ -99,7 +99,7 @@ impl WorkerMetrics {
             ),
             paused: metrics.counter(
                 "proxy_claim_pauses_total",
-                "Times claiming paused because the upstream's circuit breaker was open",
+                "Turns without a claim because the upstream's circuit breaker was open, about five a second",
             ),
             upstream_circuit: metrics.float_gauge(
                 "upstream_circuit_state",

@@ -23,6 +23,11 @@ use crate::terminals::{Taken, Terminals, Work};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
+/// While claims pause, how often what is about to expire is looked for, and how long before its end it is
+/// told: its caller then hears of the pause, and not nothing.
+const PAUSE_STEP: Duration = Duration::from_millis(200);
+const DUE: Duration = Duration::from_millis(700);
+
 /// The most turns in a row that go to suspects while something else may wait.
 const SUSPECTS_IN_A_ROW: u32 = 8;
 
@@ -48,6 +53,8 @@ enum Turn {
     Reclaim,
     /// One suspect, with nothing beside it.
     Suspect,
+    /// What is about to expire, while the upstream is given a pause.
+    Due,
     /// What is new.
     Claim,
 }
@@ -58,11 +65,13 @@ impl Claimer {
         let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
         let mut scan = ScanTimer::new();
         let (mut turn, mut suspects) = (Turn::Prepare, Suspects::default());
-        while let Some(taken) = stop.run_until_cancelled(self.room(turn)).await {
-            match self.take_turn(turn, taken, &mut suspects).await {
+        while let Some((now, taken)) = stop.run_until_cancelled(self.room(turn)).await {
+            match self.take_turn(now, taken, &mut suspects).await {
                 Ok(()) => {
                     pauses.reset();
-                    turn = match turn {
+                    turn = match now {
+                        // The turn it came before is still to be had.
+                        Turn::Due => turn,
                         _ if suspects.are_due() => Turn::Suspect,
                         _ if scan.is_due() => Turn::Reclaim,
                         _ => Turn::Claim,
@@ -81,43 +90,33 @@ impl Claimer {
         }
     }
 
-    /// Waits for what a turn needs: an upstream that is not given a pause, and terminals. `None` when a
-    /// suspect would have to wait for its neighbours for too long.
-    async fn room(&self, turn: Turn) -> Option<Taken> {
+    /// Waits for what a turn needs: an upstream that is not given a pause, and terminals. None of these when a
+    /// suspect would have to wait for its neighbours for too long. While the upstream is given a pause, the
+    /// turn is not had, but one for what is about to expire.
+    async fn room(&self, turn: Turn) -> (Turn, Option<Taken>) {
         if turn == Turn::Prepare {
-            return None;
+            return (turn, None);
         }
-        self.wait_for_upstream().await;
+        // Nothing is claimed while the upstream's breaker is open: what waits in the stream keeps its
+        // deliveries, and may be served by a worker that is better off.
+        let rest = self.upstream.open_for();
+        if !rest.is_zero() {
+            sleep(rest.min(PAUSE_STEP)).await;
+            return (Turn::Due, Some(self.terminals.take().await));
+        }
+        if self.upstream.state() != State::Closed {
+            // Half-open, or about to be: no more than the probes at a time.
+            self.terminals.held().wait_until_at_most(PROBES - 1).await;
+        }
         if turn == Turn::Suspect {
-            return self.terminals.take_all(self.lease).await;
+            return (turn, self.terminals.take_all(self.lease).await);
         }
         let mut taken = self.terminals.take().await;
         if self.upstream.state() != State::Closed {
             // What is more than the probes would be refused, its delivery counted for nothing.
             taken.keep(PROBES.saturating_sub(self.terminals.held().len()).max(1));
         }
-        Some(taken)
-    }
-
-    /// Claims nothing while the upstream's breaker is open: what waits in the stream keeps its deliveries, and
-    /// may be served by a worker that is better off.
-    async fn wait_for_upstream(&self) {
-        let mut pauses = 0;
-        loop {
-            let rest = self.upstream.open_for();
-            if !rest.is_zero() {
-                if pauses == 0 {
-                    self.metrics.paused.inc();
-                }
-                pauses += 1;
-                sleep(rest).await;
-            } else if self.upstream.state() == State::Closed {
-                return;
-            } else {
-                // Half-open, or about to be: no more than the probes at a time.
-                return self.terminals.held().wait_until_at_most(PROBES - 1).await;
-            }
-        }
+        (turn, Some(taken))
     }
 
     async fn take_turn(&self, turn: Turn, taken: Option<Taken>, suspects: &mut Suspects) -> Result<(), BrokerError> {
@@ -162,6 +161,10 @@ impl Claimer {
                 self.metrics.reclaimed.inc_by(found.deliveries.len() as u64);
                 suspects.seen(found.suspects);
                 found.deliveries
+            }
+            Turn::Due => {
+                self.metrics.paused.inc();
+                self.broker.claim_due(&self.consumer, DUE, taken.count()).await?
             }
             _ => {
                 suspects.others_had_a_turn();

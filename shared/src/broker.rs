@@ -54,6 +54,11 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// to nobody: await it to the end, and after an error ask [`Broker::recover`].
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
+    /// New deliveries, as [`Broker::claim`], but only those that are about to expire: from the oldest on, as
+    /// long as no more than `within` is left of their budgets. Does not wait. For a worker that may not work
+    /// now, and still has to tell those who wait.
+    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
     /// What this consumer was given and never saw, because a claim failed halfway: its entries less those
     /// it says it holds, at most `max`, oldest first. For [`Broker::redeliver`].
     async fn recover(

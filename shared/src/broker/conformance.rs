@@ -55,6 +55,7 @@ macro_rules! broker_conformance {
             a_claim_takes_no_more_than_it_may,
             a_claim_waits_for_work_and_takes_it_at_once,
             a_claim_without_work_ends_in_bounded_time,
+            what_is_about_to_expire_can_be_claimed_alone,
             two_consumers_never_hold_the_same_delivery,
             a_dead_consumers_work_is_reclaimed_as_another_attempt,
             a_renewed_lease_is_not_reclaimed,

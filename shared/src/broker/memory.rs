@@ -91,6 +91,10 @@ impl Broker for MemoryBroker {
         Ok(timeout(MAX_WAIT, first).await.unwrap_or_default())
     }
 
+    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        Ok(self.store.lock().claim_due(consumer, within, max))
+    }
+
     async fn recover(
         &self,
         consumer: &Consumer,

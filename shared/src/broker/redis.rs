@@ -11,6 +11,7 @@ mod codec;
 mod connection;
 mod dead_letters;
 mod depth;
+mod due;
 mod errors;
 mod keys;
 mod lane;
@@ -93,6 +94,10 @@ impl Broker for RedisBroker {
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         self.readers.claim(&self.link, &self.keys, consumer, max).await
+    }
+
+    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        due::claim_due(&self.link, &self.keys, consumer, within, max).await
     }
 
     async fn recover(

@@ -73,6 +73,10 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
         self.broker.claim(consumer, max).await
     }
 
+    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        self.guard(self.broker.claim_due(consumer, within, max)).await
+    }
+
     async fn recover(
         &self,
         consumer: &Consumer,

@@ -160,3 +160,34 @@ pub async fn depth_counts_what_was_completed(harness: &impl Harness) {
 pub async fn a_backend_that_is_there_answers_a_ping(harness: &impl Harness) {
     assert!(harness.broker().ping().await.expect("ping") < Duration::from_secs(1));
 }
+
+/// A worker that may not work still tells those whose time is nearly over.
+pub async fn what_is_about_to_expire_can_be_claimed_alone(harness: &impl Harness) {
+    let (broker, me, requester) = (harness.broker(), consumer(), requester());
+    let within = Duration::from_secs(1);
+    let due = async || broker.claim_due(&me, within, 10).await.expect("claim what is due");
+    assert!(due().await.is_empty());
+    let mut sent = requests(&requester, 4);
+    for request in &mut sent[..2] {
+        request.budget = Budget::new(Duration::from_millis(1300));
+    }
+    // Behind one that has time: its turn comes with that one's.
+    sent[3].budget = Budget::new(Duration::from_millis(1300));
+    broker.publish(&sent).await.expect("publish");
+    assert!(due().await.is_empty(), "they have more time than that");
+    sleep(Duration::from_millis(400)).await;
+    let found = due().await;
+    let ids: Vec<_> = found.iter().map(|delivery| content(delivery).id).collect();
+    assert_eq!(ids, [sent[0].id, sent[1].id]);
+    assert!(found.iter().all(|delivery| delivery.attempt == 1));
+    assert!(
+        found[0].deadline().expect("a request has one") > Instant::now(),
+        "there is time to tell"
+    );
+    let depth = depth(broker.as_ref()).await;
+    assert_eq!((depth.claimed, depth.waiting), (2, 2));
+    broker
+        .settle(&found.iter().map(echo).collect::<Vec<_>>())
+        .await
+        .expect("settle");
+}

@@ -94,6 +94,16 @@ impl State {
             .collect()
     }
 
+    pub(super) fn claim_due(&mut self, consumer: &Consumer, within: Duration, max: usize) -> Vec<Delivery> {
+        let soon = Instant::now() + within;
+        let is_due = |entry: &Entry| match &entry.content {
+            Ok(request) => entry.accepted + request.budget.as_duration() <= soon,
+            Err(_) => true,
+        };
+        let due = self.waiting.iter().take_while(|(_, entry)| is_due(entry)).count();
+        self.claim(consumer, due.min(max))
+    }
+
     pub(super) fn recover(&self, consumer: &Consumer, held: &HashSet<EntryId>, max: usize) -> Vec<Dropped> {
         let given = self
             .claimed

@@ -47,7 +47,7 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             Step::Wait(secs(2)),
             Step::MeasurePeak(profile.pick(secs(4), secs(15))),
             Step::LoadTimesPeak(3.0),
-            Step::Wait(profile.pick(secs(12), secs(90))),
+            Step::Wait(profile.pick(secs(12), secs(150))),
             Step::LoadTimesPeak(0.5),
             Step::Wait(profile.pick(secs(14), secs(30))),
         ],

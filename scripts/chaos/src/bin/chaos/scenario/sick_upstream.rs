@@ -46,6 +46,8 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             ..Setup::default()
         },
         steps,
+        // Shorter than the breaker's later pauses: who waits for the upstream has to be told in time.
+        request_timeout: secs(6),
         ..Plan::default()
     }
 }
