@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use proxy_service::config::{WeatherOptions, WorkerOptions};
 use roundtrip::broker::{BrokerUrl, Durability};
 use roundtrip::service::command_line::Check;
+use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 
@@ -42,6 +43,10 @@ pub struct Config {
     #[arg(long, env, default_value = "1", value_parser = replicas)]
     pub durability_replicas: NonZeroU32,
 
+    /// How long the oldest waiting request may have waited before further ones are refused with 503 [default: half of REQUEST_TIMEOUT, and only where the wait cannot be predicted]
+    #[arg(long, env, value_parser = values::positive_duration)]
+    pub max_queue_age: Option<Duration>,
+
     /// The largest request body, 1B to 64MiB
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
     pub max_body: usize,
@@ -53,6 +58,10 @@ pub struct Config {
     /// Time between SIGTERM and the end of accepting, for load balancers and clients to go elsewhere
     #[arg(long, env, default_value = "1s", value_parser = values::duration)]
     pub shutdown_delay: Duration,
+
+    /// What clients may take
+    #[command(flatten)]
+    pub connections: ConnectionOptions,
 
     /// How log lines look
     #[arg(long, env, default_value = "pretty")]
@@ -136,8 +145,11 @@ mod tests {
             "LISTEN_ADDR",
             "REQUEST_TIMEOUT",
             "MAX_IN_FLIGHT",
+            "MAX_QUEUE_AGE",
             "MAX_BODY",
             "DRAIN_TIMEOUT",
+            "IDLE_TIMEOUT",
+            "MAX_CONNECTIONS",
             "SHUTDOWN_DELAY",
             "DURABILITY",
             "DURABILITY_REPLICAS",
@@ -166,8 +178,12 @@ mod tests {
     #[case("--max-in-flight", "0", "1..=1000000")]
     #[case("--durability", "forever", "[possible values: volatile, aof, replicated]")]
     #[case("--durability-replicas", "0", "from 1 to 16")]
+    #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
     #[case("--drain-timeout", "25", "such as 30s")]
+    #[case("--idle-timeout", "0s", "from 1s to 24h")]
+    #[case("--idle-timeout", "25h", "from 1s to 24h")]
+    #[case("--max-connections", "0", "1..=1000000")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
         let error = Config::try_parse_from(["ingress-service", flag, value])
             .unwrap_err()

@@ -1,5 +1,5 @@
 //! HTTP front of Roundtrip. The flow of one call reads top down: a route in [`routes`] validates,
-//! [`requester`] registers, publishes and awaits, `publisher` and `replies` move batches to and from the
+//! [`requester`] asks `admission`, registers, publishes and awaits, `publisher` and `replies` move batches to and from the
 //! broker, `pending` knows who waits for what.
 
 pub mod config;
@@ -13,6 +13,7 @@ pub mod routes;
 #[cfg(feature = "bench")]
 pub mod bench;
 
+mod admission;
 mod embedded;
 mod pending;
 mod presence;
@@ -35,6 +36,7 @@ use roundtrip::{ReplyTo, batch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use admission::{Admission, Limits};
 use config::Config;
 use json_body::BodyLimit;
 use metrics::IngressMetrics;
@@ -64,6 +66,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let ingress_metrics = IngressMetrics::new(&metrics);
     let health = Health::new("ingress-service", broker.breaker(), BrokerMetrics::new(&metrics));
     let pending = Pending::new(config.max_in_flight as usize, ingress_metrics.pending.clone());
+    let limits = Limits {
+        request_timeout: config.request_timeout,
+        max_in_flight: config.max_in_flight,
+        max_queue_age: config.max_queue_age,
+    };
+    let admission = Arc::new(Admission::new(limits, health.clone()));
 
     let reply_to = ReplyTo::unique(&roundtrip::service::hostname());
     let (ended, stop_replies, stop_attending): (CancellationToken, CancellationToken, CancellationToken) =
@@ -91,8 +99,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         false => None,
     };
 
+    let stop_watching = CancellationToken::new();
+    let following = tokio::spawn(admission::follow(
+        admission.clone(),
+        pending.clone(),
+        health.follow(),
+        ingress_metrics.clone(),
+        stop_watching.clone(),
+    ));
     let requester = Arc::new(Requester {
         reply_to,
+        admission,
         pending: pending.clone(),
         publisher,
         request_timeout: config.request_timeout,
@@ -110,9 +127,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         pending: Arc::new(move || pending.len()),
     };
     let (routes, _) = documents::serve(router::router(weather, admin));
-    let app = around::every_call(routes, http, health.clone());
-    let (stop_serving, stop_watching) = (CancellationToken::new(), CancellationToken::new());
-    let serving = server::serve(listener, app, stop_serving.clone(), config.drain_timeout);
+    let app = around::every_call(routes, http.clone(), health.clone());
+    let stop_serving = CancellationToken::new();
+    let connections = config.connections.limits();
+    let serving = server::serve(
+        listener,
+        app,
+        connections,
+        http,
+        stop_serving.clone(),
+        config.drain_timeout,
+    );
     let serving = spawn_essential(&ended, serving);
     let watching = tokio::spawn(health.clone().watch(broker, stop_watching.clone()));
     tracing::info!(%address, broker = %config.broker_url, "ingress-service is up");
@@ -140,7 +165,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     stop_replies.cancel();
     let _ = timeout(STOP_TIMEOUT, reading).await;
     stop_watching.cancel();
-    let _ = watching.await;
+    let _ = tokio::join!(watching, following);
     tracing::info!("ingress-service has stopped");
     if stop.is_cancelled() {
         Ok(())

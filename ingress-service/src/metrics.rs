@@ -1,6 +1,6 @@
 //! What the ingress measures, besides its HTTP requests.
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use roundtrip::service::metrics::Metrics;
 
 /// The ingress' metrics.
@@ -15,6 +15,8 @@ pub struct IngressMetrics {
     pub(crate) streams_removed: IntCounter,
     pub(crate) refused: IntCounterVec,
     pub(crate) timeouts: IntCounter,
+    pub(crate) predicted_wait: Gauge,
+    pub(crate) completion_rate: Gauge,
 }
 
 impl IngressMetrics {
@@ -40,12 +42,21 @@ impl IngressMetrics {
             ),
             refused: metrics.counters(
                 "ingress_refused_total",
-                "Requests that were not accepted, by reason: overloaded, broker_unavailable or outcome_unknown",
+                "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
+                 broker_unavailable or outcome_unknown",
                 &["reason"],
             ),
             timeouts: metrics.counter(
                 "ingress_reply_timeouts_total",
                 "Requests without a reply within REQUEST_TIMEOUT",
+            ),
+            predicted_wait: metrics.float_gauge(
+                "ingress_predicted_wait_seconds",
+                "How long a request would wait for a worker, in seconds, sampled; 0 while that is unknown",
+            ),
+            completion_rate: metrics.float_gauge(
+                "ingress_completion_rate",
+                "Requests completed per second while others waited, by all workers, sampled; 0 while that is unknown",
             ),
         }
     }

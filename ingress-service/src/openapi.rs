@@ -59,7 +59,7 @@ pub enum RoundTripErrors {
     /// The upstream failed at every attempt
     #[response(status = 502, content_type = "application/problem+json")]
     Upstream(ProblemDocument),
-    /// Not accepted, and will not run: too many requests in flight, the broker is away, or the upstream is known to be unavailable
+    /// Not accepted, and will not run: too many requests in flight or waiting, the broker is away, or the upstream is known to be unavailable
     #[response(
         status = 503,
         content_type = "application/problem+json",

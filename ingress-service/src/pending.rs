@@ -79,6 +79,11 @@ impl Pending {
         self.shard(id).contains_key(&id)
     }
 
+    /// Whether the maximum is in flight.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.max_in_flight
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)

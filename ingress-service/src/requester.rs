@@ -7,19 +7,21 @@ use bytes::Bytes;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::BrokerErrorKind;
 use roundtrip::service::problem::{Problem, ProblemType};
-use roundtrip::{Budget, CorrelationId, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, ReplyTo, Request};
 use tokio::time::{Instant, timeout_at};
 
+use crate::admission::{Admission, Refusal};
 use crate::metrics::IngressMetrics;
-use crate::pending::{Outcome, Pending};
+use crate::pending::{Outcome, Pending, PendingReply};
 
-/// When to come back after a refusal. Measured waits come with admission by predicted wait.
+/// When to come back while the broker is away: each second it is looked for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Sends requests through the broker and waits for their replies.
 #[derive(Debug)]
 pub struct Requester {
     pub(crate) reply_to: ReplyTo,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) publisher: Batcher<Request>,
     pub(crate) request_timeout: Duration,
@@ -34,7 +36,10 @@ impl Requester {
     /// is unknown.
     pub async fn request(&self, id: CorrelationId, data: Bytes) -> Result<Bytes, Problem> {
         let admitted = Instant::now();
-        let reply = self.pending.register(id).ok_or_else(|| self.overloaded())?;
+        let reply = self.admit(id, admitted).map_err(|refusal| {
+            self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
+            refusal.problem(id)
+        })?;
         let request = Request {
             id,
             reply_to: self.reply_to.clone(),
@@ -52,16 +57,27 @@ impl Requester {
         match outcome.map_err(|_| self.no_reply())? {
             Outcome::Replied(answer) => {
                 self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
-                answer.map_err(Problem::from)
+                answer.map_err(|fault| self.failed(fault))
             }
             Outcome::Unpublished(reason) => Err(self.unpublished(reason)),
         }
     }
 
-    fn overloaded(&self) -> Problem {
-        self.metrics.refused.with_label_values(&["overloaded"]).inc();
-        let detail = "as many requests as this instance takes are in flight; this one was not accepted";
-        Problem::new(ProblemType::Overloaded, detail).retry_after(RETRY_AFTER)
+    fn admit(&self, id: CorrelationId, now: Instant) -> Result<PendingReply, Refusal> {
+        let full = || self.admission.in_flight_is_full();
+        // Before the queue, which counts those it lets in.
+        if self.pending.is_full() {
+            return Err(full());
+        }
+        self.admission.admit(now, self.request_timeout)?;
+        self.pending.register(id).ok_or_else(full)
+    }
+
+    fn failed(&self, fault: Fault) -> Problem {
+        if fault.code == FaultCode::Expired {
+            self.admission.count_expired();
+        }
+        Problem::from(fault)
     }
 
     fn unpublished(&self, reason: BrokerErrorKind) -> Problem {
@@ -77,6 +93,7 @@ impl Requester {
 
     fn no_reply(&self) -> Problem {
         self.metrics.timeouts.inc();
+        self.admission.count_expired();
         let detail = "the request was accepted, but no reply came in time; it may still run";
         Problem::new(ProblemType::ReplyTimeout, detail)
     }

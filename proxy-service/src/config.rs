@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use roundtrip::broker::BrokerUrl;
 use roundtrip::service::command_line::Check;
+use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::values;
 use url::Url;
@@ -38,6 +39,10 @@ pub struct Config {
     /// How long work in hand may take to finish after SIGTERM; what is left then goes to another worker
     #[arg(long, env, default_value = "25s", value_parser = values::duration)]
     pub drain_timeout: Duration,
+
+    /// What clients may take
+    #[command(flatten)]
+    pub connections: ConnectionOptions,
 
     /// How log lines look
     #[arg(long, env, default_value = "pretty")]
@@ -217,6 +222,8 @@ mod tests {
             "LEASE",
             "MAX_DELIVERIES",
             "DRAIN_TIMEOUT",
+            "IDLE_TIMEOUT",
+            "MAX_CONNECTIONS",
             "WEATHER_PROVIDER",
             "SIMULATED_LATENCY",
             "LOG_FORMAT",
@@ -253,6 +260,9 @@ mod tests {
     #[case("--simulated-latency", "fast", "")]
     #[case("--weather-provider", "oracle", "[possible values: simulated, open-meteo]")]
     #[case("--open-meteo-forecast-url", "ftp://x", "an http:// or https:// URL")]
+    #[case("--idle-timeout", "0s", "from 1s to 24h")]
+    #[case("--idle-timeout", "25h", "from 1s to 24h")]
+    #[case("--max-connections", "0", "1..=1000000")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
         let error = Config::try_parse_from(["proxy-service", flag, value])
             .unwrap_err()

@@ -97,11 +97,12 @@ pub async fn run_with(
         routes = admin::enable(routes, token, backend.dead_letters, &metrics);
     }
     let (routes, _) = openapi::serve(routes);
-    let app = around::every_call(routes, http, health.clone());
+    let app = around::every_call(routes, http.clone(), health.clone());
 
     // Health and metrics are served until the work is done: a drain is worth watching.
     let stop_serving = CancellationToken::new();
-    let serving = server::serve(listener, app, stop_serving.clone(), LAST_ANSWERS);
+    let limits = config.connections.limits();
+    let serving = server::serve(listener, app, limits, http, stop_serving.clone(), LAST_ANSWERS);
     let serving = spawn_essential(&ended, serving);
     let watching = tokio::spawn(health.clone().watch(broker.clone(), stop_serving.clone()));
     tracing::info!(%address, broker = %config.broker_url, "proxy-service is up");

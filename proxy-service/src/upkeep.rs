@@ -15,8 +15,10 @@ use crate::reclaimer::jittered;
 /// How often. What is found here has waited for a mistake or a death already.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A consumer silent for so many leases is dead: while it lives it asks for dropped work each second.
+/// A consumer silent for so many leases, and for so many rounds of this, is dead. Were it not, no harm is done:
+/// the server makes it again with its next delivery.
 const SILENT_LEASES: u32 = 2;
+const SILENT_ROUNDS: u32 = 2;
 
 /// Tidies until `stop`.
 pub(crate) async fn run(
@@ -26,8 +28,9 @@ pub(crate) async fn run(
     metrics: WorkerMetrics,
     stop: CancellationToken,
 ) {
+    let silent = (lease * SILENT_LEASES).max(INTERVAL * SILENT_ROUNDS);
     while stop.run_until_cancelled(sleep(jittered(INTERVAL))).await.is_some() {
-        match broker.tidy(&consumer, lease * SILENT_LEASES).await {
+        match broker.tidy(&consumer, silent).await {
             Ok(tidied) => {
                 metrics.consumers_forgotten.inc_by(tidied.consumers);
                 metrics.rescued.inc_by(tidied.rescued);

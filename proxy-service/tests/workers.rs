@@ -111,7 +111,11 @@ async fn every_request_is_answered_with_its_own_answer() {
         assert_eq!(own[0].outcome, Ok(request.data.clone()));
     }
     running.drain(LONG).await;
-    assert_eq!(setup.broker.depth().await.unwrap(), Depth::default());
+    let left = Depth {
+        completed: Some(1000),
+        ..Depth::default()
+    };
+    assert_eq!(setup.broker.depth().await.unwrap(), left);
 }
 
 #[tokio::test(start_paused = true)]

@@ -293,6 +293,10 @@ pub struct Depth {
     pub dead_letters: u64,
     /// How long the oldest waiting request has been waiting, on the broker's clock.
     pub oldest_waiting: Option<Duration>,
+    /// Requests removed since the request stream began, whoever removed them: the difference of two is how many
+    /// were completed in between. Goes back when the stream begins anew. `None` where the backend does not
+    /// count: Redis before 7.0, and before the first request.
+    pub completed: Option<u64>,
 }
 
 /// Why a call to the broker failed. The text names operation and subject; the cause is the source, and is

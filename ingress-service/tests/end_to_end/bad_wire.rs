@@ -1,13 +1,10 @@
 //! What is not even proper HTTP, written to the socket by hand. The server answers or hangs up, and lives on.
 
-use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::io::AsyncWriteExt;
 
 use crate::client;
-use crate::harness::{PATIENCE, Service, embedded};
+use crate::harness::{Service, embedded};
+use crate::raw::{assert_problem, connect, read_all, status};
 
 /// Writes `bytes` and reads until the server hangs up.
 async fn exchange(ingress: &Service, bytes: &[u8]) -> String {
@@ -25,19 +22,6 @@ async fn break_off(ingress: &Service, bytes: &[u8]) -> String {
     read_all(socket).await
 }
 
-async fn connect(ingress: &Service) -> TcpStream {
-    let address = ingress.url.trim_start_matches("http://");
-    TcpStream::connect(address).await.unwrap()
-}
-
-async fn read_all(mut socket: TcpStream) -> String {
-    let mut answer = Vec::new();
-    let read = timeout(PATIENCE + PATIENCE / 2, socket.read_to_end(&mut answer)).await;
-    // A reset is also a way to hang up.
-    let _ = read.expect("the server neither answered nor hung up");
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 fn post(headers: &str, body: &str) -> Vec<u8> {
     format!(
         "POST /WeatherForecast/city HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
@@ -48,20 +32,6 @@ fn post(headers: &str, body: &str) -> Vec<u8> {
 
 fn get(headers: &str) -> Vec<u8> {
     format!("GET /WeatherForecast HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").into_bytes()
-}
-
-fn status(answer: &str) -> Option<u16> {
-    answer.split(' ').nth(1)?.parse().ok()
-}
-
-#[track_caller]
-fn assert_problem(answer: &str, code: u16, kind: &str) {
-    assert_eq!(status(answer), Some(code), "{answer}");
-    assert!(
-        answer.to_lowercase().contains("content-type: application/problem+json"),
-        "{answer}"
-    );
-    assert!(answer.contains(kind), "{answer}");
 }
 
 async fn assert_alive(ingress: &Service) {
@@ -188,19 +158,6 @@ async fn more_than_100_headers_are_refused() {
     let answer = exchange(&ingress, &get(&headers(120))).await;
     assert_eq!(status(&answer), Some(431), "{answer}");
     assert_alive(&ingress).await;
-}
-
-#[tokio::test]
-async fn a_head_that_does_not_come_in_time_is_hung_up_on() {
-    let ingress = embedded().start().await;
-    for start in ["", "GET /WeatherForecast HTTP/1.1\r\nHost: loc"] {
-        let mut socket = connect(&ingress).await;
-        socket.write_all(start.as_bytes()).await.unwrap();
-        // The limit is 10 s.
-        let answer = timeout(Duration::from_secs(20), read_all(socket)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("the server waits for more than {start:?}"));
-        assert!(answer.is_empty() || status(&answer) == Some(408), "{answer}");
-    }
 }
 
 #[tokio::test]

@@ -147,7 +147,13 @@ async fn help_documents_every_variable() {
     ];
     let workers = ["TERMINALS", "LEASE", "MAX_DELIVERIES", "ATTEMPT_TIMEOUT"];
     let both = ["BROKER_URL", "LISTEN_ADDR", "DRAIN_TIMEOUT", "LOG_FORMAT", "RUST_LOG"];
-    let callers = ["REQUEST_TIMEOUT", "MAX_IN_FLIGHT", "MAX_BODY", "SHUTDOWN_DELAY"];
+    let callers = [
+        "REQUEST_TIMEOUT",
+        "MAX_IN_FLIGHT",
+        "MAX_QUEUE_AGE",
+        "MAX_BODY",
+        "SHUTDOWN_DELAY",
+    ];
     for (plan, own) in [
         (embedded(), &callers[..]),
         (proxy("redis://127.0.0.1:1"), &["ADMIN_TOKEN"]),

@@ -38,6 +38,10 @@ pub trait Harness: Send + Sync {
     async fn cut(&self);
     /// Puts an entry into the request stream that is no request: it has one field, `garbage`.
     async fn put_malformed(&self);
+    /// Whether the backend can count what was completed. Only a server without the means may say no.
+    async fn counts_completed(&self) -> bool {
+        true
+    }
 }
 
 /// Makes each fact of the suite a test. `$harness` is an async expression for a fresh [`Harness`].
@@ -77,6 +81,7 @@ macro_rules! broker_conformance {
             reading_replies_without_any_ends_in_bounded_time,
             waiting_time_and_deadline_are_counted_from_publishing,
             depth_counts_what_waits_and_what_is_claimed,
+            depth_counts_what_was_completed,
             a_backend_that_is_there_answers_a_ping,
         );
     };
@@ -120,6 +125,14 @@ fn consumer() -> Consumer {
 
 fn content(delivery: &Delivery) -> &Request {
     delivery.content.as_ref().expect("the entry is a request")
+}
+
+/// What is in the broker now; what was in it before is another fact's business.
+async fn depth(broker: &dyn Broker) -> Depth {
+    Depth {
+        completed: None,
+        ..broker.depth().await.expect("depth")
+    }
 }
 
 /// Answers a delivery with its own data.

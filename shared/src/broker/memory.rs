@@ -168,6 +168,7 @@ impl Broker for MemoryBroker {
             claimed: state.claimed.len() as u64,
             dead_letters: state.letters.len() as u64,
             oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
+            completed: Some(state.completed),
         })
     }
 

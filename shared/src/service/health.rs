@@ -5,16 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Breaker, State};
 use super::metrics::BrokerMetrics;
 use super::telemetry::with_causes;
-use crate::broker::{Broker, Depth};
+use crate::broker::{Broker, BrokerError, Depth};
 
 /// How often the broker is sampled. Also how soon a breaker that is open finds a broker that is back.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often at most, while requests wait or somebody asks for it. Often enough that what happens between two
+/// samples is small beside any budget worth having; five commands this often cost Redis nothing that shows.
+const BUSY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The last that was heard of the broker.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,6 +29,8 @@ pub struct Sample {
     pub response_time: Option<Duration>,
     /// How much waited in it.
     pub depth: Depth,
+    /// When it was asked for its depth; `None` before the first time, and while it does not answer.
+    pub taken: Option<Instant>,
 }
 
 /// The condition of one process.
@@ -35,6 +43,7 @@ struct Condition {
     ready: AtomicBool,
     breaker: Arc<Breaker>,
     sample: watch::Sender<Sample>,
+    hurry: Notify,
     metrics: BrokerMetrics,
 }
 
@@ -47,6 +56,7 @@ impl Health {
             ready: AtomicBool::new(false),
             breaker,
             sample: watch::Sender::default(),
+            hurry: Notify::new(),
             metrics,
         }))
     }
@@ -81,32 +91,167 @@ impl Health {
         *self.0.sample.borrow()
     }
 
+    /// Each sample as it comes. While somebody follows and requests wait, they come five times a second.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Sample> {
+        self.0.sample.subscribe()
+    }
+
+    /// Asks for the next sample as soon as one may be taken, for whoever has a reason to expect that requests
+    /// wait now. Cheap, and asking often is as good as asking once.
+    pub fn sample_soon(&self) {
+        self.0.hurry.notify_one();
+    }
+
     /// Samples the broker until `stop`.
     pub async fn watch(self, broker: Arc<dyn Broker>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let sample = take_sample(broker.as_ref()).await;
-            let metrics = &self.0.metrics;
-            if let Some(took) = sample.response_time {
-                metrics.ping(took);
-                metrics.depth(&sample.depth);
-            }
-            metrics.circuit(self.circuit().gauge());
+        let mut ping = Ping::default();
+        while !stop.is_cancelled() {
+            let started = Instant::now();
+            // Whoever asked until now is served by this one.
+            let _ = self.0.hurry.notified().now_or_never();
+            let sample = self.sample_now(broker.as_ref(), &mut ping).await;
+            self.0.metrics.circuit(self.circuit().gauge());
             self.0.sample.send_replace(sample);
+            stop.run_until_cancelled(self.pause(started, &sample)).await;
+        }
+    }
+
+    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping) -> Sample {
+        match self.ask(broker, ping).await {
+            Ok(sample) => sample,
+            Err(error) => {
+                *ping = Ping::default();
+                tracing::debug!(error = with_causes(&error), "the broker did not answer");
+                Sample::default()
+            }
+        }
+    }
+
+    async fn ask(&self, broker: &dyn Broker, ping: &mut Ping) -> Result<Sample, BrokerError> {
+        if ping.is_due() {
+            let took = broker.ping().await?;
+            *ping = Ping(Some((Instant::now(), took)));
+            self.0.metrics.ping(took);
+        }
+        let taken = Instant::now();
+        let depth = broker.depth().await?;
+        self.0.metrics.depth(&depth);
+        Ok(Sample {
+            response_time: ping.0.map(|(_, took)| took),
+            depth,
+            taken: Some(taken),
+        })
+    }
+
+    /// Waits for the time of the next sample.
+    async fn pause(&self, started: Instant, sample: &Sample) {
+        let busy = sample.depth.waiting > 0 && self.0.sample.receiver_count() > 0;
+        let early = async {
+            if !busy {
+                self.0.hurry.notified().await;
+            }
+            sleep_until(started + BUSY_INTERVAL).await;
+        };
+        let late = sleep_until(started + SAMPLE_INTERVAL);
+        match sample.taken {
+            Some(_) => tokio::select! { () = early => {} () = late => {} },
+            // Nobody's hurry brings a broker back.
+            None => late.await,
         }
     }
 }
 
-async fn take_sample(broker: &dyn Broker) -> Sample {
-    let sample = async {
-        Ok::<_, crate::BrokerError>(Sample {
-            response_time: Some(broker.ping().await?),
-            depth: broker.depth().await?,
-        })
-    };
-    sample.await.unwrap_or_else(|error| {
-        tracing::debug!(error = with_causes(&error), "the broker did not answer");
-        Sample::default()
-    })
+/// When the broker last answered a ping, and how long it took.
+#[derive(Debug, Default)]
+struct Ping(Option<(Instant, Duration)>);
+
+impl Ping {
+    fn is_due(&self) -> bool {
+        // Half an interval early: its time is not to slip from one sample to the next.
+        self.0
+            .is_none_or(|(when, _)| when.elapsed() + BUSY_INTERVAL / 2 >= SAMPLE_INTERVAL)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::broker::memory::MemoryBroker;
+    use crate::message::{Budget, CorrelationId, ReplyTo, Request};
+    use crate::service::guard::GuardedBroker;
+    use crate::service::metrics::Metrics;
+
+    fn watched(broker: Arc<dyn Broker>) -> Health {
+        let breaker = GuardedBroker::new(broker.clone()).breaker();
+        let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new()));
+        tokio::spawn(health.clone().watch(broker, CancellationToken::new()));
+        health
+    }
+
+    async fn with_one_waiting() -> Arc<dyn Broker> {
+        let request = Request {
+            id: CorrelationId::new(),
+            reply_to: ReplyTo::unique("r"),
+            budget: Budget::new(Duration::from_secs(60)),
+            traceparent: None,
+            data: "{}".into(),
+        };
+        let broker = MemoryBroker::new();
+        broker.publish(&[request]).await.unwrap();
+        Arc::new(broker)
+    }
+
+    /// How many samples come within two seconds, as somebody who follows sees them.
+    async fn samples(mut follower: watch::Receiver<Sample>) -> usize {
+        let end = sleep(Duration::from_secs(2) + BUSY_INTERVAL / 2);
+        let mut count = 0;
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return count,
+                changed = follower.changed() => { changed.unwrap(); count += 1; }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_broker_is_sampled_each_second() {
+        let health = watched(Arc::new(MemoryBroker::new()));
+        assert_eq!(samples(health.follow()).await, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_in_which_requests_wait_is_sampled_five_times_a_second() {
+        let health = watched(with_one_waiting().await);
+        assert_eq!(samples(health.follow()).await, 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_follower_once_a_second_is_enough() {
+        let health = watched(with_one_waiting().await);
+        sleep(Duration::from_millis(950)).await;
+        let seen = health.sample().taken.unwrap();
+        assert!(seen.elapsed() > BUSY_INTERVAL * 4, "{:?}", seen.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_asked_for_comes_early_and_asking_again_brings_no_more() {
+        let health = watched(Arc::new(MemoryBroker::new()));
+        let mut follower = health.follow();
+        follower.changed().await.unwrap();
+        let first = follower.borrow_and_update().taken.unwrap();
+        health.sample_soon();
+        health.sample_soon();
+        follower.changed().await.unwrap();
+        assert_eq!(follower.borrow_and_update().taken.unwrap() - first, BUSY_INTERVAL);
+        follower.changed().await.unwrap();
+        assert_eq!(
+            follower.borrow().taken.unwrap() - first,
+            BUSY_INTERVAL + SAMPLE_INTERVAL
+        );
+    }
 }

@@ -155,7 +155,7 @@ impl BrokerMetrics {
     }
 }
 
-/// HTTP requests by method, route and status.
+/// HTTP requests by method, route and status, and the connections they come on.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics(Arc<HttpCounters>);
 
@@ -163,6 +163,9 @@ pub struct HttpMetrics(Arc<HttpCounters>);
 struct HttpCounters {
     requests: IntCounterVec,
     durations: HistogramVec,
+    connections: IntGauge,
+    refused: IntCounter,
+    slow_clients: IntCounterVec,
 }
 
 impl HttpMetrics {
@@ -179,7 +182,37 @@ impl HttpMetrics {
             "Time from the head of an HTTP request to the head of its response, in seconds",
             &["method", "route"],
         );
-        Self(Arc::new(HttpCounters { requests, durations }))
+        let slow_clients = metrics.counters(
+            "http_slow_clients_total",
+            "HTTP connections ended because the client kept them waiting: for a head, for the next request (idle), or to write",
+            &["reason"],
+        );
+        // All of them from the start: a rate needs a first value.
+        for reason in ["head", "idle", "write"] {
+            slow_clients.with_label_values(&[reason]);
+        }
+        Self(Arc::new(HttpCounters {
+            requests,
+            durations,
+            connections: metrics.gauge("http_connections", "HTTP connections open"),
+            refused: metrics.counter(
+                "http_connections_refused_total",
+                "HTTP connections refused because MAX_CONNECTIONS were open",
+            ),
+            slow_clients,
+        }))
+    }
+
+    pub(super) fn connections(&self) -> &IntGauge {
+        &self.0.connections
+    }
+
+    pub(super) fn refused_connection(&self) {
+        self.0.refused.inc();
+    }
+
+    pub(super) fn slow_client(&self, reason: &str) {
+        self.0.slow_clients.with_label_values(&[reason]).inc();
     }
 
     /// Counts and times one request. `route` is a route of ours, never a path: a caller cannot make new series.

@@ -1,31 +1,41 @@
-//! The HTTP server: limits for slow and oversized heads, and a drain that cuts nobody off.
-//! Our own accept loop, because `axum::serve` offers neither a header timeout nor a bounded drain.
+//! The HTTP server: a place for each of so many connections, and a drain that cuts nobody off. Our own accept
+//! loop, because `axum::serve` offers neither limits for slow clients nor a bounded drain. The rule: whatever
+//! a client does, its connection has an end. What a [`connection`] waits for is noticed in [`activity`], and
+//! how long it may wait is up to the [`watchdog`].
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::metrics::HttpMetrics;
 use super::retry::Delays;
-use super::telemetry::with_causes;
+pub use limits::{ConnectionOptions, Limits};
 
-/// Where hyper itself stops reading a head. Larger than what the service accepts, so that what is a little
-/// too large gets a readable answer.
-const READ_BUFFER: usize = 64 * 1024;
+mod activity;
+mod connection;
+mod limits;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod watchdog;
 
-/// A head that takes longer is an attack or a broken client.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that has vanished is noticed after this, idle or not. Longer than the limits for writing: a client
+/// that is merely slow is told apart from one that is gone.
+const VANISHED: Duration = Duration::from_secs(30);
 
-/// After the stop, the time for a request that is on its way: its answer asks the client to close. Only then
-/// is an idle connection closed from our side.
-const PARTING_TIME: Duration = Duration::from_millis(500);
+/// How many clients are being refused at the same time. Beyond, a connection is closed without a word: an
+/// answer for each would let those who are refused take what the cap protects.
+const REFUSALS: usize = 1024;
 
 /// Listens on an address.
 ///
@@ -41,7 +51,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 #[derive(Debug)]
 pub struct ListenError {
     address: SocketAddr,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 impl std::fmt::Display for ListenError {
@@ -62,12 +72,33 @@ impl std::error::Error for ListenError {
 
 /// Serves until `stop`, then answers what is under way, and what was connecting, for as long as `grace`,
 /// cuts off what is left, and returns.
-pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken, grace: Duration) {
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    http: HttpMetrics,
+    stop: CancellationToken,
+    grace: Duration,
+) {
     let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
-    let start = |stream| {
-        let connection = serve_connection(stream, app.clone(), stop.clone());
+    let (places, refusals) = (Semaphore::new(limits.connections as usize), Semaphore::new(REFUSALS));
+    let (places, refusals) = (Arc::new(places), Arc::new(refusals));
+    let start = |stream: TcpStream| {
         let cut_off = cut_off.clone();
-        connections.spawn(async move { cut_off.run_until_cancelled(connection).await })
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            let place = Place::new(place, &http);
+            let served = serve_connection(stream, place, app.clone(), limits, http.clone(), stop.clone());
+            connections.spawn(async move { cut_off.run_until_cancelled(served).await });
+            return;
+        }
+        http.refused_connection();
+        if let Ok(place) = refusals.clone().try_acquire_owned() {
+            let refused = async move {
+                refusal::refuse(stream).await;
+                drop(place);
+            };
+            connections.spawn(async move { cut_off.run_until_cancelled(refused).await });
+        }
     };
     let mut pause = Delays::new(Duration::from_millis(5), Duration::from_secs(1));
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -83,7 +114,7 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken, 
             }
         }
     }
-    backlog(listener).into_iter().for_each(|stream| drop(start(stream)));
+    backlog(listener).into_iter().for_each(start);
     connections.close();
     if timeout(grace, connections.wait()).await.is_err() {
         tracing::warn!(
@@ -109,29 +140,54 @@ fn backlog(listener: TcpListener) -> Vec<TcpStream> {
         .collect()
 }
 
-async fn serve_connection(stream: TcpStream, app: Router, stop: CancellationToken) {
-    // Answers are written whole: waiting to coalesce them only adds latency.
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
-        .max_buf_size(READ_BUFFER)
-        // Answers are small: copied behind their head they cost less than a vectored write.
-        .writev(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    tokio::pin!(connection);
-    let mut ended = stop.run_until_cancelled(connection.as_mut()).await;
-    if ended.is_none() {
-        ended = timeout(PARTING_TIME, connection.as_mut()).await.ok();
+/// One of the places there are, taken for as long as this lives.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    taken: IntGauge,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, http: &HttpMetrics) -> Self {
+        let taken = http.connections().clone();
+        taken.inc();
+        Self { _permit: permit, taken }
     }
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = with_causes(&error), "a connection ended early");
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.dec();
     }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    _place: Place,
+    app: Router,
+    limits: Limits,
+    http: HttpMetrics,
+    stop: CancellationToken,
+) {
+    if let Err(error) = configure(&stream) {
+        // The peer is gone already, which is noticed soon enough.
+        tracing::debug!(%error, "could not configure a connection");
+    }
+    if let Some(stream) = connection::serve(stream, app, limits, http, stop).await {
+        // Reset: the system would go on trying to get rid of what nobody takes.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Answers are written whole: waiting to coalesce them only adds latency. A client that vanished without a
+/// word is noticed, whether or not there is something to be written to it.
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(VANISHED / 2)
+        .with_interval(Duration::from_secs(5));
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(VANISHED))?;
+    Ok(())
 }

@@ -31,7 +31,7 @@ pub async fn empty_batches_do_nothing(harness: &impl Harness) {
     );
     assert!(broker.reclaim(&me, IDLE, 0).await.expect("reclaim").is_empty());
     assert!(started.elapsed() < MAX_WAIT);
-    assert_eq!(broker.depth().await.expect("depth"), Depth::default());
+    assert_eq!(depth(broker.as_ref()).await, Depth::default());
 }
 
 /// What a worker has no permit for stays where another worker can take it.
@@ -134,6 +134,26 @@ pub async fn depth_counts_what_waits_and_what_is_claimed(harness: &impl Harness)
     assert_eq!((after.waiting, after.claimed), (3, 2));
     claim(broker.as_ref(), &me, 3).await;
     assert_eq!(broker.depth().await.expect("depth").oldest_waiting, None);
+}
+
+/// The count goes up by each request that is removed, once, whoever removes it, and by nothing else.
+pub async fn depth_counts_what_was_completed(harness: &impl Harness) {
+    let (broker, me, requester) = (harness.broker(), consumer(), requester());
+    let completed = async || broker.depth().await.expect("depth").completed;
+    broker.publish(&requests(&requester, 5)).await.expect("publish");
+    if !harness.counts_completed().await {
+        assert_eq!(completed().await, None);
+        return;
+    }
+    let before = completed().await.expect("the backend counts");
+    let deliveries = claim(broker.as_ref(), &me, 5).await;
+    broker.publish(&requests(&requester, 2)).await.expect("publish");
+    assert_eq!(completed().await, Some(before), "nothing is completed by being claimed");
+    let settlements: Vec<_> = deliveries[..3].iter().map(echo).collect();
+    for _ in 0..2 {
+        broker.settle(&settlements).await.expect("settle");
+        assert_eq!(completed().await, Some(before + 3));
+    }
 }
 
 /// Somebody is there.

@@ -19,7 +19,7 @@ pub async fn settling_makes_the_reply_readable_and_removes_the_request(harness: 
         })
         .collect();
     assert_eq!(received, expected);
-    assert_eq!(broker.depth().await.expect("depth"), Depth::default());
+    assert_eq!(depth(broker.as_ref()).await, Depth::default());
 }
 
 /// Whoever does not know whether a settlement worked repeats it. The answer may be read twice, the
@@ -36,7 +36,7 @@ pub async fn settling_again_changes_nothing(harness: &impl Harness) {
     let ids: HashSet<_> = read(replies.as_mut(), 3).await.iter().map(|reply| reply.id).collect();
     let expected: HashSet<_> = deliveries.iter().map(|delivery| content(delivery).id).collect();
     assert_eq!(ids, expected);
-    assert_eq!(broker.depth().await.expect("depth"), Depth::default());
+    assert_eq!(depth(broker.as_ref()).await, Depth::default());
 }
 
 /// A worker that was frozen for longer than its lease sends no second answer.

@@ -22,6 +22,7 @@ pub(super) struct State {
     pub(super) claimed: BTreeMap<EntryId, Claim>,
     pub(super) replies: HashMap<ReplyTo, Mailbox>,
     pub(super) letters: BTreeMap<EntryId, Letter>,
+    pub(super) completed: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -145,6 +146,7 @@ impl State {
         let Some(claim) = self.claimed.remove(&receipt.entry) else {
             return;
         };
+        self.completed += 1;
         let letter = settlement
             .dead_letter
             .as_ref()

@@ -87,6 +87,14 @@ fn write(arguments: &mut impl Arguments, name: &str, value: &[u8]) {
     arguments.push(value);
 }
 
+/// The largest data of a request, in bytes: no ingress accepts a larger body.
+const MAX_DATA: usize = 64 * 1024 * 1024;
+
+/// What is kept of an entry that is no request: nobody needs more to see what it was, and it is written back
+/// as a dead letter.
+const MAX_KEPT_FIELDS: usize = 64;
+const MAX_KEPT_VALUE: usize = 64 * 1024;
+
 /// Reads a request from an entry's fields, or says what is wrong with it.
 pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
     let id = field(&fields, REQUEST_ID).and_then(|value| CorrelationId::parse(value));
@@ -100,9 +108,12 @@ pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
         (_, None, ..) => "field replyTo: 1 to 64 characters of A-Z a-z 0-9 . _ - are expected",
         (_, _, None, _) => "field budgetMs: a whole number from 0 to 86400000 is expected",
         (.., None) => "field data: a JSON document is expected",
+        (.., Some(data)) if data.len() > MAX_DATA => "field data: at most 64 MiB are expected",
         _ => "",
     };
-    if let (Some(id), Some(reply_to), Some(budget), Some(data)) = (id, &reply_to, budget, data) {
+    if problem.is_empty()
+        && let (Some(id), Some(reply_to), Some(budget), Some(data)) = (id, &reply_to, budget, data)
+    {
         return Ok(Request {
             id,
             reply_to: reply_to.clone(),
@@ -115,8 +126,14 @@ pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
     Err(Malformed {
         reason: problem.to_owned(),
         requester: id.zip(reply_to),
-        fields,
+        fields: cut(fields),
     })
+}
+
+fn cut(fields: Fields) -> Fields {
+    let cut = |bytes: Bytes| Bytes::copy_from_slice(&bytes[..bytes.len().min(MAX_KEPT_VALUE)]);
+    let kept = fields.into_iter().take(MAX_KEPT_FIELDS);
+    kept.map(|(name, value)| (cut(name), cut(value))).collect()
 }
 
 /// A traceparent is ASCII and short; anything else is ignored, as its specification asks.

@@ -119,3 +119,14 @@ fn a_fault_from_elsewhere_that_cannot_be_read_is_still_a_fault() {
         FaultCode::Internal
     );
 }
+
+#[test]
+fn of_an_entry_that_is_no_request_no_more_is_kept_than_a_person_can_read() {
+    let fields = (0..10_000).map(|n| (Bytes::from(format!("f{n}")), Bytes::from(vec![b'x'; 100])));
+    assert_eq!(
+        read_request(fields.collect()).unwrap_err().fields.len(),
+        MAX_KEPT_FIELDS
+    );
+    let large = vec![(Bytes::from_static(b"garbage"), Bytes::from(vec![0; 10_000_000]))];
+    assert_eq!(read_request(large).unwrap_err().fields[0].1.len(), MAX_KEPT_VALUE);
+}

@@ -17,8 +17,8 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
     // Before the first claim there is no group, perhaps no stream: those answers are errors and read as 0.
     commands.ignore_errors();
     commands
-        .cmd("XLEN")
-        .arg(keys.requests())
+        .cmd("XINFO")
+        .arg(&["STREAM", keys.requests()])
         .cmd("XPENDING")
         .arg(&[keys.requests(), GROUP])
         .cmd("XINFO")
@@ -28,7 +28,16 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
     let Value::Array(answers) = link.run(MEASURE, &commands).await? else {
         return Ok(Depth::default());
     };
-    let length = answers.first().and_then(codec::number).unwrap_or(0);
+    // From one answer, so that what is added or removed meanwhile cannot fall between the two.
+    let stream = |name| {
+        answers
+            .first()
+            .and_then(|answer| value(answer, name))
+            .and_then(codec::number)
+    };
+    let length = stream("length").unwrap_or(0);
+    // Redis 6.2 does not have it.
+    let completed = stream("entries-added").map(|added| added.saturating_sub(length));
     let claimed = answers.get(1).and_then(first_number).unwrap_or(0);
     let delivered = answers.get(2).and_then(last_delivered).unwrap_or_default();
     // Settled entries are deleted, so what is there and not pending was never claimed.
@@ -42,6 +51,7 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
         } else {
             None
         },
+        completed,
     })
 }
 
@@ -69,24 +79,26 @@ fn first_number(answer: &Value) -> Option<u64> {
     }
 }
 
+/// Finds the value of `name` in `[name, value, …]`.
+fn value<'a>(answer: &'a Value, name: &str) -> Option<&'a Value> {
+    let Value::Array(items) = answer else {
+        return None;
+    };
+    let at = items
+        .iter()
+        .position(|item| matches!(item, Value::BulkString(text) if text == name.as_bytes()))?;
+    items.get(at + 1)
+}
+
 /// Finds `last-delivered-id` of our group in `[[name, value, …], …]`.
 fn last_delivered(groups: &Value) -> Option<EntryId> {
     let Value::Array(groups) = groups else {
         return None;
     };
-    groups.iter().find_map(|group| {
-        let Value::Array(items) = group else {
-            return None;
-        };
-        let value = |name: &str| {
-            let at = items
-                .iter()
-                .position(|item| matches!(item, Value::BulkString(text) if text == name.as_bytes()))?;
-            items.get(at + 1)
-        };
-        match (value("name")?, value("last-delivered-id")?) {
+    groups.iter().find_map(
+        |group| match (value(group, "name")?, value(group, "last-delivered-id")?) {
             (Value::BulkString(name), Value::BulkString(id)) if name == GROUP.as_bytes() => EntryId::parse(id),
             _ => None,
-        }
-    })
+        },
+    )
 }

@@ -12,7 +12,9 @@ use super::lease::RELEASED;
 use super::script::eval;
 use crate::broker::{BrokerError, Consumer, Tidied};
 
-/// A consumer goes only with nothing pending: DELCONSUMER discards what is.
+/// A consumer goes only with nothing pending: DELCONSUMER discards what is. Waiting for work does not count
+/// as a sign of life before Redis 7.2, so that whoever tidies gives one: it reads the end of its own history.
+/// Not from the very last id there is: the server takes that for `>`, and delivers what is new.
 ///
 /// Then: entries that no claim hands out (they lie before the last that was delivered) and that no pending
 /// list has: the group was made at `$`, or somebody deleted a consumer that held them. They are looked for
@@ -20,11 +22,12 @@ use crate::broker::{BrokerError, Consumer, Tidied};
 const TIDY: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return {0, 0} end
-local forgotten = 0
+local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'
+redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], last_id)
 for _, row in ipairs(consumers) do
   local of = {}
   for i = 1, #row, 2 do of[row[i]] = row[i + 1] end
-  if of.pending == 0 and of.idle >= tonumber(ARGV[3]) then
+  if of.pending == 0 and of.idle >= tonumber(ARGV[3]) and of.name ~= ARGV[2] then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
     forgotten = forgotten + 1
   end

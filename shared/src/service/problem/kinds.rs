@@ -76,8 +76,12 @@ problem_types! {
     UpstreamFailed = BAD_GATEWAY, "upstream-failed", "The upstream failed", retryable: true;
     /// The upstream refused what the worker asked of it.
     UpstreamRefused = BAD_GATEWAY, "upstream-refused", "The upstream refused", retryable: false;
-    /// MAX_IN_FLIGHT requests are in flight. This one was not accepted and will not run.
-    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many requests are in flight", retryable: true;
+    /// MAX_CONNECTIONS connections are open. This one was closed, and nothing that was sent on it will run.
+    TooManyConnections = SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections are open", retryable: true;
+    /// More requests are there than can be served in time: MAX_IN_FLIGHT are in flight, or the predicted wait
+    /// is too long for this request's time, or the oldest waits for longer than MAX_QUEUE_AGE. This one was not
+    /// accepted and will not run. Retry-After is computed from how fast requests are being completed.
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many requests are in flight or waiting", retryable: true;
     /// The broker is away. The request was not accepted and will not run.
     BrokerUnavailable = SERVICE_UNAVAILABLE, "broker-unavailable", "The broker is unavailable", retryable: true;
     /// The service is starting or draining; another instance serves.

@@ -1,0 +1,252 @@
+//! Admission: whether a request is let in, by what the last sample of the broker said and what this instance
+//! admitted since. The rule: deciding touches a few atomics and nothing else; what takes thought happens once
+//! a sample, in [`follow`], and a sample that is old, or that says nothing, refuses nobody.
+
+mod estimator;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use roundtrip::service::health::{Health, Sample};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::IngressMetrics;
+use crate::pending::Pending;
+use estimator::{Estimator, Share};
+pub(crate) use refusal::Refusal;
+
+/// For how long a sample decides. Three of those that come when nothing waits; after that the broker is away.
+const SAMPLE_LIFETIME: Duration = Duration::from_secs(3);
+
+/// A sample is asked for each time this many were admitted: load that comes of a sudden is noticed before it
+/// has become a long queue, and a quiet service is sampled no more often than before.
+const ADMISSIONS_PER_SAMPLE: u64 = 64;
+
+/// What the limits are made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The budget of a request.
+    pub(crate) request_timeout: Duration,
+    /// How many may be in flight.
+    pub(crate) max_in_flight: u32,
+    /// The operator's own limit for the age of the oldest waiting request.
+    pub(crate) max_queue_age: Option<Duration>,
+}
+
+/// What is known of the wait. Times are in nanoseconds after `epoch`.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    epoch: Instant,
+    limits: Limits,
+    /// When what waits now will have been begun. Time passes towards it, each admission pushes it on.
+    empty_at: AtomicU64,
+    /// How far one admission pushes; 0 while the rate is unknown.
+    step: AtomicU64,
+    /// How long the oldest waiting request has waited, in nanoseconds; 0 unless that is too long.
+    too_old: AtomicU64,
+    /// Until when the last sample decides.
+    decides_until: AtomicU64,
+    admitted: AtomicU64,
+    /// Requests of this instance whose time ran out.
+    expired: AtomicU64,
+    /// How long those in flight take to be answered, all of them, in nanoseconds; 0 while that is unknown.
+    turnover: AtomicU64,
+    health: Health,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: Limits, health: Health) -> Self {
+        Self {
+            epoch: Instant::now(),
+            limits,
+            empty_at: AtomicU64::new(0),
+            step: AtomicU64::new(0),
+            too_old: AtomicU64::new(0),
+            decides_until: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            turnover: AtomicU64::new(0),
+            health,
+        }
+    }
+
+    /// Lets a request in that has `budget` from `now`, and counts it.
+    ///
+    /// # Errors
+    /// When it would wait for too long.
+    pub(crate) fn admit(&self, now: Instant, budget: Duration) -> Result<(), Refusal> {
+        let now = self.nanos(now);
+        let step = self.step.load(Relaxed);
+        if now < self.decides_until.load(Relaxed) {
+            match self.too_old.load(Relaxed) {
+                0 => {}
+                age => return Err(Refusal::QueueAge(Duration::from_nanos(age))),
+            }
+            if step > 0 {
+                self.queue(now, step, self.longest_wait(budget))?;
+            }
+        }
+        // Those refused need not be counted: while there are any, samples come as often as they may.
+        if self.admitted.fetch_add(1, Relaxed) % ADMISSIONS_PER_SAMPLE == ADMISSIONS_PER_SAMPLE - 1 {
+            self.health.sample_soon();
+        }
+        Ok(())
+    }
+
+    /// What a request is told that finds no place among those in flight.
+    pub(crate) fn in_flight_is_full(&self) -> Refusal {
+        let turnover = Duration::from_nanos(self.turnover.load(Relaxed));
+        Refusal::InFlight((!turnover.is_zero()).then_some(turnover))
+    }
+
+    /// Counts a request that was let in and whose time ran out.
+    pub(crate) fn count_expired(&self) {
+        self.expired.fetch_add(1, Relaxed);
+    }
+
+    fn queue(&self, now: u64, step: u64, longest: Duration) -> Result<(), Refusal> {
+        let queue = |empty_at: u64| {
+            let begin = empty_at.max(now);
+            (begin - now <= nanos(longest)).then_some(begin + step)
+        };
+        match self.empty_at.fetch_update(Relaxed, Relaxed, queue) {
+            Ok(_) => Ok(()),
+            Err(empty_at) => Err(Refusal::QueueWait {
+                wait: Duration::from_nanos(empty_at.saturating_sub(now)),
+                longest,
+            }),
+        }
+    }
+
+    /// How long a request may wait: a quarter of its time is left for the work, and for the error of the
+    /// estimate. The same quarter keeps the queue below the operator's own limit, which refuses everybody
+    /// until a sample says otherwise and so should be reached only when the estimate is wrong.
+    fn longest_wait(&self, budget: Duration) -> Duration {
+        self.limits.max_queue_age.map_or(budget, |age| age.min(budget)) * 3 / 4
+    }
+
+    /// How old the oldest waiting request may be. Where the wait can be predicted, that decides, and age only
+    /// when it is beyond all time a request has; half of it where nothing else decides.
+    fn oldest(&self, rate: Option<f64>) -> Duration {
+        let timeout = self.limits.request_timeout;
+        let default = if rate.is_some() { timeout } else { timeout / 2 };
+        self.limits.max_queue_age.unwrap_or(default)
+    }
+
+    /// Takes in what a sample says; returns the wait it predicts.
+    fn learn(&self, sample: &Sample, rate: Option<f64>, share: f64) -> Option<Duration> {
+        let Some(taken) = sample.taken else {
+            // The broker is away, and requests go to hear that from it.
+            self.decides_until.store(0, Relaxed);
+            return None;
+        };
+        let depth = &sample.depth;
+        let wait = rate.map(|rate| seconds(depth.waiting as f64 / rate));
+        let age = depth.oldest_waiting.filter(|age| *age > self.oldest(rate));
+        // One of ours stands for those of all others that come at the same time.
+        let step = rate.map_or(0, |rate| nanos(seconds(1.0 / (rate * share))).max(1));
+        self.empty_at
+            .store(self.nanos(taken + wait.unwrap_or_default()), Relaxed);
+        self.step.store(step, Relaxed);
+        self.too_old.store(age.map_or(0, nanos), Relaxed);
+        self.decides_until.store(self.nanos(taken + SAMPLE_LIFETIME), Relaxed);
+        wait
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.epoch))
+    }
+}
+
+/// 584 years at most.
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}
+
+/// A day at most: nothing waits longer.
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.min(86_400.0))
+}
+
+/// Takes samples in until `stop`.
+pub(crate) async fn follow(
+    admission: Arc<Admission>,
+    pending: Arc<Pending>,
+    mut samples: watch::Receiver<Sample>,
+    metrics: IngressMetrics,
+    stop: CancellationToken,
+) {
+    let mut follower = Follower::new(&admission, Instant::now());
+    while let Some(Ok(())) = stop.run_until_cancelled(samples.changed()).await {
+        let sample = *samples.borrow_and_update();
+        let (rate, wait) = follower.take(&sample, pending.len() as u64, Instant::now());
+        metrics.completion_rate.set(rate.unwrap_or_default());
+        metrics.predicted_wait.set(wait.unwrap_or_default().as_secs_f64());
+    }
+}
+
+/// What has to be remembered from one sample to the next.
+struct Follower<'a> {
+    admission: &'a Admission,
+    estimator: Estimator,
+    share: Share,
+    /// Our requests whose time ran out, and, extrapolated, everybody's.
+    expired: (u64, f64),
+    /// When departures were counted last, and how many there had been.
+    departed: (Instant, u64),
+}
+
+impl<'a> Follower<'a> {
+    fn new(admission: &'a Admission, now: Instant) -> Self {
+        Self {
+            admission,
+            estimator: Estimator::default(),
+            share: Share::new(),
+            expired: (0, 0.0),
+            departed: (now, 0),
+        }
+    }
+
+    /// Returns the completion rate per second and the predicted wait, as far as these are known.
+    fn take(&mut self, sample: &Sample, in_flight: u64, now: Instant) -> (Option<f64>, Option<Duration>) {
+        let admitted = self.admission.admitted.load(Relaxed);
+        self.count_departures(admitted.saturating_sub(in_flight), now);
+        let share = self.share.observe(admitted, &sample.depth);
+        let (before, everybodys) = self.expired;
+        let expired = self.admission.expired.load(Relaxed);
+        self.expired = (expired, everybodys + (expired - before) as f64 / share);
+        let rate = match sample.taken {
+            Some(taken) => self.estimator.observe(taken, &sample.depth, self.expired.1 as u64),
+            None => {
+                self.estimator.forget();
+                None
+            }
+        };
+        (rate, self.admission.learn(sample, rate, share))
+    }
+
+    /// Counts those that left, answered or not, since a second ago or more.
+    fn count_departures(&mut self, departed: u64, now: Instant) {
+        let (since, before) = self.departed;
+        let time = now - since;
+        if time < Duration::from_secs(1) {
+            return;
+        }
+        self.departed = (now, departed);
+        let limits = &self.admission.limits;
+        let turnover = match departed.saturating_sub(before) {
+            0 => Duration::ZERO,
+            // Nothing stays longer than its time.
+            count => {
+                seconds(time.as_secs_f64() * f64::from(limits.max_in_flight) / count as f64).min(limits.request_timeout)
+            }
+        };
+        self.admission.turnover.store(nanos(turnover), Relaxed);
+    }
+}

@@ -1,0 +1,118 @@
+//! What a caller is told who is not let in. The rule: when to come back is computed, and differs from caller
+//! to caller, so that those who were refused together do not return together.
+
+use std::time::Duration;
+
+use roundtrip::CorrelationId;
+use roundtrip::service::problem::{Problem, ProblemType};
+
+/// What Retry-After says at least and at most.
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(60);
+
+/// Why a request was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The maximum is in flight. Holds the time in which all of these are answered, where it is known.
+    InFlight(Option<Duration>),
+    /// What is ahead takes too long.
+    QueueWait {
+        /// The predicted wait.
+        wait: Duration,
+        /// How long it may be.
+        longest: Duration,
+    },
+    /// The oldest waiting request has waited for this long, which is too long.
+    QueueAge(Duration),
+}
+
+impl Refusal {
+    /// Its name in metrics.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::InFlight(_) => "overloaded",
+            Self::QueueWait { .. } => "queue_wait",
+            Self::QueueAge(_) => "queue_age",
+        }
+    }
+
+    /// What the caller gets whose request has this id.
+    pub(crate) fn problem(self, id: CorrelationId) -> Problem {
+        Problem::new(ProblemType::Overloaded, self.detail()).retry_after(self.retry_after(random_part(id)))
+    }
+
+    fn detail(self) -> String {
+        match self {
+            Self::InFlight(_) => {
+                "as many requests as this instance takes are in flight; this one was not accepted".to_owned()
+            }
+            Self::QueueWait { wait, longest } => format!(
+                "the predicted wait is {:.1} s, and this request may wait for {:.1} s; it was not accepted",
+                wait.as_secs_f64(),
+                longest.as_secs_f64()
+            ),
+            Self::QueueAge(age) => format!(
+                "the oldest request has been waiting for {:.1} s, which is too long; this one was not accepted",
+                age.as_secs_f64()
+            ),
+        }
+    }
+
+    /// When to come back; `part`, 0 to 1, says where between the earliest and the latest time that make sense.
+    fn retry_after(self, part: f64) -> Duration {
+        let (earliest, latest) = match self {
+            // From the first place that becomes free to the last.
+            Self::InFlight(Some(turnover)) => (Duration::ZERO, turnover),
+            Self::InFlight(None) => (SOONEST, SOONEST * 2),
+            // From when the queue is short enough to when all that waits now was begun.
+            Self::QueueWait { wait, longest } => (wait.saturating_sub(longest), wait),
+            // Nothing is known but for how long it has not worked: about as long again.
+            Self::QueueAge(age) => (age / 2, age),
+        };
+        (earliest + (latest.saturating_sub(earliest)).mul_f64(part)).clamp(SOONEST, LATEST)
+    }
+}
+
+/// The last bytes of a version 7 UUID are random; the very last one chooses the shard of `pending`.
+fn random_part(id: CorrelationId) -> f64 {
+    let id = id.as_uuid();
+    let bytes = id.as_bytes();
+    f64::from(u16::from_be_bytes([bytes[13], bytes[14]])) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(refusal: Refusal) -> [u64; 3] {
+        [0.0, 0.5, 1.0].map(|part| refusal.retry_after(part).as_secs())
+    }
+
+    #[test]
+    fn callers_come_back_between_the_first_moment_that_makes_sense_and_the_last() {
+        let wait = Refusal::QueueWait {
+            wait: Duration::from_secs(30),
+            longest: Duration::from_secs(22),
+        };
+        assert_eq!(seconds(wait), [8, 19, 30]);
+        assert_eq!(seconds(Refusal::InFlight(Some(Duration::from_secs(8)))), [1, 4, 8]);
+        assert_eq!(seconds(Refusal::QueueAge(Duration::from_secs(16))), [8, 12, 16]);
+    }
+
+    #[test]
+    fn nobody_is_sent_away_for_less_than_a_second_or_more_than_a_minute() {
+        let short = Refusal::QueueWait {
+            wait: Duration::from_millis(160),
+            longest: Duration::from_millis(150),
+        };
+        assert_eq!(seconds(short), [1, 1, 1]);
+        assert_eq!(seconds(Refusal::QueueAge(Duration::from_secs(600))), [60, 60, 60]);
+        assert_eq!(seconds(Refusal::InFlight(None)), [1, 1, 2]);
+    }
+
+    #[test]
+    fn the_time_differs_from_request_to_request() {
+        let parts: Vec<_> = (0..100).map(|_| random_part(CorrelationId::new())).collect();
+        assert!(parts.iter().any(|part| *part < 0.3) && parts.iter().any(|part| *part > 0.7));
+    }
+}

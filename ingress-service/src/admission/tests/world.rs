@@ -1,0 +1,163 @@
+//! A world of its own: ingresses, a queue and terminals in steps of a millisecond, on instants that no clock
+//! has to reach. What a test reads from it is what operators and callers would see.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use roundtrip::broker::Depth;
+use roundtrip::service::health::Sample;
+use tokio::time::Instant;
+
+use super::TICK;
+use crate::admission::{Admission, Follower, Refusal};
+
+/// How many ticks from one sample to the next.
+const SAMPLE: u32 = 200;
+
+/// What became of the requests since it was last looked at.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Count {
+    pub(super) admitted: u64,
+    pub(super) refused: u64,
+    pub(super) served: u64,
+    pub(super) expired: u64,
+}
+
+pub(super) struct World<'a> {
+    ingresses: Vec<Follower<'a>>,
+    now: Instant,
+    tick: u32,
+    timeout: Duration,
+    pub(super) counts_completed: bool,
+    pub(super) queue: VecDeque<Instant>,
+    /// Those who wait for an answer, by when they came and to which ingress, until their time is over.
+    callers: VecDeque<(Instant, usize)>,
+    /// How many callers' time is over, and how many requests have left the queue, since the beginning.
+    gone: u64,
+    taken: u64,
+    /// When each of the terminals has done its job.
+    pub(super) terminals: Vec<Option<Instant>>,
+    pub(super) job: Duration,
+    completed: u64,
+    arrivals: f64,
+    pub(super) longest_wait: Duration,
+    pub(super) refusal: Option<Refusal>,
+    count: Count,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(admissions: &'a [Admission], terminals: usize, job: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            ingresses: admissions
+                .iter()
+                .map(|admission| Follower::new(admission, now))
+                .collect(),
+            now,
+            tick: 0,
+            timeout: admissions[0].limits.request_timeout,
+            counts_completed: true,
+            queue: VecDeque::new(),
+            callers: VecDeque::new(),
+            gone: 0,
+            taken: 0,
+            terminals: vec![None; terminals],
+            job,
+            completed: 0,
+            arrivals: 0.0,
+            longest_wait: Duration::ZERO,
+            refusal: None,
+            count: Count::default(),
+        }
+    }
+
+    /// Requests of `rate` per second for a time, spread over the ingresses; what became of them meanwhile.
+    pub(super) fn run(&mut self, time: Duration, rate: f64) -> Count {
+        for _ in 0..time.as_millis() {
+            self.arrivals += rate / 1000.0;
+            while self.arrivals >= 1.0 {
+                self.arrivals -= 1.0;
+                self.arrive();
+            }
+            self.work();
+            self.leave();
+            self.now += TICK;
+            self.tick += 1;
+            self.sample();
+        }
+        std::mem::take(&mut self.count)
+    }
+
+    fn arrive(&mut self) {
+        let ingress = (self.count.admitted + self.count.refused) as usize % self.ingresses.len();
+        match self.ingresses[ingress].admission.admit(self.now, self.timeout) {
+            Ok(()) => {
+                self.queue.push_back(self.now);
+                self.callers.push_back((self.now, ingress));
+                self.count.admitted += 1;
+            }
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                self.count.refused += 1;
+            }
+        }
+    }
+
+    /// Callers leave when their time is over; those that still wait then were not answered.
+    fn leave(&mut self) {
+        while let Some((_, ingress)) = self
+            .callers
+            .pop_front_if(|(since, _)| self.now - *since >= self.timeout)
+        {
+            if self.gone >= self.taken {
+                self.ingresses[ingress].admission.count_expired();
+            }
+            self.gone += 1;
+        }
+    }
+
+    fn work(&mut self) {
+        for terminal in &mut self.terminals {
+            if terminal.is_some_and(|done| done <= self.now) {
+                *terminal = None;
+                self.completed += 1;
+            }
+            while terminal.is_none()
+                && let Some(since) = self.queue.pop_front()
+            {
+                self.taken += 1;
+                let wait = self.now - since;
+                if wait > self.timeout {
+                    self.count.expired += 1;
+                    self.completed += 1;
+                    continue;
+                }
+                self.count.served += 1;
+                self.longest_wait = self.longest_wait.max(wait);
+                *terminal = Some(self.now + self.job);
+            }
+        }
+    }
+
+    /// Each ingress samples at another moment.
+    fn sample(&mut self) {
+        let depth = Depth {
+            waiting: self.queue.len() as u64,
+            claimed: self.terminals.iter().flatten().count() as u64,
+            dead_letters: 0,
+            oldest_waiting: self.queue.front().map(|since| self.now - *since),
+            completed: self.counts_completed.then_some(self.completed),
+        };
+        let sample = Sample {
+            response_time: Some(TICK),
+            depth,
+            taken: Some(self.now),
+        };
+        let (tick, now, count) = (self.tick, self.now, self.ingresses.len() as u32);
+        for (number, ingress) in self.ingresses.iter_mut().enumerate() {
+            if tick % SAMPLE == number as u32 * SAMPLE / count {
+                ingress.take(&sample, 0, now);
+            }
+        }
+    }
+}

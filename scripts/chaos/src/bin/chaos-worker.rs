@@ -1,0 +1,78 @@
+//! The real worker around a handler that notes each run in the ledger, and misbehaves where the request says so.
+//! Everything but the handler is the product's own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use chaos::ledger::{self, Ledger};
+use chaos::nonce::{Nonce, Temper};
+use futures_util::future::BoxFuture;
+use proxy_service::classify::Failure;
+use proxy_service::config::Config;
+use proxy_service::job::Job;
+use proxy_service::weather::handler::WeatherHandler;
+use roundtrip::service::runtime::{self, Share};
+use roundtrip::service::{command_line, telemetry};
+use serde::Deserialize;
+use tower::Service;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config: Config = command_line::read();
+    telemetry::init(config.log_format, &config.log_filter);
+    runtime::run(Share::Half, |stop| async {
+        let path = std::env::var_os(ledger::VARIABLE).map(PathBuf::from);
+        let path = path.ok_or_else(|| format!("{} names no file", ledger::VARIABLE))?;
+        let handler = Noting {
+            weather: WeatherHandler::new(config.weather.provider()?),
+            ledger: Arc::new(Ledger::open(&path)?),
+        };
+        proxy_service::run_with(handler, config, stop).await
+    })
+}
+
+/// Notes each run, then does what the request's name says.
+#[derive(Clone)]
+struct Noting {
+    weather: WeatherHandler,
+    ledger: Arc<Ledger>,
+}
+
+/// As much of a request as is of interest here.
+#[derive(Deserialize)]
+struct Question {
+    city: String,
+}
+
+impl Service<Job> for Noting {
+    type Response = Bytes;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.weather.poll_ready(context)
+    }
+
+    fn call(&mut self, job: Job) -> Self::Future {
+        let question: Option<Question> = serde_json::from_slice(&job.request.data).ok();
+        let nonce: Option<Nonce> = question.and_then(|question| question.city.parse().ok());
+        let Some(nonce) = nonce else {
+            return self.weather.call(job);
+        };
+        if let Err(error) = self.ledger.note(nonce, job.delivery) {
+            // A run that nobody knows of would make every finding worthless.
+            tracing::error!(%error, "could not write to the ledger");
+            std::process::abort();
+        }
+        match nonce.temper {
+            Temper::Good => self.weather.call(job),
+            Temper::Panics => Box::pin(async { panic!("a poisonous request, on purpose") }),
+            Temper::Aborts => std::process::abort(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! From a response to what its caller got. Whatever is not clearly an answer to this very request is named as damage.
+
+use load_test::answer::Weather;
+use load_test::failure::{Failure, FailureKind};
+use roundtrip::service::problem::ProblemType;
+use serde::Deserialize;
+
+use crate::history::End;
+
+/// A body that is shown in a finding, in characters.
+const SHOWN: usize = 120;
+
+/// As much of a problem document as must be right.
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    status: u16,
+}
+
+/// What an answer over HTTP is to the caller who asked for `nonce`.
+pub(crate) fn end_of(status: u16, body: &[u8], nonce: &str) -> End {
+    if status == 200 {
+        return match weather(body, nonce) {
+            Ok(()) => End::Ok,
+            Err(end) => end,
+        };
+    }
+    let problem = serde_json::from_slice::<Problem>(body)
+        .ok()
+        .filter(|problem| problem.status == status);
+    // The types' own text, so that a history needs no copies of it.
+    let known = problem.and_then(|problem| {
+        let kinds = ProblemType::ALL.iter().map(|kind| kind.uri());
+        kinds.into_iter().find(|uri| *uri == problem.kind)
+    });
+    match known {
+        Some(kind) => End::Problem(status, kind),
+        None => damaged(&format!("status {status}"), body),
+    }
+}
+
+/// Checks that `body` is the whole weather for `nonce`.
+pub(crate) fn weather(body: &[u8], nonce: &str) -> Result<(), End> {
+    match serde_json::from_slice::<Weather>(body) {
+        Ok(weather) if weather.city == nonce => Ok(()),
+        Ok(weather) => Err(End::Foreign(weather.city)),
+        Err(error) => Err(damaged(&error.to_string(), body)),
+    }
+}
+
+/// What a failed exchange is to its caller.
+pub(crate) fn end_of_failure(failure: Failure) -> End {
+    match failure.kind {
+        FailureKind::Connect => End::TurnedAway,
+        FailureKind::Timeout => End::Silent,
+        FailureKind::Unreadable => End::Damaged(failure.detail),
+        _ => End::Broken(failure.detail),
+    }
+}
+
+fn damaged(why: &str, body: &[u8]) -> End {
+    let text: String = String::from_utf8_lossy(body).chars().take(SHOWN).collect();
+    End::Damaged(format!("{why}: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = r#"{"city":"good-00000001-1","location":null,"requestId":"1","forecastTime":"now","temperature":1,"condition":"Clear","humidity":5,"windSpeed":2.5}"#;
+
+    #[test]
+    fn only_a_whole_answer_with_the_right_nonce_is_well() {
+        assert_eq!(end_of(200, BODY.as_bytes(), "good-00000001-1"), End::Ok);
+        let other = end_of(200, BODY.as_bytes(), "good-00000001-2");
+        assert_eq!(other, End::Foreign("good-00000001-1".to_owned()));
+        let short = BODY.replace("\"windSpeed\":2.5", "\"x\":0");
+        assert!(matches!(
+            end_of(200, short.as_bytes(), "good-00000001-1"),
+            End::Damaged(_)
+        ));
+        assert!(matches!(end_of(200, b"", "good-00000001-1"), End::Damaged(_)));
+    }
+
+    #[test]
+    fn a_problem_is_known_by_its_type_and_its_status() {
+        let body = br#"{"type":"/problems/overloaded","status":503}"#;
+        assert_eq!(end_of(503, body, "x"), End::Problem(503, "/problems/overloaded"));
+        assert!(matches!(end_of(500, body, "x"), End::Damaged(_)));
+        let unheard_of = br#"{"type":"/problems/new","status":503}"#;
+        assert!(matches!(end_of(503, unheard_of, "x"), End::Damaged(_)));
+    }
+}

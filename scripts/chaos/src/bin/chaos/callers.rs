@@ -1,0 +1,227 @@
+//! The callers: each asks once, over a keep-alive connection, and what it got is recorded. Requests start when they
+//! are due, whatever the answers do; only a limit on callers, far above what a scenario needs, bounds them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use chaos::nonce::Nonce;
+use load_test::connection::Connection;
+use load_test::failure::FailureKind;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::answer;
+use crate::front::Front;
+use crate::history::{Call, End, Via};
+use crate::step::Load;
+use crate::traffic::Traffic;
+
+/// Callers at the same time, at most: each may have a connection to every ingress.
+const MAX_CALLERS: usize = 4096;
+
+/// How precisely requests start.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The most requests that start late at once after a stall of this program.
+const MAX_BURST: f64 = 200.0;
+
+/// All callers of a scenario. End with their value.
+#[derive(Debug)]
+pub(crate) struct Callers {
+    shared: Arc<Shared>,
+    load: watch::Sender<Load>,
+    _stop: DropGuard,
+}
+
+#[derive(Debug)]
+struct Shared {
+    front: Arc<Front>,
+    traffic: Arc<Traffic>,
+    begin: Instant,
+    patience: Duration,
+    calls: Mutex<Vec<Call>>,
+    /// Callers that wait for something to ask; the last to come goes first, so that few connections are in use.
+    idle: Mutex<Vec<Caller>>,
+    places: Arc<Semaphore>,
+    calling: TaskTracker,
+    good: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Caller(Vec<Connection>);
+
+impl Callers {
+    /// Callers of `front`, who give up after `patience`. Nothing is asked yet.
+    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, begin: Instant, patience: Duration) -> Self {
+        let (load, watching) = watch::channel(Load::Idle);
+        let shared = Arc::new(Shared {
+            front: front.clone(),
+            traffic,
+            begin,
+            patience,
+            calls: Mutex::default(),
+            idle: Mutex::default(),
+            places: Arc::new(Semaphore::new(MAX_CALLERS)),
+            calling: TaskTracker::new(),
+            good: AtomicU64::new(0),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(front.probe()));
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(dispatch(shared.clone(), watching)),
+        );
+        Self {
+            shared,
+            load,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Changes how much is asked.
+    pub(crate) fn set(&self, load: Load) {
+        self.load.send_replace(load);
+    }
+
+    /// Good answers so far.
+    pub(crate) fn good(&self) -> u64 {
+        self.shared.good.load(Ordering::Relaxed)
+    }
+
+    /// Requests that are over so far.
+    pub(crate) fn done(&self) -> usize {
+        lock(&self.shared.calls).len()
+    }
+
+    /// Asks one more at each door.
+    pub(crate) async fn ask_each_once(&self) {
+        for _ in &self.shared.front.doors {
+            let place = self.shared.places.clone().acquire_owned().await;
+            self.shared.ask(place.expect("the places are never closed"));
+        }
+        self.finish().await;
+    }
+
+    /// Asks nothing more, and waits until everybody has an answer, or has lost patience.
+    pub(crate) async fn finish(&self) {
+        self.set(Load::Idle);
+        // What the dispatcher begins before it notices is awaited too.
+        tokio::time::sleep(10 * TICK).await;
+        self.shared.calling.close();
+        self.shared.calling.wait().await;
+        self.shared.calling.reopen();
+    }
+
+    /// Closes all connections that are not in use; returns how many callers there have been at the same time.
+    pub(crate) fn hang_up(&self) -> usize {
+        std::mem::take(&mut *lock(&self.shared.idle)).len()
+    }
+
+    /// What everybody got.
+    pub(crate) fn into_calls(self) -> Vec<Call> {
+        std::mem::take(&mut *lock(&self.shared.calls))
+    }
+}
+
+async fn dispatch(shared: Arc<Shared>, mut load: watch::Receiver<Load>) {
+    loop {
+        let now = *load.borrow_and_update();
+        tokio::select! {
+            () = ask_by(&shared, now) => {}
+            changed = load.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn ask_by(shared: &Arc<Shared>, load: Load) {
+    let closed = |place: Result<_, _>| place.expect("the places are never closed");
+    match load {
+        Load::Idle => std::future::pending().await,
+        Load::Closed(count) => {
+            let turns = Arc::new(Semaphore::new(count));
+            loop {
+                let turn = closed(turns.clone().acquire_owned().await);
+                shared.ask(turn);
+            }
+        }
+        Load::Open(rate) => {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            let (mut due, mut last) = (0.0, Instant::now());
+            loop {
+                ticks.tick().await;
+                let now = Instant::now();
+                due = f64::min(due + rate * now.duration_since(last).as_secs_f64(), MAX_BURST);
+                last = now;
+                while due >= 1.0 {
+                    due -= 1.0;
+                    shared.ask(closed(shared.places.clone().acquire_owned().await));
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Has the next request asked by whoever is idle; `place` is theirs until they are done.
+    fn ask(self: &Arc<Self>, place: tokio::sync::OwnedSemaphorePermit) {
+        let new = || {
+            Caller(
+                self.front
+                    .doors
+                    .iter()
+                    .map(|door| Connection::new(door.address))
+                    .collect(),
+            )
+        };
+        let mut caller = lock(&self.idle).pop().unwrap_or_else(new);
+        let (nonce, shared) = (self.traffic.next(), self.clone());
+        self.calling.spawn(async move {
+            let call = caller.call(&shared, nonce).await;
+            if call.is_ok() {
+                shared.good.fetch_add(1, Ordering::Relaxed);
+            }
+            lock(&shared.calls).push(call);
+            lock(&shared.idle).push(caller);
+            drop(place);
+        });
+    }
+}
+
+impl Caller {
+    async fn call(&mut self, shared: &Shared, nonce: Nonce) -> Call {
+        let city = nonce.to_string();
+        let body = format!("{{\"city\":\"{city}\"}}");
+        let began = Instant::now();
+        let deadline = began + shared.patience;
+        let (mut instance, mut end) = (0, End::TurnedAway);
+        for index in shared.front.order(nonce.number) {
+            let door = &shared.front.doors[index];
+            instance = door.instance();
+            let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
+            end = match self.0[index].ask(&request, deadline).await {
+                Ok(response) => answer::end_of(response.status, response.body, &city),
+                Err(failure) if failure.kind == FailureKind::Connect => continue,
+                Err(failure) => answer::end_of_failure(failure),
+            };
+            break;
+        }
+        let answered = matches!(end, End::Ok | End::Foreign(_) | End::Damaged(_) | End::Problem(..));
+        Call {
+            number: nonce.number,
+            temper: nonce.temper,
+            via: Via::Ingress(instance),
+            sent: began.duration_since(shared.begin),
+            took: began.elapsed(),
+            end,
+            answers: u32::from(answered),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds the lock")
+}

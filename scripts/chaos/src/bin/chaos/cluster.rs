@@ -1,0 +1,254 @@
+//! Redis and the services of one scenario, all of them its own. Whoever starts a process here ends it here, by its id.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaos::ledger;
+use load_test::connection::Connection;
+use roundtrip::test_util::free_port;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::cutter::Cutter;
+use crate::front::Front;
+use crate::process::{Process, Signal};
+use crate::programs::Programs;
+use crate::redis::Redis;
+use crate::upstream::Upstream;
+use crate::usage::Usage;
+
+/// How long a service may take to be ready; usually it is milliseconds.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long a service may take to leave: its own grace period, and some more.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Which processes there are, and how they are configured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    pub(crate) ingresses: usize,
+    pub(crate) workers: usize,
+    /// Variables of all ingresses and of all workers.
+    pub(crate) ingress: Vec<(&'static str, String)>,
+    pub(crate) worker: Vec<(&'static str, String)>,
+    /// Whether the services reach Redis through a cutter.
+    pub(crate) cutter: bool,
+    /// Whether the weather comes from an upstream of ours.
+    pub(crate) upstream: bool,
+    /// Whether a process that ends by itself is started again.
+    pub(crate) supervised: bool,
+}
+
+/// A service that runs.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) instance: u32,
+    /// What it held when it was ready.
+    pub(crate) before: Option<Usage>,
+}
+
+/// Everything that runs for one scenario.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) redis: Redis,
+    pub(crate) cutter: Option<Cutter>,
+    pub(crate) upstream: Option<Upstream>,
+    pub(crate) front: Arc<Front>,
+    /// By place; `None` while there is nobody.
+    pub(crate) ingresses: Vec<Option<Member>>,
+    pub(crate) workers: Vec<Option<Member>>,
+    setup: Setup,
+    programs: Programs,
+    broker: SocketAddr,
+    starts: u32,
+    directory: TempDir,
+}
+
+/// Which kind of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Ingress,
+    Worker,
+}
+
+impl Cluster {
+    /// Starts everything, and waits until it is ready.
+    pub(crate) async fn start(programs: &Programs, setup: Setup) -> Result<Self, String> {
+        let directory = tempfile::tempdir().map_err(|error| format!("could not make a directory: {error}"))?;
+        let redis = Redis::start(programs, free_address(), directory.path()).await?;
+        let cutter = match setup.cutter {
+            true => Some(Cutter::start(free_address(), redis.address).await?),
+            false => None,
+        };
+        let upstream = match setup.upstream {
+            true => Some(Upstream::start(free_address()).await?),
+            false => None,
+        };
+        let doors: Vec<_> = (0..setup.ingresses).map(|_| free_address()).collect();
+        let mut cluster = Self {
+            broker: cutter.as_ref().map_or(redis.address, |cutter| cutter.address),
+            front: Front::new(&doors)?,
+            ingresses: doors.iter().map(|_| None).collect(),
+            workers: (0..setup.workers).map(|_| None).collect(),
+            programs: programs.clone(),
+            starts: 0,
+            redis,
+            cutter,
+            upstream,
+            setup,
+            directory,
+        };
+        for (role, count) in [(Role::Worker, cluster.workers.len()), (Role::Ingress, doors.len())] {
+            for place in 0..count {
+                cluster.fill(role, place).await?;
+            }
+        }
+        Ok(cluster)
+    }
+
+    /// Starts a service in a place that is free, and waits until it is ready.
+    pub(crate) async fn fill(&mut self, role: Role, place: usize) -> Result<u32, String> {
+        let instance = self.spawn(role, place)?;
+        let member = self.member(role, place)?;
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut connection = Connection::new(member.address);
+        let ready = b"GET /readyz HTTP/1.1\r\nHost: chaos\r\n\r\n";
+        loop {
+            let asked = connection.ask(ready, std::time::Instant::now() + START_TIMEOUT).await;
+            if asked.is_ok_and(|response| response.status == 200) {
+                member.before = member.process.usage();
+                return Ok(instance);
+            }
+            if let Some(status) = member.process.has_ended() {
+                return Err(member.process.quoted(&format!("it ended with {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(member.process.quoted("it is not ready"));
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// SIGKILL for whoever is in a place; which process that was.
+    pub(crate) async fn kill(&mut self, role: Role, place: usize) -> Result<u32, String> {
+        let mut member = self.places(role)[place].take().ok_or_else(|| nobody(role, place))?;
+        member.process.kill().await?;
+        Ok(member.instance)
+    }
+
+    /// SIGTERM, and waits until it has left; which process that was.
+    pub(crate) async fn dismiss(&mut self, role: Role, place: usize) -> Result<u32, String> {
+        let mut member = self.places(role)[place].take().ok_or_else(|| nobody(role, place))?;
+        member.process.signal(Signal::Terminate).await?;
+        let status = member.process.ended(LEAVE_TIMEOUT).await?;
+        match status.success() {
+            true => Ok(member.instance),
+            false => Err(member
+                .process
+                .quoted(&format!("asked to leave, it ended with {status}"))),
+        }
+    }
+
+    /// Whoever is in a place.
+    pub(crate) fn member(&mut self, role: Role, place: usize) -> Result<&mut Member, String> {
+        self.places(role)[place].as_mut().ok_or_else(|| nobody(role, place))
+    }
+
+    /// Kills and starts Redis.
+    pub(crate) async fn start_redis(&mut self) -> Result<(), String> {
+        self.redis.start_again(&self.programs, self.directory.path()).await
+    }
+
+    /// Processes that ended by themselves, with how; where the setup says so, others are started in their places.
+    pub(crate) fn tend(&mut self) -> Result<Vec<(String, bool)>, String> {
+        let mut ended = Vec::new();
+        for role in [Role::Ingress, Role::Worker] {
+            for place in 0..self.places(role).len() {
+                let Some(member) = &mut self.places(role)[place] else {
+                    continue;
+                };
+                let Some(status) = member.process.has_ended() else {
+                    continue;
+                };
+                let sentence = member.process.quoted(&format!("it ended by itself, with {status}"));
+                self.places(role)[place] = None;
+                if self.setup.supervised {
+                    self.spawn(role, place)?;
+                }
+                ended.push((sentence, self.setup.supervised));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Where the workers note what they run.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.directory.path().join("ledger")
+    }
+
+    /// The services that run.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.ingresses.iter().chain(&self.workers).flatten()
+    }
+
+    fn places(&mut self, role: Role) -> &mut Vec<Option<Member>> {
+        match role {
+            Role::Ingress => &mut self.ingresses,
+            Role::Worker => &mut self.workers,
+        }
+    }
+
+    fn spawn(&mut self, role: Role, place: usize) -> Result<u32, String> {
+        self.starts += 1;
+        let instance = self.starts;
+        let (program, name, address, variables) = match role {
+            Role::Ingress => {
+                let door = &self.front.doors[place];
+                door.taken_by(instance);
+                (&self.programs.ingress, "ingress", door.address, &self.setup.ingress)
+            }
+            Role::Worker => (&self.programs.worker, "worker", free_address(), &self.setup.worker),
+        };
+        let mut command = Command::new(program);
+        // Without any variable of theirs that this process has by accident.
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+            .env("BROKER_URL", format!("redis://{}", self.broker))
+            .env("LISTEN_ADDR", address.to_string())
+            .env("RUST_LOG", "warn")
+            .env(ledger::VARIABLE, self.ledger())
+            .envs(variables.iter().map(|(name, value)| (*name, value)));
+        if let (Role::Worker, Some(upstream)) = (role, &self.upstream) {
+            let url = format!("http://{}", upstream.address);
+            command
+                .env("WEATHER_PROVIDER", "open-meteo")
+                .env("OPEN_METEO_GEOCODING_URL", &url);
+            command.env("OPEN_METEO_FORECAST_URL", url);
+        }
+        let process = Process::start(format!("{name}-{place}-{instance}"), command, self.directory.path())?;
+        let member = Member {
+            process,
+            address,
+            instance,
+            before: None,
+        };
+        self.places(role)[place] = Some(member);
+        Ok(instance)
+    }
+}
+
+fn nobody(role: Role, place: usize) -> String {
+    format!("there is no {role:?} in place {place}")
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}

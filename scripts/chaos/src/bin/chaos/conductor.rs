@@ -1,0 +1,138 @@
+//! Does what a schedule says, step by step, and notes when. Watches over the processes meanwhile: one that ends by
+//! itself is a finding, unless the scenario has it started again.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::callers::Callers;
+use crate::cluster::{Cluster, Role};
+use crate::history::{Event, What};
+use crate::process::Signal;
+use crate::progress::Progress;
+use crate::redis::{Client, GROUP, REQUESTS};
+use crate::step::{Load, Step};
+
+/// How often processes are looked after.
+const TEND_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Who does it.
+pub(crate) struct Conductor<'a> {
+    pub(crate) cluster: &'a mut Cluster,
+    pub(crate) callers: &'a Callers,
+    pub(crate) progress: &'a Progress,
+    pub(crate) begin: Instant,
+    pub(crate) events: Vec<Event>,
+    /// The upstream's attempts at the end of each step.
+    pub(crate) upstream: Vec<(Duration, u64)>,
+    pub(crate) peak: f64,
+}
+
+impl Conductor<'_> {
+    /// Does all steps in order.
+    pub(crate) async fn conduct(&mut self, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
+            let at = self.begin.elapsed();
+            if !matches!(step, Step::Wait(_)) {
+                self.progress.say(&step.to_string());
+            }
+            let hit = self
+                .perform(step)
+                .await
+                .map_err(|error| format!("could not {step}: {error}"))?;
+            self.note(at, What::Step(*step, hit));
+            if let Some(upstream) = &self.cluster.upstream {
+                self.upstream.push((self.begin.elapsed(), upstream.attempts()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks after the processes until `work` is done.
+    pub(crate) async fn tend_during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, String> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                output = &mut work => return Ok(output),
+                () = sleep(TEND_INTERVAL) => self.tend()?,
+            }
+        }
+    }
+
+    fn tend(&mut self) -> Result<(), String> {
+        for (sentence, restarted) in self.cluster.tend()? {
+            let at = self.begin.elapsed();
+            self.progress.say(sentence.lines().next().unwrap_or_default());
+            self.note(at, What::Died(sentence.clone()));
+            if restarted {
+                self.note(at, What::Restarted(sentence));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, at: Duration, what: What) {
+        let done = self.begin.elapsed();
+        self.events.push(Event { at, done, what });
+    }
+
+    /// Does one step; which process it hit, where that matters.
+    async fn perform(&mut self, step: &Step) -> Result<Option<u32>, String> {
+        let cluster = &mut *self.cluster;
+        match *step {
+            Step::Wait(time) => self.tend_during(sleep(time)).await?,
+            Step::Load(load) => self.callers.set(load),
+            Step::MeasurePeak(time) => self.measure_peak(time).await?,
+            Step::LoadTimesPeak(times) => self.callers.set(Load::Open(self.peak * times)),
+            Step::KillWorker(place) => return cluster.kill(Role::Worker, place).await.map(Some),
+            Step::StartWorker(place) => return cluster.fill(Role::Worker, place).await.map(Some),
+            Step::FreezeWorker(place) => self.signal(place, Signal::Stop).await?,
+            Step::ThawWorker(place) => self.signal(place, Signal::Continue).await?,
+            Step::RollWorker(place) => return self.roll(Role::Worker, place).await.map(Some),
+            Step::KillIngress(place) => return cluster.kill(Role::Ingress, place).await.map(Some),
+            Step::StartIngress(place) => return cluster.fill(Role::Ingress, place).await.map(Some),
+            Step::RollIngress(place) => return self.roll(Role::Ingress, place).await.map(Some),
+            Step::KillRedis => cluster.redis.kill().await?,
+            Step::StartRedis => cluster.start_redis().await?,
+            Step::Network(weather) => match &cluster.cutter {
+                Some(cutter) => cutter.set(weather),
+                None => return Err("there is no cutter".to_owned()),
+            },
+            Step::DestroyGroup => self.run(&["XGROUP", "DESTROY", REQUESTS, GROUP]).await?,
+            Step::FlushAll => self.run(&["FLUSHALL"]).await?,
+            Step::Upstream(mood) => match &cluster.upstream {
+                Some(upstream) => upstream.set(mood),
+                None => return Err("there is no upstream".to_owned()),
+            },
+        }
+        Ok(None)
+    }
+
+    async fn measure_peak(&mut self, time: Duration) -> Result<(), String> {
+        let (before, began) = (self.callers.good(), self.begin.elapsed());
+        self.tend_during(sleep(time)).await?;
+        let took = (self.begin.elapsed() - began).as_secs_f64();
+        self.peak = (self.callers.good() - before) as f64 / took;
+        self.progress
+            .say(&format!("the peak is {:.0} good answers/s", self.peak));
+        self.note(began, What::Peak(self.peak));
+        Ok(())
+    }
+
+    async fn signal(&mut self, place: usize, signal: Signal) -> Result<(), String> {
+        self.cluster.member(Role::Worker, place)?.process.signal(signal).await
+    }
+
+    async fn roll(&mut self, role: Role, place: usize) -> Result<u32, String> {
+        let left = self.cluster.dismiss(role, place).await?;
+        self.cluster.fill(role, place).await?;
+        Ok(left)
+    }
+
+    async fn run(&mut self, words: &[&str]) -> Result<(), String> {
+        let mut client = Client::connect(self.cluster.redis.address).await?;
+        client.run::<redis::Value>(words).await.map(|_| ())
+    }
+}

@@ -1,0 +1,211 @@
+//! The cutter: a TCP proxy between the services and Redis that fails as networks do. What it has swallowed is never
+//! forwarded later: a connection that lost bytes is reset when the network heals, as one is whose packets were
+//! given up.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// As much as is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// What happens to bytes on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Weather {
+    /// They arrive.
+    Pass,
+    /// They arrive late, chunk by chunk.
+    Delay(Duration),
+    /// So many of a connection arrive in either direction, then it is closed.
+    CutAfter(u64),
+    /// They vanish, on new connections too; nobody is told.
+    BlackHole,
+    /// Connections are reset, new ones too.
+    Reset,
+}
+
+/// A proxy in front of one server. Ends with its value.
+#[derive(Debug)]
+pub(crate) struct Cutter {
+    pub(crate) address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    _stop: DropGuard,
+}
+
+impl Cutter {
+    /// A proxy at `address` in front of `server`, which need not be there yet.
+    pub(crate) async fn start(address: SocketAddr, server: SocketAddr) -> Result<Self, String> {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| format!("could not listen for the cutter: {error}"))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let (weather, watching) = watch::channel(Weather::Pass);
+        let stop = CancellationToken::new();
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(accept(listener, server, watching)),
+        );
+        Ok(Self {
+            address,
+            weather,
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    /// Changes what happens to bytes, at once and for all connections.
+    pub(crate) fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, weather: watch::Receiver<Weather>) {
+    // Ends them all when it is dropped with this loop.
+    let stop = CancellationToken::new();
+    let _guard = stop.clone().drop_guard();
+    let connections = TaskTracker::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors: those who leave make room.
+            sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let connection = serve(client, server, weather.clone());
+        connections.spawn(stop.clone().run_until_cancelled_owned(connection));
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiver<Weather>) {
+    let _ = client.set_nodelay(true);
+    if *weather.borrow() == Weather::BlackHole {
+        // The system has answered the handshake already; nothing else ever gets through.
+        while *weather.borrow_and_update() == Weather::BlackHole && weather.changed().await.is_ok() {}
+        reset(client);
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else {
+        // Nobody listens there: the client hears it as from the server itself.
+        reset(client);
+        return;
+    };
+    let _ = server.set_nodelay(true);
+    if forward(&client, &server, weather).await == End::Reset {
+        reset(client);
+        reset(server);
+    }
+}
+
+/// Closes a connection in a way that the peer notices as a fault.
+fn reset(stream: TcpStream) {
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
+async fn forward(client: &TcpStream, server: &TcpStream, weather: watch::Receiver<Weather>) -> End {
+    let (swallowed, passed) = (AtomicBool::new(false), AtomicU64::new(0));
+    tokio::select! {
+        end = pump(client, server, weather.clone(), &swallowed, &passed) => end,
+        end = pump(server, client, weather.clone(), &swallowed, &passed) => end,
+        end = watch_over(weather, &swallowed, &passed) => end,
+    }
+}
+
+/// Ends the connection when the weather says so, or when it heals over bytes that are gone.
+async fn watch_over(mut weather: watch::Receiver<Weather>, swallowed: &AtomicBool, passed: &AtomicU64) -> End {
+    loop {
+        match *weather.borrow_and_update() {
+            Weather::Reset => return End::Reset,
+            Weather::BlackHole => {}
+            _ if swallowed.load(Ordering::Relaxed) => return End::Reset,
+            _ => {}
+        }
+        passed.store(0, Ordering::Relaxed);
+        if weather.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    }
+}
+
+async fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    weather: watch::Receiver<Weather>,
+    swallowed: &AtomicBool,
+    passed: &AtomicU64,
+) -> End {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = match read(from, &mut chunk).await {
+            Ok(read) if read > 0 => read,
+            // A peer that leaves during a black hole is not noticed on the other side until it heals.
+            _ if *weather.borrow() == Weather::BlackHole => {
+                swallowed.store(true, Ordering::Relaxed);
+                pending::<usize>().await
+            }
+            Ok(_) => return End::Closed,
+            Err(_) => return End::Reset,
+        };
+        let now = *weather.borrow();
+        let allowed = match now {
+            Weather::Pass => read,
+            Weather::Delay(delay) => {
+                sleep(delay).await;
+                read
+            }
+            Weather::CutAfter(limit) => {
+                let before = passed.fetch_add(read as u64, Ordering::Relaxed);
+                read.min(limit.saturating_sub(before) as usize)
+            }
+            Weather::BlackHole => {
+                swallowed.store(true, Ordering::Relaxed);
+                continue;
+            }
+            Weather::Reset => return End::Reset,
+        };
+        if write(to, &chunk[..allowed]).await.is_err() {
+            return End::Reset;
+        }
+        if allowed < read {
+            return End::Closed;
+        }
+    }
+}
+
+async fn read(from: &TcpStream, chunk: &mut [u8]) -> io::Result<usize> {
+    loop {
+        from.readable().await?;
+        match from.try_read(chunk) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

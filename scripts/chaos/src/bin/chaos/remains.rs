@@ -1,0 +1,88 @@
+//! What is left when all callers have gone. Looked for again and again: services clean up in their own time, and how
+//! long that takes is part of the finding.
+
+use std::time::{Duration, Instant};
+
+use load_test::connection::Connection;
+use load_test::target::Target;
+use tokio::time::sleep;
+
+use crate::cluster::{Cluster, Member};
+use crate::history::{Growth, Remains};
+use crate::redis::Client;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A worker gives a sign of life about every five seconds. A consumer silent for this long is nobody.
+const STALE: Duration = Duration::from_secs(8);
+
+const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Looks until nothing is left that should not be, at most for `patience`. `requesters` of our own have a reply
+/// stream too.
+pub(crate) async fn look(
+    cluster: &Cluster,
+    requesters: usize,
+    most_callers: usize,
+    patience: Duration,
+) -> Result<Remains, String> {
+    let began = Instant::now();
+    let mut client = Client::connect(cluster.redis.address).await?;
+    loop {
+        let contents = client.contents().await?;
+        let live = |members: &[Option<Member>]| members.iter().flatten().count();
+        let mut remains = Remains {
+            requests: contents.requests,
+            pending: contents.pending,
+            consumers: contents.consumers.len(),
+            stale_consumers: contents.consumers.iter().filter(|(_, idle)| *idle >= STALE).count(),
+            live_workers: live(&cluster.workers),
+            reply_streams: contents.reply_streams.len().saturating_sub(requesters),
+            requesters: contents.requesters.saturating_sub(requesters),
+            live_ingresses: live(&cluster.ingresses),
+            growth: cluster.members().filter_map(growth).collect(),
+            most_callers,
+            settled: None,
+            waited: began.elapsed(),
+        };
+        if remains.is_clean() {
+            remains.settled = Some(began.elapsed());
+            return Ok(remains);
+        }
+        if began.elapsed() > patience {
+            return Ok(remains);
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn growth(member: &Member) -> Option<Growth> {
+    Some(Growth {
+        process: member.process.name.clone(),
+        before: member.before?,
+        after: member.process.usage()?,
+    })
+}
+
+/// A counter of every ingress that is there.
+pub(crate) async fn counters(cluster: &Cluster, name: &str) -> Result<Vec<(u32, u64)>, String> {
+    let mut counters = Vec::new();
+    for member in cluster.ingresses.iter().flatten() {
+        let text = metrics(member).await.map_err(|error| member.process.quoted(&error))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value: f64 = line.and_then(|value| value.parse().ok()).unwrap_or(0.0);
+        counters.push((member.instance, value as u64));
+    }
+    Ok(counters)
+}
+
+async fn metrics(member: &Member) -> Result<String, String> {
+    let target: Target = format!("http://{}", member.address)
+        .parse()
+        .map_err(|error| format!("{error}"))?;
+    let request = target.encode("GET", "/metrics", None);
+    let mut connection = Connection::new(member.address);
+    let asked = connection.ask(&request, Instant::now() + METRICS_TIMEOUT).await;
+    let response = asked.map_err(|failure| format!("could not read its metrics: {failure}"))?;
+    Ok(String::from_utf8_lossy(response.body).into_owned())
+}

@@ -1,0 +1,219 @@
+//! Runs one scenario from its empty Redis to its verdict. Whatever fails on the way, short of an expectation, is a
+//! failure of the scenario too: a run that could not be judged has not passed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chaos::ledger;
+use chaos::nonce::Nonce;
+use fastrand::Rng;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::callers::Callers;
+use crate::checker::{self, Judgement};
+use crate::cluster::Cluster;
+use crate::conductor::Conductor;
+use crate::finding::{Finding, Opinion};
+use crate::history::{History, Runs};
+use crate::programs::Programs;
+use crate::progress::{Progress, Screen};
+use crate::redis::Client;
+use crate::remains;
+use crate::scenario::{Plan, Profile, Scenario};
+use crate::traffic::Traffic;
+use crate::wire::{self, Wire};
+
+/// How much longer than REQUEST_TIMEOUT a caller waits: whoever is not told by then is never told.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Scenarios under load at the same time, where time is short.
+pub(crate) const LANES: u32 = 2;
+
+/// What all scenarios of a run share.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) programs: Programs,
+    pub(crate) profile: Profile,
+    pub(crate) seed: u64,
+    pub(crate) screen: Screen,
+    /// Who may be loud. Waiting for the services to clean up is not.
+    pub(crate) lanes: Arc<Semaphore>,
+}
+
+/// How a scenario went.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) id: &'static str,
+    pub(crate) seed: u64,
+    pub(crate) took: Duration,
+    pub(crate) faults: usize,
+    pub(crate) judgement: Judgement,
+    pub(crate) opinion: Opinion,
+    pub(crate) history: History,
+}
+
+impl Verdict {
+    /// Every finding, the invariants first.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.judgement.findings.iter().chain(&self.opinion.findings)
+    }
+
+    pub(crate) fn passed(&self) -> bool {
+        self.findings().all(|finding| finding.passed)
+    }
+}
+
+/// Runs a scenario and judges it.
+pub(crate) async fn run(run: Run, scenario: Scenario) -> Verdict {
+    let seed = xxh3_64_with_seed(scenario.id.as_bytes(), run.seed);
+    let plan = (scenario.plan)(run.profile, &mut Rng::with_seed(seed));
+    let alone = scenario.alone || run.profile == Profile::Long;
+    let lanes = if alone { LANES } else { 1 };
+    let lane = run.lanes.clone().acquire_many_owned(lanes).await;
+    let lane = lane.expect("the lanes are never closed");
+    let progress = run.screen.show(scenario.id);
+    progress.say(scenario.about);
+    let began = Instant::now();
+    let mut history = History {
+        allowed: plan.allowed,
+        ..History::default()
+    };
+    let stage = Stage {
+        plan,
+        seed,
+        progress,
+        history: &mut history,
+    };
+    let outcome = stage.play(&run.programs, lane).await;
+    // Judging a hundred thousand calls would hold up the load of the scenario beside this one.
+    let judged = tokio::task::spawn_blocking(move || {
+        let (judgement, opinion) = (checker::judge(&history), (scenario.judge)(&history));
+        (history, judgement, opinion)
+    });
+    let (history, mut judgement, opinion) = judged.await.expect("judging does not panic");
+    if let Err(error) = outcome {
+        judgement
+            .findings
+            .push(Finding::new("the scenario could be played to its end", false, error));
+    }
+    Verdict {
+        id: scenario.id,
+        seed: run.seed,
+        took: began.elapsed(),
+        faults: history.faults(),
+        judgement,
+        opinion,
+        history,
+    }
+}
+
+struct Stage<'a> {
+    plan: Plan,
+    seed: u64,
+    progress: Progress,
+    history: &'a mut History,
+}
+
+impl Stage<'_> {
+    async fn play(self, programs: &Programs, lane: impl Send) -> Result<(), String> {
+        let Self {
+            mut plan,
+            seed,
+            progress,
+            history,
+        } = self;
+        let timeout = format!("{}ms", plan.request_timeout.as_millis());
+        plan.setup.ingress.push(("REQUEST_TIMEOUT", timeout));
+        let mut cluster = Cluster::start(programs, plan.setup).await?;
+        let begin = Instant::now();
+        let traffic = Arc::new(Traffic::new(seed, plan.poison));
+        let patience = plan.request_timeout + GRACE;
+        let callers = Callers::start(cluster.front.clone(), traffic.clone(), begin, patience);
+        let wire = wire::Plan {
+            url: format!("redis://{}", cluster.redis.address),
+            rate: plan.wire,
+            budget: plan.request_timeout,
+            begin,
+        };
+        let mut wire = (plan.wire > 0.0)
+            .then(|| Wire::start(wire, traffic.clone()))
+            .transpose()?;
+
+        let mut conductor = Conductor {
+            cluster: &mut cluster,
+            callers: &callers,
+            progress: &progress,
+            begin,
+            events: Vec::new(),
+            upstream: Vec::new(),
+            peak: 0.0,
+        };
+        let conducted = conductor.conduct(&plan.steps).await;
+        progress.say("no load any more; waiting for the last answers");
+        let finished = conductor
+            .tend_during(async {
+                callers.finish().await;
+                if let Some(wire) = &mut wire {
+                    wire.finish(patience).await;
+                }
+            })
+            .await;
+        history.events = std::mem::take(&mut conductor.events);
+        history.upstream = std::mem::take(&mut conductor.upstream);
+        let ended = conducted.and(finished);
+        drop(lane);
+
+        let settled = match ended {
+            Ok(()) => settle(&cluster, &callers, wire.is_some(), plan.settling, &progress, history).await,
+            error => error,
+        };
+        history.calls = callers.into_calls();
+        if let Some(wire) = wire {
+            history.calls.extend(wire.leave().await);
+        }
+        let ledger = ledger::read(&cluster.ledger()).map_err(|error| format!("could not read the ledger: {error}"))?;
+        history.runs = Runs::of(traffic.run(), ledger);
+        settled
+    }
+}
+
+/// Waits until nothing is left, and takes down what is.
+async fn settle(
+    cluster: &Cluster,
+    callers: &Callers,
+    wire: bool,
+    patience: Duration,
+    progress: &Progress,
+    history: &mut History,
+) -> Result<(), String> {
+    callers.ask_each_once().await;
+    let most = callers.hang_up();
+    if let Some(upstream) = &cluster.upstream {
+        upstream.leave();
+    }
+    progress.say(&format!(
+        "{} requests; waiting until nothing is left of them",
+        callers.done()
+    ));
+    history.remains = remains::look(cluster, usize::from(wire), most, patience).await?;
+    // A reply that is late now is on its way at most as long as a settlement.
+    sleep(Duration::from_millis(500)).await;
+    history.late_replies = remains::counters(cluster, "ingress_late_replies_total").await?;
+    let mut client = Client::connect(cluster.redis.address).await?;
+    let letters = client.dead_letters().await?;
+    history.dead_letters = letters.iter().map(|data| number_in(data)).collect();
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Question {
+    city: String,
+}
+
+fn number_in(data: &str) -> Option<u64> {
+    let question: Question = serde_json::from_str(data).ok()?;
+    question.city.parse::<Nonce>().ok().map(|nonce| nonce.number)
+}

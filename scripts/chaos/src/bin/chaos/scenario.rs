@@ -1,0 +1,137 @@
+//! What a scenario is: what runs, what is asked, what is broken when, and what is expected of the services then. Each
+//! has a file of its own, and no random choice that does not come from its seed.
+
+mod black_hole;
+mod freeze_worker;
+mod kill_ingress;
+mod kill_worker;
+mod lose_group;
+mod overload;
+mod poison;
+mod restart_redis;
+mod rolling_restart;
+mod sick_upstream;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use fastrand::Rng;
+
+use crate::cluster::Setup;
+use crate::finding::Opinion;
+use crate::history::{Allowed, History};
+use crate::step::Step;
+use crate::traffic::Poison;
+
+/// How thorough a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// All scenarios within four minutes
+    Ci,
+    /// Twenty minutes and a million messages
+    Long,
+}
+
+impl Profile {
+    /// One value for each profile.
+    pub(crate) fn pick<T>(self, ci: T, long: T) -> T {
+        match self {
+            Self::Ci => ci,
+            Self::Long => long,
+        }
+    }
+}
+
+/// A scenario.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) id: &'static str,
+    /// What is broken, in a sentence.
+    pub(crate) about: &'static str,
+    /// Whether it needs the machine for itself.
+    pub(crate) alone: bool,
+    pub(crate) plan: fn(Profile, &mut Rng) -> Plan,
+    /// What is expected besides the invariants.
+    pub(crate) judge: fn(&History) -> Opinion,
+}
+
+/// One run of a scenario, with all choices made.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) setup: Setup,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) poison: Poison,
+    /// Requests a second that go past the ingresses.
+    pub(crate) wire: f64,
+    /// REQUEST_TIMEOUT of the ingresses.
+    pub(crate) request_timeout: Duration,
+    pub(crate) allowed: Allowed,
+    /// How long cleaning up may take.
+    pub(crate) settling: Duration,
+}
+
+impl Scenario {
+    /// How long cleaning up may take.
+    pub(crate) fn settling(&self, profile: Profile) -> Duration {
+        (self.plan)(profile, &mut Rng::with_seed(0)).settling
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            setup: Setup::default(),
+            steps: Vec::new(),
+            poison: Poison::default(),
+            wire: 0.0,
+            request_timeout: Duration::from_secs(30),
+            allowed: Allowed::default(),
+            // Two leases of a dead worker, and a turn of whoever looks for it.
+            settling: Duration::from_secs(20),
+        }
+    }
+}
+
+/// All scenarios, in the order of the table.
+pub(crate) const ALL: [Scenario; 10] = [
+    kill_worker::SCENARIO,
+    freeze_worker::SCENARIO,
+    kill_ingress::SCENARIO,
+    restart_redis::SCENARIO,
+    black_hole::SCENARIO,
+    lose_group::SCENARIO,
+    poison::SCENARIO,
+    overload::SCENARIO,
+    sick_upstream::SCENARIO,
+    rolling_restart::SCENARIO,
+];
+
+/// Whole seconds.
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A wait of `time`, give or take a fifth.
+fn about(time: Duration, rng: &mut Rng) -> Step {
+    Step::Wait(time.mul_f64(0.8 + 0.4 * rng.f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_an_id_and_a_schedule_that_its_seed_repeats() {
+        let ids: HashSet<_> = ALL.iter().map(|scenario| scenario.id).collect();
+        assert_eq!(ids.len(), ALL.len());
+        for scenario in ALL {
+            for profile in [Profile::Ci, Profile::Long] {
+                let steps = || (scenario.plan)(profile, &mut Rng::with_seed(7)).steps;
+                assert_eq!(steps(), steps(), "{}", scenario.id);
+                assert!(steps().iter().any(Step::is_fault) || scenario.id == "poison");
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A worker dies every two seconds, and another is started. What it had in hand is taken over when its lease is over.
+
+use fastrand::Rng;
+
+use super::{Plan, Profile, Scenario, about, secs};
+use crate::cluster::Setup;
+use crate::expect;
+use crate::finding::{Finding, Opinion};
+use crate::history::History;
+use crate::step::{Load, Step};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "kill-worker",
+    about: "SIGKILL one of three workers every 2 s, start another",
+    alone: false,
+    plan,
+    judge,
+};
+
+const WORKERS: usize = 3;
+
+fn plan(profile: Profile, rng: &mut Rng) -> Plan {
+    let mut steps = vec![
+        Step::Load(Load::Open(profile.pick(1000.0, 1500.0))),
+        Step::Wait(secs(2)),
+    ];
+    for _ in 0..profile.pick(6, 60) {
+        let victim = rng.usize(..WORKERS);
+        steps.extend([Step::KillWorker(victim), Step::StartWorker(victim), about(secs(2), rng)]);
+    }
+    Plan {
+        setup: Setup {
+            ingresses: 1,
+            workers: WORKERS,
+            ingress: vec![("MAX_IN_FLIGHT", "4096".to_owned())],
+            // Long enough that a victim always has something in hand.
+            worker: vec![("SIMULATED_LATENCY", "5ms..20ms".to_owned())],
+            ..Setup::default()
+        },
+        steps,
+        wire: 20.0,
+        ..Plan::default()
+    }
+}
+
+fn judge(history: &History) -> Opinion {
+    let hit = expect::redelivered(history);
+    Opinion {
+        findings: vec![
+            expect::all_ok(history),
+            expect::was_hit("faults hit requests in hand", hit.len()),
+            Finding::within("those hit answered within 9 s", secs(9), &hit),
+            expect::runs_per_request(history, 1.02),
+            expect::wire_was_used(history),
+        ],
+        recoveries: hit,
+    }
+}

@@ -1,0 +1,56 @@
+//! Every process is asked to leave in turn, and another takes its place, as a deployment does it. Nobody notices.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{Plan, Profile, Scenario, secs};
+use crate::cluster::Setup;
+use crate::expect;
+use crate::finding::Opinion;
+use crate::history::History;
+use crate::step::{Load, Step};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "rolling-restart",
+    about: "SIGTERM each process in turn under load",
+    alone: false,
+    plan,
+    judge,
+};
+
+fn plan(profile: Profile, rng: &mut Rng) -> Plan {
+    let mut steps = vec![Step::Load(Load::Open(profile.pick(800.0, 1000.0))), Step::Wait(secs(1))];
+    for _ in 0..profile.pick(2, 20) {
+        let mut all = [
+            Step::RollIngress(0),
+            Step::RollIngress(1),
+            Step::RollWorker(0),
+            Step::RollWorker(1),
+        ];
+        rng.shuffle(&mut all);
+        for step in all {
+            // An orchestrator goes on when the last one is known to be ready.
+            steps.extend([step, Step::Wait(Duration::from_millis(500))]);
+        }
+    }
+    Plan {
+        setup: Setup {
+            ingresses: 2,
+            workers: 2,
+            worker: vec![("SIMULATED_LATENCY", "5ms..20ms".to_owned())],
+            ..Setup::default()
+        },
+        steps,
+        ..Plan::default()
+    }
+}
+
+fn judge(history: &History) -> Opinion {
+    let rolled = expect::steps(history, Step::is_fault);
+    let took = rolled.map(|event| event.done - event.at).collect();
+    Opinion {
+        findings: vec![expect::all_ok(history)],
+        recoveries: took,
+    }
+}

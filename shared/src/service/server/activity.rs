@@ -1,0 +1,209 @@
+//! What a connection is doing, seen from both ends: an IO wrapper sees bytes come and go, a service wrapper
+//! sees requests begin and end. All of it happens in the connection's own task, so plain loads and stores are
+//! enough; they are atomic only because that task may move between threads. The rule: nothing here asks for
+//! the time. What a request costs is a handful of instructions; when something happened is for the
+//! [watchdog](super::watchdog) to find out.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::HttpBody as _;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a connection waits for. Two that are equal are the same wait: each head, each pause between requests
+/// and each stalled write has its own number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// For the first byte of all.
+    New,
+    /// For the rest of a head.
+    Head(u32),
+    /// For us: for the rest of a body, and for the answer.
+    Busy,
+    /// For the next head.
+    Idle(u32),
+    /// For the client to take some of its answer.
+    Write(u32),
+}
+
+impl Waiting {
+    /// Whether its clock starts now, rather than whenever somebody next looks.
+    pub(super) fn is_urgent(self) -> bool {
+        matches!(self, Self::Head(_) | Self::Write(_))
+    }
+}
+
+const NEW: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+/// Busy with a request that has a body: what comes is the body.
+const BUSY_WITH_BODY: u8 = 3;
+/// Busy, and the client did not wait: the next head has begun.
+const BUSY_WITH_NEXT: u8 = 4;
+const IDLE: u8 = 5;
+
+/// What one connection is doing.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    phase: AtomicU8,
+    /// How many requests have begun.
+    requests: AtomicU32,
+    /// The client takes nothing.
+    stalled: AtomicBool,
+    /// How many stalls have ended.
+    stalls: AtomicU32,
+}
+
+impl Activity {
+    /// What the connection waits for.
+    pub(super) fn waiting(&self) -> Waiting {
+        if self.stalled.load(Relaxed) {
+            return Waiting::Write(self.stalls.load(Relaxed));
+        }
+        match self.phase.load(Relaxed) {
+            NEW => Waiting::New,
+            HEAD => Waiting::Head(self.requests.load(Relaxed)),
+            IDLE => Waiting::Idle(self.requests.load(Relaxed)),
+            _ => Waiting::Busy,
+        }
+    }
+
+    /// Whether no request has begun yet, so that nothing was ever answered.
+    pub(super) fn is_first_head(&self) -> bool {
+        self.requests.load(Relaxed) == 0
+    }
+
+    fn received(&self) {
+        let next = match self.phase.load(Relaxed) {
+            NEW | IDLE => HEAD,
+            BUSY => BUSY_WITH_NEXT,
+            _ => return,
+        };
+        self.phase.store(next, Relaxed);
+    }
+
+    fn request_begins(&self, has_body: bool) {
+        self.requests
+            .store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
+        self.phase.store(if has_body { BUSY_WITH_BODY } else { BUSY }, Relaxed);
+    }
+
+    fn request_ends(&self) {
+        let next = match self.phase.load(Relaxed) {
+            BUSY_WITH_NEXT => HEAD,
+            _ => IDLE,
+        };
+        self.phase.store(next, Relaxed);
+    }
+
+    fn written(&self, is_stalled: bool) {
+        if self.stalled.load(Relaxed) == is_stalled {
+            return;
+        }
+        self.stalled.store(is_stalled, Relaxed);
+        if !is_stalled {
+            self.stalls.store(self.stalls.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+    }
+}
+
+/// A socket whose bytes are noticed.
+#[derive(Debug)]
+pub(super) struct Noticed<IO> {
+    io: IO,
+    activity: Arc<Activity>,
+}
+
+impl<IO> Noticed<IO> {
+    pub(super) fn new(io: IO, activity: Arc<Activity>) -> Self {
+        Self { io, activity }
+    }
+
+    pub(super) fn into_inner(self) -> IO {
+        self.io
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Noticed<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.received();
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Noticed<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.activity.written(written.is_pending());
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+type App = TowerToHyperService<Router>;
+
+/// The routes, with each request noticed.
+#[derive(Debug)]
+pub(super) struct NoticedApp {
+    app: App,
+    activity: Arc<Activity>,
+}
+
+impl NoticedApp {
+    pub(super) fn new(app: Router, activity: Arc<Activity>) -> Self {
+        let app = TowerToHyperService::new(app);
+        Self { app, activity }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for NoticedApp {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        self.activity.request_begins(!request.body().is_end_stream());
+        Answering {
+            answer: self.app.call(request),
+            activity: self.activity.clone(),
+        }
+    }
+}
+
+/// A request under way.
+pub(super) struct Answering {
+    answer: <App as hyper::service::Service<Request<Incoming>>>::Future,
+    activity: Arc<Activity>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.answer).poll(cx);
+        if answer.is_ready() {
+            self.activity.request_ends();
+        }
+        answer
+    }
+}

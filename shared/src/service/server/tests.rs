@@ -1,0 +1,139 @@
+//! The accept loop, on real sockets.
+
+#![allow(clippy::unwrap_used)]
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::service::metrics::Metrics;
+
+struct Server {
+    address: SocketAddr,
+    metrics: Metrics,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// Serves on some port, with as many places.
+async fn serve_with(connections: u32) -> Server {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new()
+        .route("/", get(async || "fine"))
+        .route("/large", get(async || "x".repeat(16 << 20)));
+    let limits = Limits {
+        connections,
+        idle: Duration::from_secs(60),
+        head: Duration::from_secs(60),
+        write: Duration::from_millis(300),
+    };
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+    let http = HttpMetrics::new(&metrics);
+    let serving = serve(listener, app, limits, http, stop.clone(), Duration::from_secs(5));
+    Server {
+        address,
+        metrics,
+        stop,
+        serving: tokio::spawn(serving),
+    }
+}
+
+impl Server {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request on a connection and reads the beginning of the answer.
+    async fn ask(&self, stream: &mut TcpStream) -> String {
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let _ = stream.write_all(request).await;
+        let mut answer = [0; 1024];
+        let count = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    }
+
+    /// Waits until a metric has a value.
+    async fn until(&self, line: &str) {
+        let line = format!("{line}\n");
+        for _ in 0..500 {
+            if self.metrics.encode().contains(&line) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{line} is missing in:\n{}", self.metrics.encode());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_last_place_is_refused_until_one_is_free() {
+    let server = serve_with(2).await;
+    let (mut one, other) = (server.connect().await, server.connect().await);
+    server.until("http_connections 2").await;
+    let mut refused = String::new();
+    // It need not send anything to be told so.
+    server.connect().await.read_to_string(&mut refused).await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
+    for part in [
+        "retry-after: 1\r\n",
+        "connection: close\r\n",
+        "/problems/too-many-connections",
+    ] {
+        assert!(refused.contains(part), "{part:?} is missing in {refused}");
+    }
+    server.until("http_connections_refused_total 1").await;
+    assert!(server.ask(&mut one).await.starts_with("HTTP/1.1 200 "));
+    drop(other);
+    server.until("http_connections 1").await;
+    let mut next = server.connect().await;
+    assert!(server.ask(&mut next).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_place() {
+    let server = serve_with(1).await;
+    let mut client = server.connect().await;
+    client
+        .write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    server.until("http_connections 1").await;
+    server.until("http_slow_clients_total{reason=\"write\"} 1").await;
+    server.until("http_connections 0").await;
+    // What the system holds of the answer is thrown away, rather than kept for a client that may never ask.
+    let error = loop {
+        match client.read(&mut [0; 1 << 16]).await {
+            Ok(0) => panic!("the answer ended as if it were whole"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn refused_clients_do_not_delay_the_end() {
+    let server = serve_with(1).await;
+    let _place = server.connect().await;
+    server.until("http_connections 1").await;
+    let _refused = server.connect().await;
+    server.until("http_connections_refused_total 1").await;
+    server.stop.cancel();
+    timeout(Duration::from_secs(4), server.serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_vanished_client_will_be_noticed() {
+    let server = serve_with(1).await;
+    let stream = server.connect().await;
+    configure(&stream).unwrap();
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+    #[cfg(target_os = "linux")]
+    {
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), VANISHED / 2);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(VANISHED));
+    }
+}

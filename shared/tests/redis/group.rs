@@ -1,0 +1,194 @@
+//! The consumer group, as others may have left it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_lost_group_is_made_again_and_serves_what_waits() {
+    let (harness, me) = (harness().await, Consumer::unique("w"));
+    let _ = harness.broker.claim(&me, 1).await.unwrap();
+    for loss in [
+        &["XGROUP", "DESTROY", "test-requests", "processing-group"][..],
+        &["FLUSHALL"],
+    ] {
+        harness.server.command(loss).await.unwrap();
+        harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+        let mut deliveries = Vec::new();
+        assert_eq!(
+            harness.broker.claim(&me, 10).await.unwrap_err().kind(),
+            BrokerErrorKind::GroupLost
+        );
+        assert!(harness.broker.prepare().await.unwrap(), "it was missing");
+        assert!(!harness.broker.prepare().await.unwrap(), "now it is there");
+        deliveries.extend(harness.broker.claim(&me, 10).await.unwrap());
+        assert_eq!(deliveries.len(), 1, "{loss:?}");
+        let id = deliveries[0].receipt.entry.to_string();
+        harness
+            .server
+            .command(&["XACK", "test-requests", "processing-group", &id])
+            .await
+            .unwrap();
+        harness.server.command(&["XDEL", "test-requests", &id]).await.unwrap();
+    }
+}
+
+/// A harness whose consumer holds two entries that were trimmed from the stream meanwhile.
+async fn harness_with_trimmed_entries(holder: &Consumer) -> Redis {
+    let harness = harness().await;
+    let batch = vec![request(&ReplyTo::unique("a")); 2];
+    harness.broker.publish(&batch).await.unwrap();
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        held.extend(harness.broker.claim(holder, 2).await.unwrap());
+    }
+    harness
+        .server
+        .command(&["XTRIM", "test-requests", "MAXLEN", "0"])
+        .await
+        .unwrap();
+    harness
+}
+
+#[tokio::test]
+async fn entries_deleted_while_they_were_pending_are_forgotten() {
+    for reclaimed in [false, true] {
+        let me = Consumer::unique("w");
+        let harness = harness_with_trimmed_entries(&me).await;
+        let (heir, found) = match reclaimed {
+            true => {
+                let heir = Consumer::unique("h");
+                let found = harness.broker.reclaim(&heir, Duration::ZERO, 10).await.unwrap();
+                (heir, found)
+            }
+            false => {
+                let found = harness.broker.recover(&me, &HashSet::new(), 10).await.unwrap();
+                (me, found)
+            }
+        };
+        let attempts: Vec<_> = found.iter().map(|one| (one.entry, 2)).collect();
+        let delivered = harness.broker.redeliver(&heir, &attempts).await.unwrap();
+        assert!(delivered.is_empty(), "{delivered:?}");
+        let pending = ["XPENDING", "test-requests", "processing-group", "-", "+", "10"];
+        let pending = harness.server.command(&pending).await;
+        assert_eq!(format!("{pending:?}"), "Some(array([]))", "nothing is left pending");
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_with_nothing_in_hand_is_forgotten_when_it_leaves() {
+    let (harness, idle, busy) = (harness().await, Consumer::unique("idle"), Consumer::unique("busy"));
+    let _ = harness.broker.claim(&idle, 1).await.unwrap();
+    let _ = harness.broker.claim(&idle, 1).await.unwrap();
+    harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+    while harness.broker.claim(&busy, 1).await.unwrap().is_empty() {}
+    for consumer in [&idle, &busy] {
+        harness.broker.leave(consumer).await.unwrap();
+    }
+    let consumers = harness
+        .server
+        .command(&["XINFO", "CONSUMERS", "test-requests", "processing-group"])
+        .await
+        .unwrap();
+    let text = format!("{consumers:?}");
+    assert!(!text.contains(idle.as_str()), "{text}");
+    assert!(
+        text.contains(busy.as_str()),
+        "its work would be discarded with it: {text}"
+    );
+}
+
+/// A consumer group as it stands: names of its consumers.
+async fn consumers(server: &RedisServer) -> String {
+    let consumers = ["XINFO", "CONSUMERS", "test-requests", "processing-group"];
+    format!("{:?}", server.command(&consumers).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_dead_consumer_is_forgotten_once_it_holds_nothing() {
+    let (harness, dead, heir) = (harness().await, Consumer::unique("dead"), Consumer::unique("heir"));
+    harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+    assert_eq!(harness.broker.claim(&dead, 1).await.unwrap().len(), 1);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let silent = Duration::from_millis(50);
+    let tidied = harness.broker.tidy(&heir, silent).await.unwrap();
+    assert_eq!(tidied, Tidied::default(), "its work would be discarded with it");
+    assert_eq!(harness.broker.reclaim(&heir, silent, 1).await.unwrap().len(), 1);
+    assert_eq!(harness.broker.tidy(&heir, silent).await.unwrap().consumers, 1);
+    let left = consumers(&harness.server).await;
+    assert!(!left.contains(dead.as_str()) && left.contains(heir.as_str()), "{left}");
+}
+
+#[tokio::test]
+async fn tidying_takes_nothing_that_waits() {
+    let (harness, me) = (harness().await, Consumer::unique("me"));
+    let batch = vec![request(&ReplyTo::unique("a")); 3];
+    harness.broker.publish(&batch).await.unwrap();
+    for _ in 0..3 {
+        let tidied = harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(tidied, Tidied::default());
+    }
+    let depth = harness.broker.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.claimed), (3, 0));
+    let names = consumers(&harness.server).await;
+    assert!(names.contains(me.as_str()), "it has given a sign of life: {names}");
+}
+
+#[tokio::test]
+async fn entries_that_no_claim_would_find_are_brought_back() {
+    let (harness, careless, me) = (harness().await, Consumer::unique("careless"), Consumer::unique("me"));
+    let broker = &harness.broker;
+    let batch: Vec<_> = (0..120).map(|_| request(&ReplyTo::unique("a"))).collect();
+    broker.publish(&batch).await.unwrap();
+    let held = broker.claim(&me, 40).await.unwrap();
+    broker.claim(&careless, 80).await.unwrap();
+    // Somebody cleans up by hand, and with the consumer go the entries it held.
+    let delete = [
+        "XGROUP",
+        "DELCONSUMER",
+        "test-requests",
+        "processing-group",
+        careless.as_str(),
+    ];
+    harness.server.command(&delete).await.unwrap();
+    let silent = Duration::from_secs(60);
+    let mut found = 0;
+    while found < 80 {
+        assert!(broker.tidy(&me, silent).await.unwrap().rescued > 0, "{found} found");
+        let dropped = broker.reclaim(&me, silent, 100).await.unwrap();
+        assert!(dropped.iter().all(|one| one.deliveries == 0), "{dropped:?}");
+        let attempts: Vec<_> = dropped.iter().map(|one| (one.entry, 1)).collect();
+        found += broker.redeliver(&me, &attempts).await.unwrap().len();
+    }
+    assert_eq!(found, 80, "and none of the {} that are at work", held.len());
+    assert_eq!(broker.tidy(&me, silent).await.unwrap(), Tidied::default());
+}
+
+#[tokio::test]
+async fn requests_from_before_a_group_that_begins_at_the_end_are_served() {
+    let (harness, me) = (harness().await, Consumer::unique("me"));
+    let group = ["test-requests", "processing-group"];
+    harness
+        .server
+        .command(&["XGROUP", "DESTROY", group[0], group[1]])
+        .await
+        .unwrap();
+    harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+    harness
+        .server
+        .command(&["XGROUP", "CREATE", group[0], group[1], "$"])
+        .await
+        .unwrap();
+    assert!(harness.broker.claim(&me, 1).await.unwrap().is_empty());
+    assert_eq!(
+        harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap().rescued,
+        1
+    );
+    assert_eq!(
+        harness
+            .broker
+            .reclaim(&me, Duration::from_secs(60), 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}

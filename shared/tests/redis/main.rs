@@ -1,0 +1,91 @@
+//! The Redis backend passes the conformance suite, and what only it can get wrong.
+#![allow(clippy::unwrap_used)]
+
+mod durability;
+mod faults;
+mod group;
+mod replies;
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use roundtrip::broker::conformance::Harness;
+use roundtrip::broker::{
+    self, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Consumer, DeadLetters, Durability, Settlement,
+    Tidied,
+};
+use roundtrip::test_util::{RedisServer, free_port};
+use roundtrip::{Budget, CorrelationId, Reply, ReplyTo, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+struct Redis {
+    server: RedisServer,
+    broker: Arc<dyn Broker>,
+    dead_letters: Arc<dyn DeadLetters>,
+}
+
+#[async_trait]
+impl Harness for Redis {
+    fn broker(&self) -> Arc<dyn Broker> {
+        self.broker.clone()
+    }
+
+    fn dead_letters(&self) -> Arc<dyn DeadLetters> {
+        self.dead_letters.clone()
+    }
+
+    async fn cut(&self) {
+        self.server.cut_connections().await;
+    }
+
+    async fn put_malformed(&self) {
+        self.server
+            .command(&["XADD", "test-requests", "*", "garbage", "1"])
+            .await
+            .unwrap();
+    }
+
+    async fn counts_completed(&self) -> bool {
+        let stream = self.server.command(&["XINFO", "STREAM", "test-requests"]).await;
+        format!("{stream:?}").contains("entries-added")
+    }
+}
+
+fn connect(url: &BrokerUrl, lease: Duration, durability: Durability) -> Backend {
+    let options = BrokerOptions {
+        operation: "test",
+        lease,
+        durability,
+    };
+    broker::connect(url, options)
+}
+
+async fn harness() -> Redis {
+    let server = RedisServer::spawn().await;
+    let url: BrokerUrl = server.url().parse().unwrap();
+    // A lease as short as the suite's idle time, so that a worker that lost it notices.
+    let Backend { broker, dead_letters } = connect(&url, Duration::from_millis(40), Durability::Volatile);
+    broker.prepare().await.unwrap();
+    Redis {
+        server,
+        broker,
+        dead_letters,
+    }
+}
+
+roundtrip::broker_conformance!(harness());
+
+fn request(reply_to: &ReplyTo) -> Request {
+    Request {
+        id: CorrelationId::new(),
+        reply_to: reply_to.clone(),
+        budget: Budget::new(Duration::from_secs(30)),
+        traceparent: None,
+        data: "{}".into(),
+    }
+}
