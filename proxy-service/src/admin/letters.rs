@@ -2,7 +2,6 @@
 //! ends, even where its caller hung up meanwhile.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Json;
