@@ -28,13 +28,6 @@ async fn stage() -> Stage {
 }
 
 impl Stage {
-    /// Makes the place for a requester's replies: one that is to get them does so before it asks.
-    async fn expects_replies(&self, requester: &str) {
-        let stream = format!("weather-responses:{requester}");
-        let make = ["XGROUP", "CREATE", &stream, "made-by-hand", "$", "MKSTREAM"];
-        self.redis.command(&make).await.unwrap();
-    }
-
     /// Puts an entry into the request stream and waits until it is gone from there.
     async fn put(&self, fields: &[(&str, &str)]) {
         add(&self.redis, REQUESTS, fields).await;
@@ -79,7 +72,6 @@ async fn an_entry_that_is_no_request_becomes_a_dead_letter() {
 #[tokio::test]
 async fn whoever_sent_a_malformed_entry_is_told_where_that_can_be_read() {
     let (stage, id) = (stage().await, CorrelationId::new().to_string());
-    stage.expects_replies("by-hand").await;
     stage
         .put(&[
             ("requestId", &id),
@@ -103,7 +95,6 @@ async fn data_that_does_not_fit_is_answered_with_a_fault_and_not_set_aside() {
     let stage = stage().await;
     for (number, data, named) in [(0, "no JSON", "JSON"), (1, r#"{"city":7}"#, "/city"), (2, "", "JSON")] {
         let (id, requester) = (CorrelationId::new().to_string(), format!("by-hand-{number}"));
-        stage.expects_replies(&requester).await;
         stage
             .put(&[
                 ("requestId", &id),
@@ -142,7 +133,6 @@ async fn a_reply_name_that_could_reach_another_key_is_refused() {
 #[tokio::test]
 async fn a_request_without_time_left_is_never_worked_on() {
     let (stage, id) = (stage().await, CorrelationId::new().to_string());
-    stage.expects_replies("by-hand").await;
     stage
         .put(&[
             ("requestId", &id),

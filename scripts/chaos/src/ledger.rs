@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use crate::nonce::Nonce;
 
 /// The variable that names the ledger's file to a worker.
@@ -20,7 +22,7 @@ pub struct Ledger {
 }
 
 /// One time that a handler began to work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// On what.
     pub nonce: Nonce,

@@ -34,7 +34,7 @@ impl Temper {
 }
 
 /// The name of one request of one run, for example `good-9f3a01c2-42`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Nonce {
     /// What the worker does with it.
     pub temper: Temper,

@@ -7,6 +7,7 @@ pub(super) struct Keys {
     requests: String,
     dead_letters: String,
     requesters: String,
+    gone: String,
     replies: String,
 }
 
@@ -16,6 +17,7 @@ impl Keys {
             requests: format!("{operation}-requests"),
             dead_letters: format!("{operation}-dead-letters"),
             requesters: format!("{operation}-requesters"),
+            gone: format!("{operation}-requesters-gone"),
             replies: format!("{operation}-responses:"),
         }
     }
@@ -31,6 +33,11 @@ impl Keys {
     /// Who reads replies, by when they last said so.
     pub(super) fn requesters(&self) -> &str {
         &self.requesters
+    }
+
+    /// Who will not read replies any more, by when that was found out.
+    pub(super) fn gone(&self) -> &str {
+        &self.gone
     }
 
     pub(super) fn replies(&self, reply_to: &ReplyTo) -> String {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::Pipeline;
 
 use super::codec;
 use super::connection::Link;
@@ -106,11 +105,6 @@ impl ReplyStream for RedisReplies {
     }
 
     async fn close(&mut self) -> Result<(), BrokerError> {
-        let mut commands = Pipeline::with_capacity(2);
-        commands.cmd("UNLINK").arg(&self.key);
-        commands
-            .cmd("ZREM")
-            .arg(&[self.keys.requesters(), self.requester.as_str()]);
-        self.link.run("remove the reply stream", &commands).await.map(|_| ())
+        presence::leave(&self.link, &self.keys, &self.requester).await
     }
 }

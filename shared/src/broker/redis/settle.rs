@@ -3,8 +3,8 @@
 //! the lease may have passed on or an earlier try may have worked, asks first, in a script; so does what ends
 //! as a dead letter, whose id the reply names.
 //!
-//! A reply never makes its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that
-//! is gone.
+//! A reply does not make its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that
+//! is gone. Where it was missing, a second look decides whether its requester is.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
@@ -17,29 +17,34 @@ use super::dead_letters;
 use super::errors::refused;
 use super::keys::Keys;
 use super::lane::{Introduction, Lane};
-use super::wire::Commands;
+use super::presence;
+use super::wire::{Commands, Cursor, Value};
 use crate::broker::{BrokerError, BrokerErrorKind, EntryId, Settlement};
+use crate::message::{Reply, ReplyTo};
 
 const SETTLE: &str = "settle deliveries";
 
 /// What a settlement takes, in bytes, about.
 const ENVELOPE: usize = 512;
 
-type Encode = fn(&Keys, &[&Settlement]) -> Commands;
-
-/// KEYS: request stream, reply stream, dead letters. ARGV: group, consumer, entry, number of reply
-/// arguments, number of dead letter arguments, then these. A reply that tells of a dead letter names it.
+/// KEYS: request stream, reply stream, dead letters, requesters that are gone, requesters. ARGV: group, consumer, entry,
+/// requester, number of reply arguments, number of dead letter arguments, then these. A reply that tells of a dead letter names it.
 const SETTLE_IF_STILL_OURS: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if held.err or #held == 0 or held[1][2] ~= ARGV[2] then return 0 end
-local replies, letters = tonumber(ARGV[4]), tonumber(ARGV[5])
-local reply = {unpack(ARGV, 6, 5 + replies)}
+local replies, letters = tonumber(ARGV[5]), tonumber(ARGV[6])
+local reply = {unpack(ARGV, 7, 6 + replies)}
 if letters > 0 then
   reply[#reply + 1] = 'deadLetter'
-  reply[#reply + 1] = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 6 + replies, 5 + replies + letters))
+  reply[#reply + 1] = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 7 + replies, 6 + replies + letters))
 end
-if replies > 0 then redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(reply)) end
+if replies > 0 and not redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(reply))
+  and not redis.call('ZSCORE', KEYS[4], ARGV[4]) then
+  local time = redis.call('TIME')
+  redis.call('ZADD', KEYS[5], 'NX', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[4])
+  redis.call('XADD', KEYS[2], '*', unpack(reply))
+end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
 return 1";
@@ -60,11 +65,26 @@ impl Unsure {
         let (certain, by_script) = self.split(lease, settlements);
         // The plain transaction last: what comes after it could fail, and the whole batch be repeated, with
         // nothing left to say that it had worked.
-        for (settlements, encode) in [(by_script, scripts as Encode), (certain, transaction)] {
-            if !settlements.is_empty() {
-                let outcome = run(lane, link, &encode(keys, &settlements)).await;
-                self.note(&settlements, &outcome);
-                outcome?;
+        if !by_script.is_empty() {
+            let outcome = run(lane, link, &scripts(keys, &by_script)).await;
+            self.note(&by_script, &outcome);
+            outcome?;
+        }
+        if certain.is_empty() {
+            return Ok(());
+        }
+        let outcome = run(lane, link, &transaction(keys, &certain)).await;
+        self.note(&certain, &outcome);
+        let replies: Vec<_> = certain
+            .iter()
+            .filter_map(|settlement| settlement.reply.as_ref())
+            .collect();
+        if let Some(answer) = outcome? {
+            for (requester, reply) in unwritten(answer, &replies) {
+                // The request is settled: what fails here cannot be repeated by those who call.
+                if let Err(error) = presence::reply_unless_gone(link, keys, requester, reply).await {
+                    tracing::warn!(request_id = %reply.id, %error, "a reply had no stream, and was not written");
+                }
             }
         }
         Ok(())
@@ -80,7 +100,7 @@ impl Unsure {
         })
     }
 
-    fn note(&self, settlements: &[&Settlement], outcome: &Result<(), BrokerError>) {
+    fn note<T>(&self, settlements: &[&Settlement], outcome: &Result<T, BrokerError>) {
         let mut unsure = self.entries();
         let entries = settlements.iter().map(|settlement| settlement.receipt.entry);
         match outcome.as_ref().map_err(BrokerError::kind) {
@@ -88,7 +108,7 @@ impl Unsure {
             // It will be repeated, and whatever was unsure still is.
             Err(BrokerErrorKind::Unavailable | BrokerErrorKind::CircuitOpen | BrokerErrorKind::Loading) => {}
             _ if unsure.is_empty() => {}
-            Ok(()) | Err(BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) => entries.for_each(|entry| {
+            Ok(_) | Err(BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) => entries.for_each(|entry| {
                 unsure.remove(&entry);
             }),
         }
@@ -99,13 +119,23 @@ impl Unsure {
     }
 }
 
-async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<(), BrokerError> {
+/// The replies of a transaction whose stream was not there, by what EXEC answered: nil instead of an id.
+fn unwritten<'a>(mut answer: Cursor, replies: &[&'a (ReplyTo, Reply)]) -> Vec<&'a (ReplyTo, Reply)> {
+    // MULTI, each reply, XACK and XDEL answered that they were heard.
+    (0..replies.len() + 3).for_each(|_| drop(answer.next()));
+    answer.list();
+    let missing = |_: &&&(ReplyTo, Reply)| answer.next() == Some(Value::Nil);
+    replies.iter().filter(missing).copied().collect()
+}
+
+/// Runs what settles; `None` when a part of it failed inside its transaction.
+async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<Option<Cursor>, BrokerError> {
     match lane.try_run(link, SETTLE, Introduction::none, commands).await? {
-        Ok(_) => Ok(()),
+        Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_inside_transaction() => {
             // Redis rolls nothing back: the other commands took effect, so there is nothing to repeat.
             tracing::error!(%error, "a reply or dead letter was lost: its key holds something else than a stream");
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(refused(SETTLE, error)),
     }
@@ -145,21 +175,23 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
         let receipt = &settlement.receipt;
         let (mut reply, mut letter) = (Vec::new(), Vec::new());
         // A script names all its keys; without a reply the request stream stands in and is not written to.
-        let mut reply_key = keys.requests().to_owned();
+        let (mut reply_key, mut requester) = (keys.requests().to_owned(), "");
         if let Some((reply_to, content)) = &settlement.reply {
-            reply_key = keys.replies(reply_to);
+            (reply_key, requester) = (keys.replies(reply_to), reply_to.as_str());
             codec::write_reply(&mut reply, content);
         }
         if let Some(content) = &settlement.dead_letter {
             letter = dead_letters::fields(receipt.entry, content);
         }
-        commands.begin(11 + reply.len() + letter.len());
-        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(3);
+        commands.begin(14 + reply.len() + letter.len());
+        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(5);
         commands.arg(keys.requests()).arg(reply_key).arg(keys.dead_letters());
+        commands.arg(keys.gone()).arg(keys.requesters());
         commands
             .arg(GROUP)
             .arg(receipt.consumer.as_str())
-            .arg(receipt.entry.to_string());
+            .arg(receipt.entry.to_string())
+            .arg(requester);
         commands.number(reply.len() as u64).number(letter.len() as u64);
         reply.iter().chain(&letter).for_each(|argument| commands.push(argument));
     }

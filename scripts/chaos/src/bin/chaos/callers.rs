@@ -19,8 +19,8 @@ use crate::history::{Call, End, Via};
 use crate::step::Load;
 use crate::traffic::Traffic;
 
-/// Callers at the same time, at most: each may have a connection to every ingress.
-const MAX_CALLERS: usize = 4096;
+/// Callers at the same time, at most: each may have a connection to every ingress, and those are descriptors.
+const MAX_CALLERS: usize = 12_000;
 
 /// How precisely requests start.
 const TICK: Duration = Duration::from_millis(1);
@@ -48,6 +48,7 @@ struct Shared {
     places: Arc<Semaphore>,
     calling: TaskTracker,
     good: AtomicU64,
+    starved: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Callers {
             places: Arc::new(Semaphore::new(MAX_CALLERS)),
             calling: TaskTracker::new(),
             good: AtomicU64::new(0),
+            starved: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(front.probe()));
@@ -89,6 +91,11 @@ impl Callers {
     /// Good answers so far.
     pub(crate) fn good(&self) -> u64 {
         self.shared.good.load(Ordering::Relaxed)
+    }
+
+    /// Requests that began late because no caller was left to ask them.
+    pub(crate) fn starved(&self) -> u64 {
+        self.shared.starved.load(Ordering::Relaxed)
     }
 
     /// Requests that are over so far.
@@ -115,9 +122,9 @@ impl Callers {
         self.shared.calling.reopen();
     }
 
-    /// Closes all connections that are not in use; returns how many callers there have been at the same time.
-    pub(crate) fn hang_up(&self) -> usize {
-        std::mem::take(&mut *lock(&self.shared.idle)).len()
+    /// Closes all connections that are not in use.
+    pub(crate) fn hang_up(&self) {
+        lock(&self.shared.idle).clear();
     }
 
     /// What everybody got.
@@ -158,6 +165,9 @@ async fn ask_by(shared: &Arc<Shared>, load: Load) {
                 last = now;
                 while due >= 1.0 {
                     due -= 1.0;
+                    if shared.places.available_permits() == 0 {
+                        shared.starved.fetch_add(1, Ordering::Relaxed);
+                    }
                     shared.ask(closed(shared.places.clone().acquire_owned().await));
                 }
             }

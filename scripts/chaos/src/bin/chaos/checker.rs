@@ -15,9 +15,6 @@ const KILL_TOLERANCE: Duration = Duration::from_millis(500);
 
 /// A service may have grown by half and this much: caches of the allocator, not of requests.
 const GROWTH: u64 = 8 << 20;
-/// And by this much for each of the most callers there were: the allocator keeps what a burst needed for the next
-/// one, until it is busy again. A connection with a request takes about as much.
-const GROWTH_FOR_A_CALLER: u64 = 32 << 10;
 /// Connections to Redis that are made when first needed, and a prober's.
 const DESCRIPTORS: u64 = 4;
 
@@ -52,6 +49,11 @@ pub(crate) fn judge(history: &History) -> Judgement {
             Finding::none("I3 what was refused never ran", &ran),
             Finding::none("I4 at most one answer for each request", &duplicates),
             Finding::none("I5 nothing leaks", &leaks(&history.remains)),
+            Finding::new(
+                "as much was asked as planned",
+                history.starved == 0,
+                format!("{} requests began late", history.starved),
+            ),
             Finding::none("no caller is turned away", &turned_away(history)),
             Finding::none("no process ends by itself", &deaths(history)),
         ],
@@ -177,11 +179,7 @@ fn leaks(remains: &Remains) -> Vec<String> {
         requesters > live_ingresses,
         format!("{requesters} requesters known, {live_ingresses} live ingresses"),
     );
-    for growth in remains
-        .growth
-        .iter()
-        .filter(|growth| !growth.is_small(remains.most_callers))
-    {
+    for growth in remains.growth.iter().filter(|growth| !growth.is_small()) {
         check(true, growth.to_string());
     }
     if !found.is_empty() {
@@ -245,10 +243,9 @@ impl Remains {
 }
 
 impl Growth {
-    fn is_small(&self, most_callers: usize) -> bool {
+    fn is_small(&self) -> bool {
         let (before, after) = (self.before, self.after);
-        let cached = GROWTH + most_callers as u64 * GROWTH_FOR_A_CALLER;
-        after.resident <= before.resident + before.resident / 2 + cached
+        after.resident <= before.resident + before.resident / 2 + GROWTH
             && after.descriptors <= before.descriptors + DESCRIPTORS
     }
 }

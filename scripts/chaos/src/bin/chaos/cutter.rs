@@ -133,10 +133,11 @@ async fn watch_over(mut weather: watch::Receiver<Weather>, swallowed: &AtomicBoo
             _ if swallowed.load(Ordering::Relaxed) => return End::Reset,
             _ => {}
         }
-        passed.store(0, Ordering::Relaxed);
         if weather.changed().await.is_err() {
             pending::<()>().await;
         }
+        // Counted anew in new weather only: what passed before the first look counts.
+        passed.store(0, Ordering::Relaxed);
     }
 }
 

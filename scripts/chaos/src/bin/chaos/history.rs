@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chaos::ledger::Run;
 use chaos::nonce::Temper;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::step::Step;
 use crate::usage::Usage;
@@ -16,7 +16,8 @@ use crate::usage::Usage;
 pub(crate) struct History {
     pub(crate) calls: Vec<Call>,
     pub(crate) events: Vec<Event>,
-    #[serde(skip)]
+    /// In the JSON, those of requests that did not go the usual way.
+    #[serde(rename = "unusual_runs", serialize_with = "Runs::unusual")]
     pub(crate) runs: Runs,
     /// Numbers of the requests that were set aside; `None` for a dead letter that is none of ours.
     pub(crate) dead_letters: Vec<Option<u64>>,
@@ -24,6 +25,8 @@ pub(crate) struct History {
     pub(crate) late_replies: Vec<(u32, u64)>,
     pub(crate) upstream: Vec<(Duration, u64)>,
     pub(crate) remains: Remains,
+    /// Requests that began late because no caller was left to ask them.
+    pub(crate) starved: u64,
     pub(crate) allowed: Allowed,
 }
 
@@ -114,8 +117,6 @@ pub(crate) struct Remains {
     pub(crate) requesters: usize,
     pub(crate) live_ingresses: usize,
     pub(crate) growth: Vec<Growth>,
-    /// The most callers there were at the same time.
-    pub(crate) most_callers: usize,
     /// How long it took until nothing was left that should not be; `None` when it did not come to that.
     pub(crate) settled: Option<Duration>,
     /// How long that was waited for.
@@ -157,6 +158,12 @@ impl Runs {
     pub(crate) fn deliveries(&self, number: u64) -> u32 {
         let runs = self.by_number.get(&number).into_iter().flatten();
         runs.map(|run| run.delivery).max().unwrap_or(0)
+    }
+
+    /// Writes the runs of requests that ran more than once, or again.
+    fn unusual<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let unusual = |runs: &&Vec<Run>| runs.len() > 1 || runs.iter().any(|run| run.delivery > 1);
+        serializer.collect_seq(self.by_number.values().filter(unusual).flatten())
     }
 
     /// All runs there were.

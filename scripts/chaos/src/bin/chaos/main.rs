@@ -8,6 +8,7 @@ mod cli;
 mod cluster;
 mod conductor;
 mod cutter;
+mod descriptors;
 mod expect;
 mod finding;
 mod front;
@@ -19,6 +20,7 @@ mod redis;
 mod remains;
 mod runner;
 mod scenario;
+mod settling;
 mod step;
 mod table;
 mod traffic;
@@ -84,6 +86,7 @@ async fn run(cli: &Cli) -> Result<bool, String> {
         // Before the run: it would be a pity to find out after minutes.
         write(file, "")?;
     }
+    descriptors::raise().await?;
     let programs = Programs::find(cli.services.as_deref()).await?;
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     print(&format!("seed {seed}\n"));

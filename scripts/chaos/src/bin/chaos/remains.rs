@@ -1,59 +1,36 @@
-//! What is left when all callers have gone. Looked for again and again: services clean up in their own time, and how
-//! long that takes is part of the finding.
+//! What is left when all callers have gone, as Redis, the kernel and the services themselves tell.
 
 use std::time::{Duration, Instant};
 
 use load_test::connection::Connection;
 use load_test::target::Target;
-use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Member};
 use crate::history::{Growth, Remains};
 use crate::redis::Client;
-
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A worker gives a sign of life about every five seconds. A consumer silent for this long is nobody.
 const STALE: Duration = Duration::from_secs(8);
 
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Looks until nothing is left that should not be, at most for `patience`. `requesters` of our own have a reply
-/// stream too.
-pub(crate) async fn look(
-    cluster: &Cluster,
-    requesters: usize,
-    most_callers: usize,
-    patience: Duration,
-) -> Result<Remains, String> {
-    let began = Instant::now();
+/// What is left now. `requesters` of our own have a reply stream too.
+pub(crate) async fn look(cluster: &Cluster, requesters: usize) -> Result<Remains, String> {
     let mut client = Client::connect(cluster.redis.address).await?;
-    loop {
-        let contents = client.contents().await?;
-        let live = |members: &[Option<Member>]| members.iter().flatten().count();
-        let mut remains = Remains {
-            requests: contents.requests,
-            pending: contents.pending,
-            consumers: contents.consumers.len(),
-            stale_consumers: contents.consumers.iter().filter(|(_, idle)| *idle >= STALE).count(),
-            live_workers: live(&cluster.workers),
-            reply_streams: contents.reply_streams.len().saturating_sub(requesters),
-            requesters: contents.requesters.saturating_sub(requesters),
-            live_ingresses: live(&cluster.ingresses),
-            growth: cluster.members().filter_map(growth).collect(),
-            most_callers,
-            settled: None,
-            waited: began.elapsed(),
-        };
-        if remains.is_clean() {
-            remains.settled = Some(began.elapsed());
-            return Ok(remains);
-        }
-        if began.elapsed() > patience {
-            return Ok(remains);
-        }
-        sleep(LOOK_INTERVAL).await;
-    }
+    let contents = client.contents().await?;
+    let live = |members: &[Option<Member>]| members.iter().flatten().count();
+    Ok(Remains {
+        requests: contents.requests,
+        pending: contents.pending,
+        consumers: contents.consumers.len(),
+        stale_consumers: contents.consumers.iter().filter(|(_, idle)| *idle >= STALE).count(),
+        live_workers: live(&cluster.workers),
+        reply_streams: contents.reply_streams.len().saturating_sub(requesters),
+        requesters: contents.requesters.saturating_sub(requesters),
+        live_ingresses: live(&cluster.ingresses),
+        growth: cluster.members().filter_map(growth).collect(),
+        ..Remains::default()
+    })
 }
 
 fn growth(member: &Member) -> Option<Growth> {

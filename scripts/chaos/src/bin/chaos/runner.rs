@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaos::ledger;
-use chaos::nonce::Nonce;
 use fastrand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::callers::Callers;
@@ -20,9 +18,8 @@ use crate::finding::{Finding, Opinion};
 use crate::history::{History, Runs};
 use crate::programs::Programs;
 use crate::progress::{Progress, Screen};
-use crate::redis::Client;
-use crate::remains;
 use crate::scenario::{Plan, Profile, Scenario};
+use crate::settling::Settling;
 use crate::traffic::Traffic;
 use crate::wire::{self, Wire};
 
@@ -167,9 +164,22 @@ impl Stage<'_> {
         drop(lane);
 
         let settled = match ended {
-            Ok(()) => settle(&cluster, &callers, wire.is_some(), plan.settling, &progress, history).await,
+            Ok(()) => {
+                let settling = Settling {
+                    cluster: &mut cluster,
+                    callers: &callers,
+                    requesters: usize::from(wire.is_some()),
+                    begin,
+                };
+                progress.say(&format!(
+                    "{} requests; waiting until nothing is left of them",
+                    callers.done()
+                ));
+                settling.settle(plan.settling, history).await
+            }
             error => error,
         };
+        history.starved = callers.starved();
         history.calls = callers.into_calls();
         if let Some(wire) = wire {
             history.calls.extend(wire.leave().await);
@@ -178,42 +188,4 @@ impl Stage<'_> {
         history.runs = Runs::of(traffic.run(), ledger);
         settled
     }
-}
-
-/// Waits until nothing is left, and takes down what is.
-async fn settle(
-    cluster: &Cluster,
-    callers: &Callers,
-    wire: bool,
-    patience: Duration,
-    progress: &Progress,
-    history: &mut History,
-) -> Result<(), String> {
-    callers.ask_each_once().await;
-    let most = callers.hang_up();
-    if let Some(upstream) = &cluster.upstream {
-        upstream.leave();
-    }
-    progress.say(&format!(
-        "{} requests; waiting until nothing is left of them",
-        callers.done()
-    ));
-    history.remains = remains::look(cluster, usize::from(wire), most, patience).await?;
-    // A reply that is late now is on its way at most as long as a settlement.
-    sleep(Duration::from_millis(500)).await;
-    history.late_replies = remains::counters(cluster, "ingress_late_replies_total").await?;
-    let mut client = Client::connect(cluster.redis.address).await?;
-    let letters = client.dead_letters().await?;
-    history.dead_letters = letters.iter().map(|data| number_in(data)).collect();
-    Ok(())
-}
-
-#[derive(Deserialize)]
-struct Question {
-    city: String,
-}
-
-fn number_in(data: &str) -> Option<u64> {
-    let question: Question = serde_json::from_str(data).ok()?;
-    question.city.parse::<Nonce>().ok().map(|nonce| nonce.number)
 }

@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::cutter::{Cutter, Weather};
+
 const POSITION: &str = r#"{"results":[{"id":1,"name":"x","latitude":40.7,"longitude":-74.0}]}"#;
 const WEATHER: &str = r#"{"utc_offset_seconds":0,"current":{"time":"2026-11-20T12:15","interval":900,
 "temperature_2m":8.4,"relative_humidity_2m":71,"weather_code":61,"wind_speed_10m":4.17}}"#;
@@ -33,13 +35,13 @@ pub(crate) enum Mood {
     Slow(Duration),
 }
 
-/// A running upstream. Ends with its value.
+/// A running upstream, behind a cutter that closes its connections. Ends with its value.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     mood: watch::Sender<Mood>,
     attempts: Arc<AtomicU64>,
-    leave: CancellationToken,
+    cutter: Cutter,
     _stop: DropGuard,
 }
 
@@ -51,9 +53,9 @@ struct Answering {
 
 impl Upstream {
     pub(crate) async fn start(address: SocketAddr) -> Result<Self, String> {
-        let listener = TcpListener::bind(address).await;
+        let listener = TcpListener::bind((address.ip(), 0)).await;
         let listener = listener.map_err(|error| format!("could not listen for the upstream: {error}"))?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let server = listener.local_addr().map_err(|error| error.to_string())?;
         let (mood, watching) = watch::channel(Mood::Healthy);
         let attempts = Arc::new(AtomicU64::new(0));
         let answering = Answering {
@@ -64,17 +66,16 @@ impl Upstream {
             .route("/v1/search", get(search))
             .route("/v1/forecast", get(forecast))
             .with_state(answering);
-        let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
-        let serving = axum::serve(listener, app).with_graceful_shutdown(leave.clone().cancelled_owned());
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(async move { drop(serving.await) }),
-        );
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            let _ = axum::serve(listener, app).await;
+        }));
+        let cutter = Cutter::start(address, server).await?;
         Ok(Self {
-            address,
+            address: cutter.address,
             mood,
             attempts,
-            leave,
+            cutter,
             _stop: stop.drop_guard(),
         })
     }
@@ -84,9 +85,12 @@ impl Upstream {
         self.mood.send_replace(mood);
     }
 
-    /// Answers what is asked already and closes all connections, so that clients keep none in reserve.
-    pub(crate) fn leave(&self) {
-        self.leave.cancel();
+    /// Closes all connections; clients keep some in reserve, which would look like a leak.
+    pub(crate) async fn hang_up(&self) {
+        self.cutter.set(Weather::Reset);
+        // Long enough that every connection has heard of it.
+        sleep(Duration::from_millis(50)).await;
+        self.cutter.set(Weather::Pass);
     }
 
     /// Attempts so far.
@@ -134,6 +138,9 @@ mod tests {
         provider.current(&place).await.unwrap();
         upstream.set(Mood::Failing);
         provider.current(&place).await.unwrap_err();
-        assert_eq!(upstream.attempts(), 2);
+        upstream.hang_up().await;
+        upstream.set(Mood::Healthy);
+        provider.current(&place).await.unwrap();
+        assert_eq!(upstream.attempts(), 3);
     }
 }

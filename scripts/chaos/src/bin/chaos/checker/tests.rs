@@ -236,6 +236,13 @@ fn each_leak_is_found() {
 }
 
 #[test]
+fn a_load_that_was_none_is_found() {
+    let mut history = clean();
+    history.starved = 1;
+    assert_eq!(broken(&history), ["as"]);
+}
+
+#[test]
 fn a_death_is_a_finding_unless_it_belongs_to_the_scenario() {
     let mut history = clean();
     let event = |what| Event {

@@ -21,7 +21,7 @@ const WORKERS: usize = 3;
 
 fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     let mut steps = vec![
-        Step::Load(Load::Open(profile.pick(1000.0, 1500.0))),
+        Step::Load(Load::Open(profile.pick(1000.0, 3000.0))),
         Step::Wait(secs(2)),
     ];
     for _ in 0..profile.pick(6, 60) {

@@ -51,7 +51,7 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             Step::LoadTimesPeak(0.5),
             Step::Wait(profile.pick(secs(14), secs(30))),
         ],
-        // A queue as long as a caller's patience is worked off after the load; and it is long before callers run out.
+        // Where nobody is refused, this many seconds of load wait at the same time, each on a connection.
         request_timeout: secs(3),
         ..Plan::default()
     }
