@@ -1,4 +1,5 @@
-//! The routes of the dead letters. Each action is logged and counted here, whichever way it ends.
+//! The routes of the dead letters. The one rule: an action that began is logged and counted, whichever way it
+//! ends, even where its caller hung up meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use roundtrip::broker::{DeadLetters, EntryId, Replayed, StoredLetter};
 use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
+use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -101,9 +103,12 @@ async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<L
 )]
 async fn replay(State(desk): State<Desk>, Path(id): Path<String>) -> Result<(StatusCode, Json<Replay>), Problem> {
     let id = asked::id(&id)?;
-    let ended = desk.replay(id).await;
-    desk.actions.count(Action::Replay, &ended);
-    Ok((StatusCode::ACCEPTED, Json(ended?)))
+    let replay = to_its_end(async move {
+        let ended = desk.replay(id).await;
+        desk.actions.count(Action::Replay, &ended);
+        ended
+    });
+    Ok((StatusCode::ACCEPTED, Json(replay.await?)))
 }
 
 /// Removes a dead letter for good
@@ -122,9 +127,23 @@ async fn replay(State(desk): State<Desk>, Path(id): Path<String>) -> Result<(Sta
 )]
 async fn discard(State(desk): State<Desk>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     let id = asked::id(&id)?;
-    let ended = desk.discard(id).await;
-    desk.actions.count(Action::Discard, &ended);
-    ended.map(|()| StatusCode::NO_CONTENT)
+    let discard = to_its_end(async move {
+        let ended = desk.discard(id).await;
+        desk.actions.count(Action::Discard, &ended);
+        ended
+    });
+    discard.await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Does it in a task of its own: a call is dropped where its caller hangs up, but not what the broker was told.
+async fn to_its_end<T: Send + 'static>(
+    action: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let ended = tokio::spawn(action.in_current_span()).await;
+    ended.unwrap_or_else(|stopped| {
+        tracing::error!(%stopped, "an operator's action did not end");
+        Err(Problem::new(ProblemType::Internal, "the action could not be completed"))
+    })
 }
 
 impl Desk {

@@ -4,6 +4,7 @@
 mod durability;
 mod faults;
 mod group;
+mod letters;
 mod replies;
 
 use std::collections::HashSet;

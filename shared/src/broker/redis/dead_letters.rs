@@ -19,12 +19,13 @@ const LAST_ERROR: &str = "lastError";
 /// How many fields of a letter are ours.
 const OURS: usize = 4;
 
-/// Both in one step, so that a crash neither loses the request nor doubles it.
+/// Both in one step, so that a crash neither loses the request nor doubles it. ARGV: the letter, and how many
+/// of its names and values, counted from its end, are what was given up.
 const PUT_BACK: &str = r"
 local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not letter then return false end
 local fields = {}
-for i = tonumber(ARGV[2]), #letter[2] do fields[#fields + 1] = letter[2][i] end
+for i = #letter[2] - tonumber(ARGV[2]) + 1, #letter[2] do fields[#fields + 1] = letter[2][i] end
 local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
 return id";
@@ -113,14 +114,14 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
     let Some(found) = by_id(link, keys, id).await? else {
         return Ok(Replayed::Unknown);
     };
-    // Whether our fields come first was found out above, and an entry never changes.
-    let first = if found.entry.is_some() { 2 * OURS + 1 } else { 1 };
     if !found.replayable {
         return Ok(Replayed::Malformed);
     }
+    // How many are not ours was found out above, and an entry never changes.
+    let theirs = 2 * found.fields.len();
     let mut commands = Pipeline::with_capacity(1);
     eval(&mut commands, PUT_BACK, &[keys.dead_letters(), keys.requests()]);
-    commands.arg(id.to_string()).arg(first);
+    commands.arg(id.to_string()).arg(theirs);
     let Value::Array(mut answers) = link.run(REPLAY, &commands).await? else {
         return Ok(Replayed::Unknown);
     };

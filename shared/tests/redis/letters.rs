@@ -1,0 +1,48 @@
+//! Letters that somebody wrote, or changed, by hand.
+
+use roundtrip::broker::Replayed;
+
+use super::*;
+
+/// A letter of a request, as `XADD` takes it.
+fn letter<'a>(ours: &[&'a str], id: &'a str) -> Vec<&'a str> {
+    let theirs = [
+        "requestId",
+        id,
+        "replyTo",
+        "me",
+        "budgetMs",
+        "5000",
+        "traceparent",
+        "",
+        "data",
+        "{}",
+    ];
+    let command = ["XADD", "test-dead-letters", "*"];
+    [&command[..], ours, &theirs].concat()
+}
+
+#[tokio::test]
+async fn a_replay_puts_back_only_what_was_given_up() {
+    let redis = harness().await;
+    let id = CorrelationId::new().to_string();
+    let complete = ["reason", "r", "attempts", "3", "entryId", "1-0", "lastError", ""];
+    let no_entry = ["reason", "r", "attempts", "3", "entryId", "unknown", "lastError", ""];
+    for ours in [&complete[..], &no_entry, &[]] {
+        redis.server.command(&letter(ours, &id)).await.unwrap();
+        let kept = redis.dead_letters.letters(None, 1).await.unwrap().remove(0);
+        assert!(kept.replayable, "{kept:?}");
+        let replayed = redis.dead_letters.replay(kept.id).await.unwrap();
+        let Replayed::As(entry) = replayed else {
+            panic!("{ours:?}: {replayed:?}");
+        };
+        let entry = entry.to_string();
+        let put_back = redis.server.command(&["XRANGE", "test-requests", &entry, &entry]).await;
+        let put_back = format!("{:?}", put_back.unwrap());
+        assert!(put_back.contains("requestId") && put_back.contains(&id), "{put_back}");
+        for name in ["reason", "attempts", "entryId", "lastError"] {
+            assert!(!put_back.contains(name), "{ours:?}: {put_back}");
+        }
+        assert_eq!(redis.server.number(&["XLEN", "test-dead-letters"]).await, 0);
+    }
+}
