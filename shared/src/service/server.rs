@@ -1,7 +1,7 @@
 //! The HTTP server: a place for each of so many connections, and a drain that cuts nobody off. Our own accept
 //! loop, because `axum::serve` offers neither limits for slow clients nor a bounded drain. The rule: whatever
-//! a client does, its connection has an end. What a [`connection`] waits for is noticed in [`activity`], and
-//! how long it may wait is up to the [`watchdog`].
+//! a client does, its connection has an end. What a `connection` waits for is noticed in `activity`, and
+//! how long it may wait is up to the `watchdog`.
 
 use std::io;
 use std::net::SocketAddr;
