@@ -44,7 +44,13 @@ impl Stage {
 
     /// The one reply that `requester` got, and the fault in it.
     async fn fault(&self, requester: &str, id: &str) -> Value {
-        let replies = streams::entries(&self.redis, &format!("weather-responses:{requester}")).await;
+        let key = format!("weather-responses:{requester}");
+        // Who never made its stream gets its reply in a second step, after the settlement.
+        until("the reply is there", PATIENCE, async || {
+            self.redis.number(&["XLEN", &key]).await > 0
+        })
+        .await;
+        let replies = streams::entries(&self.redis, &key).await;
         assert_eq!(replies.len(), 1, "{replies:?}");
         assert_eq!(field(&replies[0], "requestId"), id);
         assert_eq!(field(&replies[0], "status"), "fault");

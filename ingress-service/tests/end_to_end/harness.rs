@@ -60,9 +60,10 @@ pub(crate) fn proxy(broker: &str) -> Plan {
 
 impl Plan {
     fn new(program: Program, broker: &str) -> Self {
+        // Built before any clock runs, also where a test starts its proxy later than its first call.
+        proxy_program();
         let plan = Self {
             program,
-            // Found, or built, before any clock runs.
             path: program.path(),
             variables: BTreeMap::new(),
         };
