@@ -85,8 +85,10 @@ impl Admission {
         let step = self.step.load(Relaxed);
         if now < self.decides_until.load(Relaxed) {
             match self.too_old.load(Relaxed) {
-                0 => {}
-                age => return Err(Refusal::QueueAge(Duration::from_nanos(age))),
+                age if age > nanos(self.oldest(budget, step > 0)) => {
+                    return Err(Refusal::QueueAge(Duration::from_nanos(age)));
+                }
+                _ => {}
             }
             if step > 0 {
                 self.queue(now, step, self.longest_wait(budget))?;
@@ -103,6 +105,13 @@ impl Admission {
     pub(crate) fn in_flight_is_full(&self) -> Refusal {
         let turnover = Duration::from_nanos(self.turnover.load(Relaxed));
         Refusal::InFlight((!turnover.is_zero()).then_some(turnover))
+    }
+
+    /// How long what is let in now will wait, as far as that is known.
+    pub(crate) fn predicted_wait(&self, now: Instant) -> Option<Duration> {
+        let now = self.nanos(now);
+        let known = self.step.load(Relaxed) > 0 && now < self.decides_until.load(Relaxed);
+        known.then(|| Duration::from_nanos(self.empty_at.load(Relaxed).saturating_sub(now)))
     }
 
     /// Counts a request that was let in and whose time ran out.
@@ -133,9 +142,10 @@ impl Admission {
 
     /// How old the oldest waiting request may be. Where the wait can be predicted, that decides, and age only
     /// when it is beyond all time a request has; half of it where nothing else decides.
-    fn oldest(&self, rate: Option<f64>) -> Duration {
-        let timeout = self.limits.request_timeout;
-        let default = if rate.is_some() { timeout } else { timeout / 2 };
+    /// Who has more time than that may wait longer behind others.
+    fn oldest(&self, budget: Duration, rate_is_known: bool) -> Duration {
+        let timeout = self.limits.request_timeout.max(budget);
+        let default = if rate_is_known { timeout } else { timeout / 2 };
         self.limits.max_queue_age.unwrap_or(default)
     }
 
@@ -148,7 +158,8 @@ impl Admission {
         };
         let depth = &sample.depth;
         let wait = rate.map(|rate| seconds(depth.waiting as f64 / rate));
-        let age = depth.oldest_waiting.filter(|age| *age > self.oldest(rate));
+        let shortest = self.oldest(Duration::ZERO, rate.is_some());
+        let age = depth.oldest_waiting.filter(|age| *age > shortest);
         // One of ours stands for those of all others that come at the same time.
         let step = rate.map_or(0, |rate| nanos(seconds(1.0 / (rate * share))).max(1));
         self.empty_at

@@ -35,8 +35,8 @@ impl PendingTable {
     /// `None` when the table is full or lost the reply.
     #[must_use]
     pub fn round(&self, id: CorrelationId, reply: Bytes) -> Option<Bytes> {
-        let waits = self.pending.register(id)?;
-        self.pending.complete(id, Outcome::Replied(Ok(reply)));
+        let mut waits = self.pending.register(id)?;
+        let _ = self.pending.complete(id, Outcome::Replied(Ok(reply)));
         match pin!(waits.outcome()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Outcome::Replied(Ok(reply))) => Some(reply),
             _ => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use proxy_service::config::{WeatherOptions, WorkerOptions};
-use roundtrip::broker::{BrokerUrl, Durability};
+use roundtrip::broker::{BrokerUrl, Durability, Retention};
 use roundtrip::service::command_line::Check;
 use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
@@ -29,6 +29,26 @@ pub struct Config {
     /// How long a caller waits for a reply before 504, at most a day
     #[arg(long, env, default_value = "30s", value_parser = request_timeout)]
     pub request_timeout: Duration,
+
+    /// How long work may go on for callers who do not wait for it (header Prefer), at most a day
+    #[arg(long, env, default_value = "1h", value_parser = request_timeout)]
+    pub job_timeout: Duration,
+
+    /// How long results are kept that somebody can ask for again
+    #[arg(long, env, default_value = "24h", value_parser = kept)]
+    pub result_ttl: Duration,
+
+    /// How long an Idempotency-Key names its request, at most as long as its result is kept
+    #[arg(long, env, default_value = "24h", value_parser = kept)]
+    pub idempotency_ttl: Duration,
+
+    /// The largest result that is kept, 1B to 64MiB
+    #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
+    pub max_result: usize,
+
+    /// What becomes of the work when its caller hangs up: finish, or cancel where nobody can ask for it again
+    #[arg(long, env, default_value = "finish")]
+    pub on_disconnect: OnDisconnect,
 
     /// Requests in flight before further ones are refused with 503, 1 to 1000000
     #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -80,6 +100,15 @@ pub struct Config {
     pub weather: WeatherOptions,
 }
 
+/// What becomes of work whose caller hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnDisconnect {
+    /// It goes on
+    Finish,
+    /// It is cancelled
+    Cancel,
+}
+
 /// The tiers of durability, as they are named in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityTier {
@@ -103,6 +132,18 @@ impl Config {
     }
 }
 
+impl Config {
+    /// For how long what is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            results: self.result_ttl,
+            keys: self.idempotency_ttl,
+            max_result: self.max_result,
+        }
+    }
+}
+
 impl Check for Config {
     fn check(&self) -> Result<(), String> {
         if self.broker_url.is_memory() && self.durability != DurabilityTier::Volatile {
@@ -119,6 +160,14 @@ impl Check for Config {
 fn replicas(text: &str) -> Result<NonZeroU32, String> {
     let replicas = text.parse().ok().filter(|replicas: &NonZeroU32| replicas.get() <= 16);
     replicas.ok_or_else(|| "a whole number from 1 to 16 is expected".to_owned())
+}
+
+fn kept(text: &str) -> Result<Duration, String> {
+    const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+    match values::positive_duration(text)? {
+        kept if (Duration::from_secs(1)..=YEAR).contains(&kept) => Ok(kept),
+        _ => Err("a duration from 1s to a year is expected, such as 24h".to_owned()),
+    }
 }
 
 fn request_timeout(text: &str) -> Result<Duration, String> {
@@ -151,6 +200,11 @@ mod tests {
             "IDLE_TIMEOUT",
             "MAX_CONNECTIONS",
             "SHUTDOWN_DELAY",
+            "JOB_TIMEOUT",
+            "RESULT_TTL",
+            "IDEMPOTENCY_TTL",
+            "MAX_RESULT",
+            "ON_DISCONNECT",
             "DURABILITY",
             "DURABILITY_REPLICAS",
             "TERMINALS",
@@ -180,6 +234,12 @@ mod tests {
     #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
+    #[case("--result-ttl", "0s", "above zero")]
+    #[case("--result-ttl", "10ms", "from 1s to a year")]
+    #[case("--idempotency-ttl", "0s", "above zero")]
+    #[case("--max-result", "0", "from 1B to 64MiB")]
+    #[case("--job-timeout", "25h", "at most a day")]
+    #[case("--on-disconnect", "hope", "[possible values: finish, cancel]")]
     #[case("--drain-timeout", "25", "such as 30s")]
     #[case("--idle-timeout", "0s", "from 1s to 24h")]
     #[case("--idle-timeout", "25h", "from 1s to 24h")]

@@ -8,6 +8,7 @@ use proxy_service::metrics::WorkerMetrics;
 use proxy_service::weather::handler::WeatherHandler;
 use proxy_service::workers::{Running, Workers};
 use roundtrip::Broker;
+use roundtrip::broker::Records;
 use roundtrip::service::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -17,13 +18,14 @@ use crate::config::Config;
 pub(crate) fn start(
     config: &Config,
     broker: Arc<dyn Broker>,
+    records: Arc<dyn Records>,
     metrics: &Metrics,
     ended: &CancellationToken,
 ) -> Result<Running, Box<dyn Error + Send + Sync>> {
     let worker_metrics = WorkerMetrics::new(metrics);
     let handler = WeatherHandler::new(config.weather.provider()?);
     let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
-    Ok(workers.start(broker, &config.worker, &worker_metrics, ended))
+    Ok(workers.start(broker, records, &config.worker, &worker_metrics, ended))
 }
 
 /// Tells a person who just started this what to do with it.

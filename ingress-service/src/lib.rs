@@ -2,6 +2,8 @@
 //! [`requester`] asks `admission`, registers, publishes and awaits, `publisher` and `replies` move batches to and from the
 //! broker, `pending` knows who waits for what.
 
+pub mod answer;
+pub mod call;
 pub mod config;
 pub mod json_body;
 pub mod metrics;
@@ -13,19 +15,22 @@ pub mod routes;
 #[cfg(feature = "bench")]
 pub mod bench;
 
+mod acceptor;
 mod admission;
 mod embedded;
+mod hangups;
 mod pending;
 mod presence;
 mod publisher;
 mod replies;
+mod watches;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_service::OPERATION;
-use roundtrip::broker::{self, BrokerOptions};
+use roundtrip::broker::{self, BrokerOptions, Records};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
@@ -37,12 +42,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use admission::{Admission, Limits};
-use config::Config;
+use config::{Config, OnDisconnect};
 use json_body::BodyLimit;
 use metrics::IngressMetrics;
 use pending::Pending;
-use requester::Requester;
+use requester::{Requester, Times};
 use routes::weather::WeatherState;
+use watches::Watches;
 
 /// How long background loops may take to end after the last caller was answered.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,9 +65,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         operation: OPERATION,
         lease: config.worker.lease,
         durability: config.durability(),
+        retention: config.retention(),
     };
     let backend = broker::connect(&config.broker_url, options);
     let broker = Arc::new(GuardedBroker::new(backend.broker));
+    let records: Arc<dyn Records> = Arc::new(broker.beside(backend.records));
     let metrics = Metrics::new();
     let ingress_metrics = IngressMetrics::new(&metrics);
     let health = Health::new("ingress-service", broker.breaker(), BrokerMetrics::new(&metrics));
@@ -78,6 +86,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         Default::default();
     let replies = replies::run(
         roundtrip::Broker::replies(broker.as_ref(), &reply_to),
+        records.clone(),
         pending.clone(),
         ingress_metrics.clone(),
         stop_replies.clone(),
@@ -95,11 +104,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let publications = publisher::run(broker.clone(), pending.clone(), batches, ingress_metrics.clone());
     let publishing = spawn_essential(&ended, publications);
     let workers = match config.broker_url.is_memory() {
-        true => Some(embedded::start(&config, broker.clone(), &metrics, &ended)?),
+        true => Some(embedded::start(
+            &config,
+            broker.clone(),
+            records.clone(),
+            &metrics,
+            &ended,
+        )?),
         false => None,
     };
 
+    let (acceptor, applications) = batch::channel(config.max_in_flight as usize, acceptor::MAX_BATCH);
+    let accepting = spawn_essential(&ended, acceptor::run(records.clone(), applications));
+    let (hangups, hung_up) = hangups::channel();
+    let cancelling = spawn_essential(&ended, hangups::run(records.clone(), hung_up, ingress_metrics.clone()));
+    let watches = Watches::new(records.clone());
     let stop_watching = CancellationToken::new();
+    let listening = spawn_essential(&ended, watches::run(watches.clone(), stop_watching.clone()));
+    let stop_serving = CancellationToken::new();
     let following = tokio::spawn(admission::follow(
         admission.clone(),
         pending.clone(),
@@ -112,7 +134,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         admission,
         pending: pending.clone(),
         publisher,
-        request_timeout: config.request_timeout,
+        acceptor,
+        records,
+        watches,
+        hangups: (config.on_disconnect == OnDisconnect::Cancel).then_some(hangups),
+        times: Times {
+            request: config.request_timeout,
+            job: config.job_timeout,
+        },
+        draining: stop_serving.clone(),
         metrics: ingress_metrics,
     });
     let http = HttpMetrics::new(&metrics);
@@ -128,7 +158,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     };
     let (routes, _) = documents::serve(router::router(weather, admin));
     let app = around::every_call(routes, http.clone(), health.clone());
-    let stop_serving = CancellationToken::new();
     let connections = config.connections.limits();
     let serving = server::serve(
         listener,
@@ -158,14 +187,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         workers.drain(STOP_TIMEOUT).await;
     }
     // The last caller took the last sender along: the publisher ends by itself.
-    let _ = timeout(STOP_TIMEOUT, publishing).await;
+    let _ = timeout(STOP_TIMEOUT, async { tokio::join!(publishing, accepting, cancelling) }).await;
     // Before the reply stream is removed for good.
     stop_attending.cancel();
     let _ = timeout(STOP_TIMEOUT, attending).await;
     stop_replies.cancel();
     let _ = timeout(STOP_TIMEOUT, reading).await;
     stop_watching.cancel();
-    let _ = tokio::join!(watching, following);
+    let _ = tokio::join!(watching, following, listening);
     tracing::info!("ingress-service has stopped");
     if stop.is_cancelled() {
         Ok(())

@@ -1,7 +1,10 @@
 //! What the ingress measures, besides its HTTP requests.
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
+use roundtrip::broker::Cancelled;
 use roundtrip::service::metrics::Metrics;
+
+use crate::hangups::outcome;
 
 /// The ingress' metrics.
 #[derive(Debug, Clone)]
@@ -15,6 +18,12 @@ pub struct IngressMetrics {
     pub(crate) streams_removed: IntCounter,
     pub(crate) refused: IntCounterVec,
     pub(crate) timeouts: IntCounter,
+    pub(crate) stored: IntCounter,
+    pub(crate) adopted: IntCounter,
+    pub(crate) promised: IntCounterVec,
+    pub(crate) keys: IntCounterVec,
+    pub(crate) cancelled: IntCounterVec,
+    pub(crate) event_streams: IntGauge,
     pub(crate) predicted_wait: Gauge,
     pub(crate) completion_rate: Gauge,
 }
@@ -50,6 +59,32 @@ impl IngressMetrics {
                 "ingress_reply_timeouts_total",
                 "Requests without a reply within REQUEST_TIMEOUT",
             ),
+            stored: metrics.counter(
+                "ingress_stored_replies_total",
+                "Replies that nobody waited for any more, and that became results of their records",
+            ),
+            adopted: metrics.counter(
+                "ingress_adopted_replies_total",
+                "Replies to instances that are gone, and that became results of their records",
+            ),
+            promised: metrics.counters(
+                "ingress_promised_total",
+                "Calls answered before their requests were done, by why: async (not to wait was asked for), wait (the \
+                 wait was over), timeout (REQUEST_TIMEOUT)",
+                &["reason"],
+            ),
+            keys: metrics.counters(
+                "ingress_idempotency_keys_total",
+                "Calls with an Idempotency-Key, by what became of them: new, known or conflict",
+                &["outcome"],
+            ),
+            cancelled: metrics.counters(
+                "ingress_cancellations_total",
+                "Requests that somebody ended, or wanted to, by what became of it: never_started, asked, ended_before \
+                 or unknown",
+                &["outcome"],
+            ),
+            event_streams: metrics.gauge("ingress_event_streams", "Streams of events that are open"),
             predicted_wait: metrics.float_gauge(
                 "ingress_predicted_wait_seconds",
                 "How long a request would wait for a worker, in seconds, sampled; 0 while that is unknown",
@@ -59,5 +94,9 @@ impl IngressMetrics {
                 "Requests completed per second while others waited, by all workers, sampled; 0 while that is unknown",
             ),
         }
+    }
+
+    pub(crate) fn count_cancelled(&self, cancelled: Cancelled) {
+        self.cancelled.with_label_values(&[outcome(cancelled)]).inc();
     }
 }

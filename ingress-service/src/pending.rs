@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use prometheus::IntGauge;
-use roundtrip::broker::BrokerErrorKind;
+use roundtrip::broker::{BrokerErrorKind, EntryId};
 use roundtrip::{CorrelationId, Fault};
 use tokio::sync::oneshot;
 
 /// A power of two, well above the number of cores: two threads rarely want the same lock.
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<CorrelationId, oneshot::Sender<Outcome>>>;
+type Waiting = HashMap<CorrelationId, Waiter>;
+
+type Shard = Mutex<Waiting>;
 
 /// How waiting ended.
 #[derive(Debug)]
@@ -23,6 +25,13 @@ pub(crate) enum Outcome {
     Replied(Result<Bytes, Fault>),
     /// The request could not be published.
     Unpublished(BrokerErrorKind),
+}
+
+/// Who waits, and where the request is in the stream, once that is known.
+#[derive(Debug)]
+struct Waiter {
+    sender: oneshot::Sender<Outcome>,
+    entry: Option<EntryId>,
 }
 
 /// All requests in flight, at most a fixed number.
@@ -60,7 +69,7 @@ impl Pending {
             .ok()?;
         self.gauge.inc();
         let (sender, receiver) = oneshot::channel();
-        self.shard(id).insert(id, sender);
+        self.shard(id).insert(id, Waiter { sender, entry: None });
         Some(PendingReply {
             id,
             receiver,
@@ -68,10 +77,20 @@ impl Pending {
         })
     }
 
-    /// Hands an outcome to whoever waits for it; `false` when nobody does.
-    pub(crate) fn complete(&self, id: CorrelationId, outcome: Outcome) -> bool {
-        let sender = self.shard(id).remove(&id);
-        sender.is_some_and(|sender| sender.send(outcome).is_ok())
+    /// Notes where a request is in the stream.
+    pub(crate) fn published(&self, id: CorrelationId, entry: EntryId) {
+        if let Some(waiter) = self.shard(id).get_mut(&id) {
+            waiter.entry = Some(entry);
+        }
+    }
+
+    /// Hands an outcome to whoever waits for it; gives it back when nobody does.
+    pub(crate) fn complete(&self, id: CorrelationId, outcome: Outcome) -> Option<Outcome> {
+        let waiter = self.shard(id).remove(&id);
+        match waiter {
+            Some(waiter) => waiter.sender.send(outcome).err(),
+            None => Some(outcome),
+        }
     }
 
     /// Whether somebody waits for this id.
@@ -89,7 +108,7 @@ impl Pending {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, id: CorrelationId) -> MutexGuard<'_, HashMap<CorrelationId, oneshot::Sender<Outcome>>> {
+    fn shard(&self, id: CorrelationId) -> MutexGuard<'_, Waiting> {
         // The last byte of a version 7 UUID is random.
         let shard = usize::from(id.as_uuid().as_bytes()[15]) % SHARDS;
         self.shards[shard]
@@ -99,10 +118,30 @@ impl Pending {
 }
 
 impl PendingReply {
-    /// Waits for the outcome.
-    pub(crate) async fn outcome(mut self) -> Outcome {
+    /// Waits for the outcome. Once it was handed out, there is no other.
+    pub(crate) async fn outcome(&mut self) -> Outcome {
         let outcome = (&mut self.receiver).await;
         outcome.expect("the entry, and with it the sender, lives as long as this value")
+    }
+
+    /// Who waits.
+    pub(crate) fn id(&self) -> CorrelationId {
+        self.id
+    }
+
+    /// Where the request is in the stream, once that is known.
+    pub(crate) fn entry(&self) -> Option<EntryId> {
+        self.pending.shard(self.id).get(&self.id)?.entry
+    }
+
+    /// Stops waiting; the outcome, where it came before that.
+    pub(crate) async fn give_up(&mut self) -> Option<Outcome> {
+        let waiter = self.pending.shard(self.id).remove(&self.id);
+        match waiter {
+            Some(_) => None,
+            // Whoever took the entry out is about to send.
+            None => (&mut self.receiver).await.ok(),
+        }
     }
 }
 
@@ -135,9 +174,9 @@ mod tests {
     async fn a_reply_reaches_who_waits_for_it_and_frees_its_place() {
         let pending = pending(10);
         let (one, other) = (CorrelationId::new(), CorrelationId::new());
-        let (waits, waits_too) = (pending.register(one).unwrap(), pending.register(other).unwrap());
-        assert!(pending.complete(other, Outcome::Replied(Ok("other".into()))));
-        assert!(pending.complete(one, Outcome::Replied(Ok("one".into()))));
+        let (mut waits, mut waits_too) = (pending.register(one).unwrap(), pending.register(other).unwrap());
+        assert!(pending.complete(other, Outcome::Replied(Ok("other".into()))).is_none());
+        assert!(pending.complete(one, Outcome::Replied(Ok("one".into()))).is_none());
         assert!(matches!(waits.outcome().await, Outcome::Replied(Ok(data)) if data == "one"));
         assert!(matches!(waits_too.outcome().await, Outcome::Replied(Ok(data)) if data == "other"));
         assert_eq!((pending.len(), entries(&pending), pending.gauge.get()), (0, 0, 0));
@@ -145,15 +184,15 @@ mod tests {
 
     #[test]
     fn a_reply_for_an_unknown_id_is_for_nobody() {
-        assert!(!pending(1).complete(CorrelationId::new(), replied()));
+        assert!(pending(1).complete(CorrelationId::new(), replied()).is_some());
     }
 
     #[test]
     fn a_second_reply_is_for_nobody() {
         let (pending, id) = (pending(1), CorrelationId::new());
         let _waits = pending.register(id).unwrap();
-        assert!(pending.complete(id, replied()));
-        assert!(!pending.complete(id, replied()));
+        assert!(pending.complete(id, replied()).is_none());
+        assert!(pending.complete(id, replied()).is_some());
     }
 
     #[test]
@@ -161,7 +200,25 @@ mod tests {
         let (pending, id) = (pending(1), CorrelationId::new());
         drop(pending.register(id).unwrap());
         assert_eq!((pending.len(), entries(&pending)), (0, 0));
-        assert!(!pending.complete(id, replied()));
+        assert!(pending.complete(id, replied()).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_gets_what_came_before() {
+        let (pending, id) = (pending(1), CorrelationId::new());
+        let mut waits = pending.register(id).unwrap();
+        let entry = EntryId { millis: 7, sequence: 1 };
+        pending.published(id, entry);
+        assert_eq!(waits.entry(), Some(entry));
+        pending.complete(id, replied());
+        assert!(matches!(waits.give_up().await, Some(Outcome::Replied(_))));
+        drop(waits);
+        let mut waits = pending.register(id).unwrap();
+        assert!(waits.give_up().await.is_none());
+        assert!(
+            pending.complete(id, replied()).is_some(),
+            "it goes to nobody, and is not lost"
+        );
     }
 
     #[test]
@@ -181,7 +238,7 @@ mod tests {
             let pending = pending.clone();
             tokio::spawn(async move {
                 let id = CorrelationId::new();
-                let Some(reply) = pending.register(id) else { return };
+                let Some(mut reply) = pending.register(id) else { return };
                 if n % 3 == 0 {
                     pending.complete(id, replied());
                     reply.outcome().await;

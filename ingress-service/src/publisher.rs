@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::batch::Batches;
-use roundtrip::broker::BrokerErrorKind;
+use roundtrip::broker::{BrokerErrorKind, EntryId};
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, BrokerError, Request};
@@ -46,17 +46,23 @@ pub(crate) async fn run(
         let started = Instant::now();
         let published = publish(broker.as_ref(), &pending, &mut batch).await;
         metrics.publish.observe(started.elapsed().as_secs_f64());
-        if let Err(error) = published {
-            report(&error, batch.len());
-            for request in &batch {
-                pending.complete(request.id, Outcome::Unpublished(error.kind()));
+        match published {
+            Ok(entries) => batch
+                .iter()
+                .zip(entries)
+                .for_each(|(request, entry)| pending.published(request.id, entry)),
+            Err(error) => {
+                report(&error, batch.len());
+                for request in &batch {
+                    pending.complete(request.id, Outcome::Unpublished(error.kind()));
+                }
             }
         }
     }
 }
 
 /// One line for each call that failed; while the breaker is open there are none, and it said so itself.
-fn report(error: &BrokerError, count: usize) {
+pub(crate) fn report(error: &BrokerError, count: usize) {
     let cause = with_causes(error);
     match error.kind() {
         BrokerErrorKind::CircuitOpen => tracing::debug!(error = cause, count, "requests were not published"),
@@ -64,25 +70,47 @@ fn report(error: &BrokerError, count: usize) {
     }
 }
 
-/// Tries again only what definitely had no effect: a repeated write is a second request.
-async fn publish(broker: &dyn Broker, pending: &Pending, batch: &mut Vec<Request>) -> Result<(), BrokerError> {
-    let began = Instant::now();
-    let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
-    loop {
-        let error = match broker.publish(batch).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
+/// When to try again what definitely had no effect: a repeated write is a second request.
+pub(crate) struct Retries {
+    began: Instant,
+    delays: Delays,
+}
+
+impl Retries {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            delays: Delays::new(FIRST_DELAY, MAX_DELAY),
+        }
+    }
+
+    /// Waits before another try; gives the error back where there is none.
+    pub(crate) async fn after(&mut self, error: BrokerError) -> Result<(), BrokerError> {
         let window = match error.kind() {
             BrokerErrorKind::Unavailable => RETRY_WINDOW,
             BrokerErrorKind::Loading => LOADING_WINDOW,
             _ => return Err(error),
         };
-        let delay = delays.next().unwrap_or(MAX_DELAY);
-        if began.elapsed() + delay >= window {
+        let delay = self.delays.next().unwrap_or(MAX_DELAY);
+        if self.began.elapsed() + delay >= window {
             return Err(error);
         }
         sleep(delay).await;
+        Ok(())
+    }
+}
+
+async fn publish(
+    broker: &dyn Broker,
+    pending: &Pending,
+    batch: &mut Vec<Request>,
+) -> Result<Vec<EntryId>, BrokerError> {
+    let mut retries = Retries::new();
+    loop {
+        match broker.publish(batch).await {
+            Ok(entries) => return Ok(entries),
+            Err(error) => retries.after(error).await?,
+        }
         batch.retain(|request| pending.is_waiting(request.id));
     }
 }

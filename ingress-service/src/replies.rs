@@ -1,9 +1,11 @@
-//! The reply loop: reads this instance's replies and wakes those who wait.
+//! The reply loop: reads this instance's replies and wakes those who wait. What nobody waits for any more becomes the
+//! result of its record, before it is removed from the stream.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker::ReplyStream;
+use roundtrip::Reply;
+use roundtrip::broker::{Records, ReplyStream};
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
 use tokio::time::sleep;
@@ -19,6 +21,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Reads until `stop`, then removes the stream.
 pub(crate) async fn run(
     mut replies: Box<dyn ReplyStream>,
+    records: Arc<dyn Records>,
     pending: Arc<Pending>,
     metrics: IngressMetrics,
     stop: CancellationToken,
@@ -31,12 +34,13 @@ pub(crate) async fn run(
                 if !batch.is_empty() {
                     metrics.reply_batch.observe(batch.len() as f64);
                 }
-                for reply in batch {
-                    let id = reply.id;
-                    if !pending.complete(id, Outcome::Replied(reply.outcome)) {
-                        metrics.late_replies.inc();
-                        tracing::debug!(request_id = %id, "a reply came that nobody waits for");
-                    }
+                let late: Vec<Reply> = batch
+                    .into_iter()
+                    .filter_map(|reply| unclaimed(&pending, reply))
+                    .collect();
+                if !late.is_empty() {
+                    metrics.late_replies.inc_by(late.len() as u64);
+                    store(records.as_ref(), &late, &metrics, &stop).await;
                 }
             }
             Err(error) => {
@@ -52,5 +56,38 @@ pub(crate) async fn run(
     }
     if let Err(error) = replies.close().await {
         tracing::warn!(error = with_causes(&error), "the reply stream was not removed");
+    }
+}
+
+/// Hands a reply to whoever waits for it; gives it back when nobody does.
+fn unclaimed(pending: &Pending, reply: Reply) -> Option<Reply> {
+    let id = reply.id;
+    match pending.complete(id, Outcome::Replied(reply.outcome))? {
+        Outcome::Replied(outcome) => Some(Reply { id, outcome }),
+        Outcome::Unpublished(_) => None,
+    }
+}
+
+/// Tries until it worked: the next read removes from the stream what was handed out. At the end, what is left there
+/// is adopted.
+async fn store(records: &dyn Records, late: &[Reply], metrics: &IngressMetrics, stop: &CancellationToken) {
+    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
+    while !stop.is_cancelled() {
+        match records.finish(late).await {
+            Ok(stored) => {
+                metrics.stored.inc_by(stored as u64);
+                tracing::debug!(late = late.len(), stored, "replies came that nobody waited for");
+                return;
+            }
+            Err(error) => {
+                let pause = pauses.next().unwrap_or(MAX_PAUSE);
+                tracing::warn!(
+                    error = with_causes(&error),
+                    ?pause,
+                    "storing late replies again after a pause"
+                );
+                stop.run_until_cancelled(sleep(pause)).await;
+            }
+        }
     }
 }

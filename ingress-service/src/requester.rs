@@ -1,21 +1,41 @@
-//! The round trip: register, publish, await, answer.
+//! The round trip: register, publish, await, answer. A caller who does not wait to the end is promised the result
+//! under the request's id, and only then something is kept.
+
+mod promise;
+
+pub(crate) use promise::away;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use roundtrip::batch::Batcher;
-use roundtrip::broker::BrokerErrorKind;
+use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record, Records};
 use roundtrip::service::problem::{Problem, ProblemType};
-use roundtrip::{Budget, CorrelationId, Fault, FaultCode, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
+use crate::acceptor::Application;
 use crate::admission::{Admission, Refusal};
+use crate::call::{Call, Wait};
+use crate::hangups::Hangup;
 use crate::metrics::IngressMetrics;
 use crate::pending::{Outcome, Pending, PendingReply};
+use crate::watches::{Seen, Watches};
 
 /// When to come back while the broker is away: each second it is looked for.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long work may take whose caller does not say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// For those who wait for the answer; also how long they wait.
+    pub(crate) request: Duration,
+    /// For those who do not.
+    pub(crate) job: Duration,
+}
 
 /// Sends requests through the broker and waits for their replies.
 #[derive(Debug)]
@@ -24,60 +44,182 @@ pub struct Requester {
     pub(crate) admission: Arc<Admission>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) publisher: Batcher<Request>,
-    pub(crate) request_timeout: Duration,
+    pub(crate) acceptor: Batcher<Application>,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) watches: Arc<Watches>,
+    /// Whom to tell that a caller has gone; `None` where work is finished all the same.
+    pub(crate) hangups: Option<mpsc::Sender<Hangup>>,
+    pub(crate) times: Times,
+    /// Cancelled when this instance drains: nobody waits for longer than needed then.
+    pub(crate) draining: CancellationToken,
     pub(crate) metrics: IngressMetrics,
 }
 
+/// One request to be made.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Its id.
+    pub id: CorrelationId,
+    /// Method and path of its route, within which an idempotency key counts.
+    pub route: &'static str,
+    /// The operation's input, a JSON document.
+    pub data: Bytes,
+    /// What its caller wishes.
+    pub call: &'a Call,
+}
+
+/// What a caller gets who is not refused.
+#[derive(Debug)]
+pub enum Answer {
+    /// The work has ended so.
+    Done {
+        /// The request, which is another's where an idempotency key named it.
+        id: CorrelationId,
+        /// Its result: the operation's JSON, or why there is none.
+        outcome: Result<Bytes, Fault>,
+        /// Whether the result was there before this call, or another call asked for it.
+        replayed: bool,
+    },
+    /// The work goes on, and the result can be asked for.
+    Promised {
+        /// The request.
+        id: CorrelationId,
+        /// What is known of it; `None` where it was only just accepted.
+        record: Option<Arc<Record>>,
+    },
+}
+
 impl Requester {
-    /// Has `data` worked on, and returns the operation's JSON.
+    /// Has something worked on.
     ///
     /// # Errors
     /// A [`Problem`] for the caller. With 503 the request was not accepted and will not run; with 504 that
-    /// is unknown.
-    pub async fn request(&self, id: CorrelationId, data: Bytes) -> Result<Bytes, Problem> {
+    /// is unknown, or it goes on.
+    pub async fn request(&self, ask: Ask<'_>) -> Result<Answer, Problem> {
+        let Ask { id, route, data, call } = ask;
+        let wait = call.preference.wait();
+        let (budget, patience) = self.times_of(call, wait);
         let admitted = Instant::now();
-        let reply = self.admit(id, admitted).map_err(|refusal| {
+        let place = self.admit(id, admitted, budget).map_err(|refusal| {
             self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
             refusal.problem(id)
         })?;
+        let key = call.key.as_ref().map(|key| key.digest(route, &data));
         let request = Request {
             id,
             reply_to: self.reply_to.clone(),
-            budget: Budget::new(self.request_timeout),
+            budget: Budget::new(budget),
             traceparent: None,
+            keep: self.keep(wait, budget, key.is_some()),
             data,
         };
-        let answered = async {
-            match self.publisher.send(request).await {
-                Ok(()) => reply.outcome().await,
-                Err(_) => Outcome::Unpublished(BrokerErrorKind::Unavailable),
-            }
+        let mut waiting = Waiting {
+            budget: request.budget,
+            has_record: key.is_some() || wait == Wait::Not,
+            hangups: self.hangups.as_ref().filter(|_| key.is_none()),
+            place,
         };
-        let outcome = timeout_at(admitted + self.request_timeout, answered).await;
-        match outcome.map_err(|_| self.no_reply())? {
-            Outcome::Replied(answer) => {
-                self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
-                answer.map_err(|fault| self.failed(fault))
+        let deadline = admitted + patience;
+        if waiting.has_record {
+            match self.accept(request, key).await? {
+                Accepted::As(_) if wait == Wait::Not => {
+                    waiting.hangups = None;
+                    self.metrics.promised.with_label_values(&["async"]).inc();
+                    return Ok(Answer::Promised { id, record: None });
+                }
+                Accepted::As(entry) => self.pending.published(id, entry),
+                Accepted::Known(other) => return self.follow(other, wait, deadline).await,
+                Accepted::Conflict => return Err(conflict()),
             }
-            Outcome::Unpublished(reason) => Err(self.unpublished(reason)),
+        } else if self.publisher.send(request).await.is_err() {
+            return Err(self.unpublished(BrokerErrorKind::Unavailable));
+        }
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout_at(deadline, waiting.place.outcome()) => outcome.ok(),
+            // Those who are content with a promise get it now: this instance is about to leave.
+            () = self.draining.cancelled(), if wait != Wait::ForAnswer => None,
+        };
+        match outcome {
+            Some(outcome) => {
+                waiting.hangups = None;
+                self.done(id, outcome, admitted)
+            }
+            None => self.promise(waiting, id, wait, admitted).await,
         }
     }
 
-    fn admit(&self, id: CorrelationId, now: Instant) -> Result<PendingReply, Refusal> {
+    /// When a caller who was promised a result may ask for it.
+    pub(crate) fn ask_again(&self) -> Duration {
+        let wait = self.admission.predicted_wait(Instant::now()).unwrap_or_default();
+        wait.clamp(RETRY_AFTER, Duration::from_secs(60))
+    }
+
+    /// How long the work may take, and how long its caller waits.
+    fn times_of(&self, call: &Call, wait: Wait) -> (Duration, Duration) {
+        match wait {
+            Wait::ForAnswer => {
+                let budget = call.timeout.unwrap_or(self.times.request);
+                (budget, budget.min(self.times.request))
+            }
+            Wait::UpTo(patience) => (call.timeout.unwrap_or(self.times.job), patience),
+            Wait::Not => (call.timeout.unwrap_or(self.times.job), Duration::ZERO),
+        }
+    }
+
+    /// What is kept: nothing of what is over, one way or the other, when its caller stops waiting.
+    fn keep(&self, wait: Wait, budget: Duration, has_key: bool) -> Keep {
+        match wait {
+            Wait::Not => Keep::Only,
+            Wait::ForAnswer if !has_key && budget <= self.times.request => Keep::No,
+            _ => Keep::WithReply,
+        }
+    }
+
+    fn admit(&self, id: CorrelationId, now: Instant, budget: Duration) -> Result<PendingReply, Refusal> {
         let full = || self.admission.in_flight_is_full();
         // Before the queue, which counts those it lets in.
         if self.pending.is_full() {
             return Err(full());
         }
-        self.admission.admit(now, self.request_timeout)?;
+        self.admission.admit(now, budget)?;
         self.pending.register(id).ok_or_else(full)
     }
 
-    fn failed(&self, fault: Fault) -> Problem {
-        if fault.code == FaultCode::Expired {
-            self.admission.count_expired();
+    async fn accept(&self, request: Request, key: Option<IdempotencyKey>) -> Result<Accepted, Problem> {
+        let has_key = key.is_some();
+        let (answer, answered) = oneshot::channel();
+        let acceptance = Acceptance { request, key };
+        // Whoever takes the application answers it; where nobody does, it was not sent.
+        let _ = self.acceptor.send(Application { acceptance, answer }).await;
+        let accepted = answered.await.unwrap_or(Err(BrokerErrorKind::Unavailable));
+        let accepted = accepted.map_err(|reason| self.unpublished(reason))?;
+        if has_key {
+            let outcome = match accepted {
+                Accepted::As(_) => "new",
+                Accepted::Known(_) => "known",
+                Accepted::Conflict => "conflict",
+            };
+            self.metrics.keys.with_label_values(&[outcome]).inc();
         }
-        Problem::from(fault)
+        Ok(accepted)
+    }
+
+    fn done(&self, id: CorrelationId, outcome: Outcome, admitted: Instant) -> Result<Answer, Problem> {
+        match outcome {
+            Outcome::Replied(outcome) => {
+                self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
+                if matches!(&outcome, Err(fault) if fault.code == FaultCode::Expired) {
+                    self.admission.count_expired();
+                }
+                Ok(Answer::Done {
+                    id,
+                    outcome,
+                    replayed: false,
+                })
+            }
+            Outcome::Unpublished(reason) => Err(self.unpublished(reason)),
+        }
     }
 
     fn unpublished(&self, reason: BrokerErrorKind) -> Problem {
@@ -90,11 +232,29 @@ impl Requester {
         let detail = "the broker cannot take requests at the moment; this one was not accepted";
         Problem::new(ProblemType::BrokerUnavailable, detail).retry_after(RETRY_AFTER)
     }
+}
 
-    fn no_reply(&self) -> Problem {
-        self.metrics.timeouts.inc();
-        self.admission.count_expired();
-        let detail = "the request was accepted, but no reply came in time; it may still run";
-        Problem::new(ProblemType::ReplyTimeout, detail)
+/// One who waits. Whoever drops it while there is somebody to tell has hung up.
+#[derive(Debug)]
+struct Waiting<'a> {
+    place: PendingReply,
+    budget: Budget,
+    has_record: bool,
+    hangups: Option<&'a mpsc::Sender<Hangup>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(hangups) = self.hangups {
+            // Where there is no room the work is done for nobody: no worse than without this.
+            let _ = hangups.try_send((self.place.id(), self.place.entry()));
+        }
     }
+}
+
+fn conflict() -> Problem {
+    Problem::new(
+        ProblemType::IdempotencyKeyReused,
+        "the Idempotency-Key was used before, for a request with other content; use another one",
+    )
 }

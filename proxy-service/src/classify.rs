@@ -45,6 +45,8 @@ pub enum Failure {
         /// How long the breaker stays open at most.
         retry_after: Duration,
     },
+    /// Somebody ended the request while it was at work, or before.
+    Cancelled,
     /// The handler panicked; the panic was caught. The same input will meet the same mistake.
     Panicked {
         /// What it said, for operators only.
@@ -90,6 +92,7 @@ impl Failure {
             Self::AttemptTimeout => "attempt_timeout",
             Self::DeadlineExceeded => "expired",
             Self::CircuitOpen { .. } => "circuit_open",
+            Self::Cancelled => "cancelled",
             Self::Panicked { .. } => "panicked",
         }
     }
@@ -112,6 +115,7 @@ impl Failure {
                 FaultCode::UpstreamUnavailable,
                 "the upstream keeps failing and is given a pause; nothing was attempted",
             ),
+            Self::Cancelled => (FaultCode::Cancelled, "the request was cancelled before it was done"),
             Self::Panicked { .. } => (FaultCode::Internal, "the worker failed on this request"),
         };
         let fault = Fault::new(code, detail);

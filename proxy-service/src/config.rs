@@ -84,6 +84,10 @@ pub struct WorkerOptions {
     /// How long one attempt on the upstream may take
     #[arg(long, env, default_value = "10s", value_parser = values::positive_duration)]
     pub attempt_timeout: Duration,
+
+    /// How long work may go on after somebody cancelled its request
+    #[arg(long, env, default_value = "1s", value_parser = values::duration)]
+    pub cancel_grace: Duration,
 }
 
 /// Renewals in one lease: the first may come late by a third, and one may fail, before it is lost.

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use roundtrip::Request;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
 
 use crate::classify::Failure;
+use crate::progress::Reporter;
 
 /// A request to work on. Cheap to clone: its data is shared.
 #[derive(Debug, Clone)]
@@ -17,6 +19,24 @@ pub struct Job {
     pub delivery: u32,
     /// When nobody waits for the answer any more.
     pub deadline: Instant,
+    /// Cancelled when somebody asked for the end of this job. A while (`CANCEL_GRACE`) later its future is dropped.
+    pub cancelled: CancellationToken,
+    /// Where to say how far it has come.
+    pub progress: Reporter,
+}
+
+impl Job {
+    /// The first delivery of a request that nobody watches, or will end.
+    #[must_use]
+    pub fn new(request: Request, deadline: Instant) -> Self {
+        Self {
+            request,
+            delivery: 1,
+            deadline,
+            cancelled: CancellationToken::new(),
+            progress: Reporter::none(),
+        }
+    }
 }
 
 /// Something that works on jobs: an operation, or a layer around one.

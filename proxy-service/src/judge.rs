@@ -1,12 +1,18 @@
 //! What becomes of a delivery: it is worked on, or given up with a reason, and always settled.
 
-use roundtrip::broker::{DeadLetter, Delivery, Malformed, Receipt, Settlement};
-use roundtrip::{Fault, FaultCode, Reply, Request};
+use std::sync::Arc;
+
+use roundtrip::broker::{Begun, DeadLetter, Delivery, Malformed, Receipt, Records, Settlement};
+use roundtrip::service::telemetry::with_causes;
+use roundtrip::{Fault, FaultCode, Keep, Reply, Request};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::classify::Failure;
 use crate::job::{BoxHandler, Job};
 use crate::metrics::WorkerMetrics;
+use crate::progress::{Reporter, Reports};
 
 /// From this attempt on a request runs with nothing beside it: twice its worker died, and its neighbours
 /// were blamed with it.
@@ -16,11 +22,18 @@ const ALONE_FROM: u32 = 3;
 #[derive(Debug, Clone)]
 pub(crate) struct Judge {
     pub(crate) max_deliveries: u32,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) reports: Reports,
     pub(crate) metrics: WorkerMetrics,
 }
 
 /// Works on a delivery, or gives it up.
-pub(crate) async fn settlement(delivery: Delivery, handler: BoxHandler, judge: &Judge) -> Settlement {
+pub(crate) async fn settlement(
+    delivery: Delivery,
+    cancelled: CancellationToken,
+    handler: BoxHandler,
+    judge: &Judge,
+) -> Settlement {
     let deadline = delivery.deadline();
     let Delivery {
         receipt,
@@ -33,17 +46,26 @@ pub(crate) async fn settlement(delivery: Delivery, handler: BoxHandler, judge: &
         Ok(request) if attempt > judge.max_deliveries => return judge.give_up_on_deaths(receipt, attempt, &request),
         Ok(request) => request,
     };
+    let deadline = deadline.unwrap_or(receipt.claimed);
     let job = Job {
         request: request.clone(),
         delivery: attempt,
-        deadline: deadline.unwrap_or(receipt.claimed),
+        deadline,
+        cancelled,
+        progress: judge.reporter(&request),
     };
-    match handler.oneshot(job).await {
+    let work = async {
+        match judge.may_begin(&request, attempt, deadline).await {
+            true => handler.oneshot(job).await,
+            false => Err(Failure::Cancelled),
+        }
+    };
+    match work.await {
         Err(Failure::Panicked { message }) => judge.give_up_on_panic(receipt, attempt, &request, message),
         outcome => {
             let outcome = outcome.map_err(|failure| failure.to_fault());
-            let Request { id, reply_to, .. } = request;
-            Settlement::reply(receipt, reply_to, Reply { id, outcome })
+            let Request { id, reply_to, keep, .. } = request;
+            Settlement::reply(receipt, reply_to, Reply { id, outcome }).keeping(keep)
         }
     }
 }
@@ -52,6 +74,29 @@ impl Judge {
     /// Whether an attempt must run with nothing beside it. One that will not run needs no room.
     pub(crate) fn runs_alone(&self, attempt: u32) -> bool {
         (ALONE_FROM..=self.max_deliveries).contains(&attempt)
+    }
+
+    /// Asks, and says that it begins, where somebody may have said otherwise: there is or may be a record, or it is
+    /// not the first attempt. Nothing of that for what will not run anyway.
+    async fn may_begin(&self, request: &Request, attempt: u32, deadline: Instant) -> bool {
+        if (request.keep == Keep::No && attempt == 1) || deadline <= Instant::now() {
+            return true;
+        }
+        match self.records.begin(request.id, attempt).await {
+            Ok(begun) => begun == Begun::Go,
+            // Its lease runs: better done twice than not at all.
+            Err(error) => {
+                tracing::debug!(request_id = %request.id, error = with_causes(&error), "could not say that work begins");
+                true
+            }
+        }
+    }
+
+    fn reporter(&self, request: &Request) -> Reporter {
+        match request.keep {
+            Keep::No => Reporter::none(),
+            _ => self.reports.of(request.id),
+        }
     }
 
     fn set_aside_malformed(&self, receipt: Receipt, attempts: u32, malformed: Malformed) -> Settlement {
@@ -107,7 +152,11 @@ fn give_up(
         reason,
         attempts,
         last_error,
-        fields: request.fields().map(|(name, value)| (name.into(), value)).to_vec(),
+        fields: request
+            .fields()
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect(),
     };
-    Settlement::dead_letter(receipt, letter, Some((request.reply_to.clone(), reply)))
+    Settlement::dead_letter(receipt, letter, Some((request.reply_to.clone(), reply))).keeping(request.keep)
 }

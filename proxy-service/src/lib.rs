@@ -7,12 +7,14 @@ pub mod classify;
 pub mod config;
 pub mod job;
 pub mod metrics;
+pub mod progress;
 pub mod router;
 pub mod stack;
 pub mod weather;
 pub mod workers;
 
 mod again;
+mod cancels;
 mod judge;
 mod reclaimer;
 mod settler;
@@ -24,7 +26,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker::{self, BrokerOptions, Durability};
+use roundtrip::broker::{self, BrokerOptions, Durability, Retention};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
@@ -71,16 +73,19 @@ pub async fn run_with(
         lease: config.worker.lease,
         // It publishes nothing.
         durability: Durability::Volatile,
+        // Each record says for itself how long it is kept.
+        retention: Retention::default(),
     };
     let backend = broker::connect(&config.broker_url, options);
     let broker = Arc::new(GuardedBroker::new(backend.broker));
+    let records = Arc::new(broker.beside(backend.records));
     let metrics = Metrics::new();
     let worker_metrics = WorkerMetrics::new(&metrics);
     let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));
 
     let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
     let ended = CancellationToken::new();
-    let running = workers.start(broker.clone(), &config.worker, &worker_metrics, &ended);
+    let running = workers.start(broker.clone(), records, &config.worker, &worker_metrics, &ended);
 
     let http = HttpMetrics::new(&metrics);
     let state = ProxyState {

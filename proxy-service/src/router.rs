@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use roundtrip::service::admin::{self, Admin};
 use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use roundtrip::service::request_id::RequestId;
-use roundtrip::{Budget, ReplyTo, Request};
+use roundtrip::{Budget, Keep, ReplyTo, Request};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -95,6 +95,7 @@ async fn forecast(
         reply_to: ReplyTo::unique("http"),
         budget: Budget::new(DIRECT_BUDGET),
         traceparent: None,
+        keep: Keep::No,
         data: query.to_json().into(),
     };
     let outcome = state.workers.work_on(request).await.ok_or_else(|| {

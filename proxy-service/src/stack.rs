@@ -1,6 +1,7 @@
 //! The layers around a handler, outermost first, each with its reason.
 
 mod breaker;
+mod cancel;
 mod catch_panic;
 mod deadline;
 mod retry;
@@ -26,6 +27,8 @@ pub(crate) const PROBES: usize = 5;
 pub struct StackOptions {
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
+    /// How long work may go on after its end was asked for.
+    pub cancel_grace: Duration,
 }
 
 /// Puts the layers around `handler`.
@@ -40,6 +43,8 @@ pub fn around(
     let layers = ServiceBuilder::new()
         // Sees how the request ended for the caller, with all attempts and pauses.
         .layer(layer_fn(|inner| telemetry::Telemetry::new(inner, metrics.clone())))
+        // Outside the retries: what somebody ended is not tried again.
+        .layer(layer_fn(|inner| cancel::Cancel::new(inner, options.cancel_grace)))
         // Outside the retries: no number of attempts outlives the caller.
         .layer(layer_fn(deadline::Deadline::new))
         // Outside the breaker: an open breaker ends the attempts instead of being one more of them.

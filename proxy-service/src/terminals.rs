@@ -1,12 +1,14 @@
 //! Terminals: the bounded places where work is done. Whoever claims takes terminals first and claims only
 //! that many, so that the backlog stays in the stream where another worker can take it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use roundtrip::CorrelationId;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -118,16 +120,16 @@ impl Terminals {
     }
 
     fn start_in(&self, terminal: OwnedSemaphorePermit, delivery: Delivery, work: &Arc<Work>) {
-        if !self.held.insert(&delivery.receipt) {
+        let Some(cancelled) = self.held.insert(&delivery) else {
             return;
-        }
+        };
         self.metrics.active_terminals.inc();
         self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
         let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
         let metrics = self.metrics.clone();
         self.running.spawn(async move {
             let entry = delivery.receipt.entry;
-            let settlement = judge::settlement(delivery, work.handler.clone(), &work.judge);
+            let settlement = judge::settlement(delivery, cancelled, work.handler.clone(), &work.judge);
             match abandon
                 .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
                 .await
@@ -177,14 +179,43 @@ impl Terminals {
 /// The deliveries in hand: claimed, and not settled yet. Their leases are renewed.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    receipts: Mutex<HashMap<EntryId, Receipt>>,
+    deliveries: Mutex<HashMap<EntryId, InHand>>,
     fewer: Notify,
 }
 
+#[derive(Debug)]
+struct InHand {
+    receipt: Receipt,
+    request: Option<CorrelationId>,
+    cancelled: CancellationToken,
+}
+
 impl Held {
-    /// Notes a delivery; `false` when it is in hand already.
-    fn insert(&self, receipt: &Receipt) -> bool {
-        self.lock().insert(receipt.entry, receipt.clone()).is_none()
+    /// Notes a delivery, and returns what tells its work to end; `None` when it is in hand already.
+    fn insert(&self, delivery: &Delivery) -> Option<CancellationToken> {
+        match self.lock().entry(delivery.receipt.entry) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => {
+                let in_hand = place.insert(InHand {
+                    receipt: delivery.receipt.clone(),
+                    request: delivery.content.as_ref().ok().map(|request| request.id),
+                    cancelled: CancellationToken::new(),
+                });
+                Some(in_hand.cancelled.clone())
+            }
+        }
+    }
+
+    /// Tells those of these requests that are in hand to end. Looks at each: it is a rare wish.
+    pub(crate) fn cancel(&self, requests: &[CorrelationId]) {
+        if requests.is_empty() {
+            return;
+        }
+        let held = self.lock();
+        let wanted = held
+            .values()
+            .filter(|in_hand| in_hand.request.is_some_and(|id| requests.contains(&id)));
+        wanted.for_each(|in_hand| in_hand.cancelled.cancel());
     }
 
     /// Forgets deliveries that are settled.
@@ -225,10 +256,10 @@ impl Held {
     }
 
     pub(crate) fn receipts(&self) -> Vec<Receipt> {
-        self.lock().values().cloned().collect()
+        self.lock().values().map(|in_hand| in_hand.receipt.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, Receipt>> {
-        self.receipts.lock().expect("no code panics while it holds the map")
+    fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, InHand>> {
+        self.deliveries.lock().expect("no code panics while it holds the map")
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::Broker;
-use roundtrip::broker::Consumer;
+use roundtrip::broker::{Consumer, Records};
 use roundtrip::service::telemetry::with_causes;
+use roundtrip::{Broker, BrokerError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ const SILENT_ROUNDS: u32 = 2;
 /// Tidies until `stop`.
 pub(crate) async fn run(
     broker: Arc<dyn Broker>,
+    records: Arc<dyn Records>,
     consumer: Consumer,
     lease: Duration,
     metrics: WorkerMetrics,
@@ -41,5 +42,14 @@ pub(crate) async fn run(
             }
             Err(error) => tracing::debug!(error = with_causes(&error), "could not tidy up"),
         }
+        if let Err(error) = sweep(records.as_ref(), &stop).await {
+            tracing::debug!(error = with_causes(&error), "could not remove expired records");
+        }
     }
+}
+
+/// Removes what is over, some at a time, until there is nothing more.
+async fn sweep(records: &dyn Records, stop: &CancellationToken) -> Result<(), BrokerError> {
+    while records.sweep().await? > 0 && !stop.is_cancelled() {}
+    Ok(())
 }

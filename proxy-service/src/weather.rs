@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::classify::Failure;
+use crate::progress::Reporter;
 use contract::{Condition, DailyForecast};
 
 /// A place to report on. Both names are validated: trimmed, not blank, free of control characters.
@@ -41,8 +42,8 @@ pub struct Observation {
 #[async_trait]
 pub trait WeatherProvider: Send + Sync + 'static {
     /// The weather at `place` now.
-    async fn current(&self, place: &Place) -> Result<Observation, Failure>;
+    async fn current(&self, place: &Place, progress: &Reporter) -> Result<Observation, Failure>;
 
     /// The forecast for `place`, one entry a day, today first; `days` is 1 to 16.
-    async fn daily(&self, place: &Place, days: u8) -> Result<Vec<DailyForecast>, Failure>;
+    async fn daily(&self, place: &Place, days: u8, progress: &Reporter) -> Result<Vec<DailyForecast>, Failure>;
 }

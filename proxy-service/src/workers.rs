@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roundtrip::broker::{Consumer, Settlement};
+use roundtrip::broker::{Consumer, Records, Settlement};
 use roundtrip::service::breaker::Breaker;
 use roundtrip::service::hostname;
 use roundtrip::service::shutdown::spawn_essential;
@@ -21,10 +21,11 @@ use crate::config::WorkerOptions;
 use crate::job::{BoxHandler, Handler, Job};
 use crate::judge::Judge;
 use crate::metrics::WorkerMetrics;
+use crate::progress::{self, Reports};
 use crate::stack::{self, StackOptions};
 use crate::terminals::{Terminals, Work};
 use crate::worker::Claimer;
-use crate::{reclaimer, settler, upkeep};
+use crate::{cancels, reclaimer, settler, upkeep};
 
 /// After the grace period, the time to settle what is done and to hand back what is not.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,6 +50,8 @@ pub struct Running {
     claimer: JoinHandle<()>,
     renewer: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    cancels: JoinHandle<()>,
+    progress: JoinHandle<()>,
     settler: JoinHandle<()>,
 }
 
@@ -59,6 +62,7 @@ impl Workers {
         let upstream = Arc::new(stack::upstream_breaker());
         let tuning = StackOptions {
             attempt_timeout: options.attempt_timeout,
+            cancel_grace: options.cancel_grace,
         };
         metrics.upstream_circuit.set(upstream.state().gauge());
         Self {
@@ -74,6 +78,7 @@ impl Workers {
     pub fn start(
         &self,
         broker: Arc<dyn Broker>,
+        records: Arc<dyn Records>,
         options: &WorkerOptions,
         metrics: &WorkerMetrics,
         ended: &CancellationToken,
@@ -82,10 +87,13 @@ impl Workers {
         let (stop_claiming, stop_renewing, give_up) = Default::default();
         // As many places as terminals: work waits for one only while the broker takes no settlements.
         let (sender, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
+        let (reports, reported) = Reports::channel();
         let work = Arc::new(Work {
             handler: self.handler.clone(),
             judge: Judge {
                 max_deliveries: options.max_deliveries,
+                records: records.clone(),
+                reports,
                 metrics: metrics.clone(),
             },
             settler: sender,
@@ -107,8 +115,14 @@ impl Workers {
             metrics.clone(),
             CancellationToken::clone(&stop_renewing),
         );
+        let cancels = cancels::run(
+            records.clone(),
+            self.terminals.clone(),
+            CancellationToken::clone(&stop_renewing),
+        );
         let upkeep = upkeep::run(
             broker.clone(),
+            records.clone(),
             consumer.clone(),
             options.lease,
             metrics.clone(),
@@ -130,6 +144,8 @@ impl Workers {
             claimer: spawn_essential(ended, claimer.run(CancellationToken::clone(&stop_claiming))),
             renewer: spawn_essential(ended, renewal),
             upkeep: spawn_essential(ended, upkeep),
+            cancels: spawn_essential(ended, cancels),
+            progress: spawn_essential(ended, progress::run(records, reported)),
             settler: spawn_essential(ended, settlement),
             broker,
             consumer,
@@ -143,12 +159,8 @@ impl Workers {
     /// Works on one request at once, past the stream, in a terminal of its own; `None` when none is free.
     pub async fn work_on(&self, request: Request) -> Option<Result<Bytes, Failure>> {
         let _terminal = self.terminals.take_one_now()?;
-        let job = Job {
-            deadline: Instant::now() + request.budget.as_duration(),
-            request,
-            delivery: 1,
-        };
-        Some(self.handler.clone().oneshot(job).await)
+        let deadline = Instant::now() + request.budget.as_duration();
+        Some(self.handler.clone().oneshot(Job::new(request, deadline)).await)
     }
 
     /// Terminals at work, and terminals there are.
@@ -193,6 +205,8 @@ impl Running {
         }
         self.stop_renewing.cancel();
         let _ = self.renewer.await;
+        let _ = self.cancels.await;
+        let _ = timeout(FLUSH_TIMEOUT, self.progress).await;
         match timeout(FLUSH_TIMEOUT, self.broker.leave(&self.consumer)).await {
             Ok(Ok(())) => tracing::info!(all_done = done && claimed.is_ok(), "the workers have stopped"),
             Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "could not hand work back; its leases will"),

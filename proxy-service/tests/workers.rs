@@ -16,7 +16,7 @@ use proxy_service::workers::{Running, Workers};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{Consumer, DeadLetters, Depth, MAX_WAIT, ReplyStream};
 use roundtrip::service::metrics::Metrics;
-use roundtrip::{Broker, Budget, CorrelationId, FaultCode, Reply, ReplyTo, Request};
+use roundtrip::{Broker, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
@@ -50,7 +50,13 @@ impl Setup {
     {
         let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
         let workers = Workers::new(service_fn(handler), &options, metrics.clone());
-        workers.start(self.broker.clone(), &options, &metrics, &CancellationToken::new())
+        workers.start(
+            self.broker.clone(),
+            self.broker.clone(),
+            &options,
+            &metrics,
+            &CancellationToken::new(),
+        )
     }
 
     async fn publish(&self, count: usize, budget: Duration) -> Vec<Request> {
@@ -60,6 +66,7 @@ impl Setup {
                 reply_to: self.requester.clone(),
                 budget: Budget::new(budget),
                 traceparent: None,
+                keep: Keep::No,
                 data: n.to_string().into(),
             })
             .collect();

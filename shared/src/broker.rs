@@ -7,6 +7,7 @@ pub mod redis;
 mod dead_letters;
 mod durability;
 mod error;
+mod records;
 mod url;
 
 #[cfg(feature = "test-util")]
@@ -21,11 +22,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::message::{CorrelationId, Reply, ReplyTo, Request};
+use crate::message::{CorrelationId, Keep, Reply, ReplyTo, Request};
 
 pub use dead_letters::{DeadLetters, Replayed, StoredLetter};
 pub use durability::Durability;
 pub use error::{BrokerError, BrokerErrorKind};
+pub use records::{
+    Acceptance, Accepted, Begun, Cancelled, Change, Changes, IdempotencyKey, Noted, Progress, Record, Records,
+    Retention, Status,
+};
 pub use url::{BrokerUrl, InvalidBrokerUrl};
 
 /// How long [`Broker::claim`] and [`ReplyStream::next`] wait for something to arrive. Long enough that an
@@ -43,8 +48,9 @@ pub const ABSENCE: Duration = Duration::from_secs(45);
 /// ([`BrokerError::may_have_applied`]), and the caller decides.
 #[async_trait]
 pub trait Broker: fmt::Debug + Send + Sync + 'static {
-    /// Appends requests, in order, all or none; durable at the configured tier when it returns.
-    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError>;
+    /// Appends requests, in order, all or none; durable at the configured tier when it returns. Returns their
+    /// places in the stream.
+    async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError>;
 
     /// Makes what claiming needs, where it is missing: at the start, and after
     /// [`BrokerErrorKind::GroupLost`]. Whatever waits is served from its beginning. Returns whether
@@ -99,9 +105,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError>;
 
     /// Says that a requester is alive, and makes the place for its replies where that is missing: a reply to
-    /// a requester without one goes nowhere. Removes what requesters left behind that said nothing for
-    /// [`ABSENCE`], and returns how many these were. To be called about once a second.
-    async fn attend(&self, requester: &ReplyTo) -> Result<usize, BrokerError>;
+    /// a requester without one goes to its record, or nowhere. Adopts what requesters left behind that said nothing
+    /// for [`ABSENCE`]: their replies become results of their records, some at a time. To be called about once a
+    /// second, and at once where more is left.
+    async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError>;
 
     /// The replies for one requester, from the first that is still there.
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream>;
@@ -121,7 +128,7 @@ pub trait ReplyStream: Send {
     /// error, call again: it reconnects and goes on after the last reply it handed out.
     async fn next(&mut self) -> Result<Vec<Reply>, BrokerError>;
 
-    /// Removes the stream; for a requester that leaves for good.
+    /// Removes the stream; for a requester that leaves for good. What is still in it becomes results of its records.
     async fn close(&mut self) -> Result<(), BrokerError>;
 }
 
@@ -232,6 +239,17 @@ pub struct Tidied {
     pub rescued: u64,
 }
 
+/// What others left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attended {
+    /// Requesters that are gone, and whose streams were removed.
+    pub removed: u64,
+    /// Replies in them that became results.
+    pub adopted: u64,
+    /// Whether there is more.
+    pub more: bool,
+}
+
 /// An entry that is no request: put there by hand, or by a publisher that does not keep the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
@@ -252,6 +270,8 @@ pub struct Settlement {
     pub reply: Option<(ReplyTo, Reply)>,
     /// The dead letter to keep, for work that is given up.
     pub dead_letter: Option<DeadLetter>,
+    /// What is kept of the request: its record, where there is one, is told in the same step.
+    pub keep: Keep,
 }
 
 impl Settlement {
@@ -262,6 +282,7 @@ impl Settlement {
             receipt,
             reply: Some((reply_to, reply)),
             dead_letter: None,
+            keep: Keep::No,
         }
     }
 
@@ -272,7 +293,14 @@ impl Settlement {
             receipt,
             reply,
             dead_letter: Some(dead_letter),
+            keep: Keep::No,
         }
+    }
+
+    /// The same, of a request of which something is kept.
+    #[must_use]
+    pub fn keeping(self, keep: Keep) -> Self {
+        Self { keep, ..self }
     }
 }
 
@@ -315,6 +343,8 @@ pub struct BrokerOptions<'a> {
     pub lease: Duration,
     /// What a write must have reached before it counts as done.
     pub durability: Durability,
+    /// For how long records are kept.
+    pub retention: Retention,
 }
 
 /// A backend, as the parts that use it see it.
@@ -324,6 +354,8 @@ pub struct Backend {
     pub broker: Arc<dyn Broker>,
     /// What was given up.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// What is kept of requests.
+    pub records: Arc<dyn Records>,
 }
 
 /// Opens the backend that `url` names. Nothing is connected yet: a Redis that is down is an error of the
@@ -331,17 +363,18 @@ pub struct Backend {
 #[must_use]
 pub fn connect(url: &BrokerUrl, options: BrokerOptions<'_>) -> Backend {
     match url {
-        BrokerUrl::Memory => Backend::of(memory::MemoryBroker::new()),
+        BrokerUrl::Memory => Backend::of(memory::MemoryBroker::with(options.retention)),
         BrokerUrl::Redis(info) => Backend::of(redis::RedisBroker::new(info.as_ref().clone(), options)),
     }
 }
 
 impl Backend {
-    fn of(backend: impl Broker + DeadLetters) -> Self {
+    fn of(backend: impl Broker + DeadLetters + Records) -> Self {
         let backend = Arc::new(backend);
         Self {
             broker: backend.clone(),
-            dead_letters: backend,
+            dead_letters: backend.clone(),
+            records: backend,
         }
     }
 }

@@ -14,4 +14,4 @@ pub mod service;
 pub mod test_util;
 
 pub use broker::{Broker, BrokerError};
-pub use message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
+pub use message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};

@@ -163,22 +163,60 @@ pub struct Request {
     pub budget: Budget,
     /// The caller's trace, as in [W3C Trace Context](https://www.w3.org/TR/trace-context/).
     pub traceparent: Option<Arc<str>>,
+    /// What is kept of it beside its place in the stream.
+    pub keep: Keep,
     /// The operation's input, a JSON document.
     pub data: Bytes,
+}
+
+/// What is kept of a request, so that somebody can ask for it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Nothing: whoever asked waits for the reply, and nobody asks again.
+    #[default]
+    No,
+    /// Its requester waits for the reply, and it has a record, or may get one while it is at work.
+    WithReply,
+    /// It has a record, and nobody waits for a reply.
+    Only,
+}
+
+impl Keep {
+    /// Its name in a stream entry; `None` where there is nothing to say.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::No => None,
+            Self::WithReply => Some("reply"),
+            Self::Only => Some("only"),
+        }
+    }
+
+    /// Reads the name in a stream entry. What is unknown is read as [`Keep::WithReply`], which tells everybody.
+    #[must_use]
+    pub fn parse(name: &[u8]) -> Self {
+        match name {
+            b"" => Self::No,
+            b"only" => Self::Only,
+            _ => Self::WithReply,
+        }
+    }
 }
 
 impl Request {
     /// The request as the fields of a stream entry, in their order.
     #[must_use]
-    pub fn fields(&self) -> [(&'static str, Bytes); 5] {
+    pub fn fields(&self) -> Vec<(&'static str, Bytes)> {
         let traceparent = self.traceparent.as_deref().unwrap_or_default();
-        [
+        let mut fields = vec![
             ("requestId", self.id.to_string().into()),
             ("replyTo", self.reply_to.to_string().into()),
             ("budgetMs", self.budget.as_millis().to_string().into()),
             ("traceparent", traceparent.to_owned().into()),
             ("data", self.data.clone()),
-        ]
+        ];
+        fields.extend(self.keep.as_str().map(|keep| ("keep", keep.into())));
+        fields
     }
 }
 
@@ -247,6 +285,10 @@ pub enum FaultCode {
     UpstreamUnavailable,
     /// The request was set aside as undeliverable.
     DeadLettered,
+    /// Somebody ended the request before it was done.
+    Cancelled,
+    /// The work was done, and its result is larger than what is kept.
+    ResultTooLarge,
     /// The worker failed. Codes we do not know are read as this one.
     #[serde(other)]
     Internal,

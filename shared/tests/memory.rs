@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::broker::{Broker, DeadLetters, Malformed};
+use roundtrip::broker::{Broker, DeadLetters, Malformed, Records, Retention};
 
 struct Memory(Arc<MemoryBroker>);
 
@@ -18,6 +19,17 @@ impl Harness for Memory {
 
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         self.0.clone()
+    }
+
+    fn records(&self) -> Arc<dyn Records> {
+        self.0.clone()
+    }
+
+    fn short_lived_records(&self) -> Arc<dyn Records> {
+        Arc::new(MemoryBroker::with(Retention {
+            results: Duration::from_millis(1),
+            ..Retention::default()
+        }))
     }
 
     async fn cut(&self) {}

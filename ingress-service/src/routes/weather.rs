@@ -4,11 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{FromRef, Query, State};
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use proxy_service::router::DEFAULT_CITY;
 use proxy_service::weather::contract::{CurrentWeather, DailyForecast};
 use proxy_service::weather::query::{CityRequest, QueryError, WeatherQuery};
@@ -19,9 +16,11 @@ use roundtrip::service::request_id::RequestId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::answer;
+use crate::call::Call;
 use crate::json_body::{BodyLimit, JsonBody};
 use crate::openapi::{ReadErrors, RoundTripErrors};
-use crate::requester::Requester;
+use crate::requester::{Ask, Requester};
 
 /// What the routes of this module need.
 #[derive(Debug, Clone)]
@@ -72,13 +71,14 @@ pub fn router(state: WeatherState) -> OpenApiRouter {
 async fn city(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let query = WeatherQuery::for_now(&body).map_err(|error| match error {
         QueryError::Unreadable(detail) => Problem::new(ProblemType::MalformedBody, detail),
         QueryError::Invalid(errors) => Problem::validation(errors),
     })?;
-    answer(&state, id, query).await
+    Ok(answer(&state, id, "POST /WeatherForecast/city", &call, &query).await)
 }
 
 /// The forecast for some days
@@ -98,17 +98,30 @@ async fn city(
 async fn forecast(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
+    call: Call,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Problem> {
     let city = parameters.get("city").map_or(DEFAULT_CITY, String::as_str);
     let days = parameters.get("days").map(String::as_str);
     let query = WeatherQuery::forecast(city, days).map_err(Problem::validation)?;
-    answer(&state, id, query).await
+    Ok(answer(&state, id, "GET /WeatherForecast", &call, &query).await)
 }
 
-async fn answer(state: &WeatherState, id: RequestId, query: WeatherQuery) -> Result<Response, Problem> {
-    let json: Bytes = state.requester.request(id.0, query.to_json().into()).await?;
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response())
+async fn answer(
+    state: &WeatherState,
+    id: RequestId,
+    route: &'static str,
+    call: &Call,
+    query: &WeatherQuery,
+) -> Response {
+    let ask = Ask {
+        id: id.0,
+        route,
+        data: query.to_json().into(),
+        call,
+    };
+    let answered = state.requester.request(ask).await;
+    answer::response(answered, call, state.requester.ask_again())
 }
 
 /// The condition of this service, under the name its predecessor used

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use roundtrip::service::breaker::State;
 use roundtrip::service::metrics::Metrics;
-use roundtrip::{Budget, CorrelationId, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, service_fn};
 
@@ -15,6 +15,7 @@ use crate::classify::Failure;
 use crate::job::Job;
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+const CANCEL_GRACE: Duration = Duration::from_millis(100);
 
 struct Stack {
     handler: BoxHandler,
@@ -34,6 +35,7 @@ where
     let handler = service_fn(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
     let options = StackOptions {
         attempt_timeout: ATTEMPT_TIMEOUT,
+        cancel_grace: CANCEL_GRACE,
     };
     Stack {
         handler: around(handler, options, upstream.clone(), metrics.clone()),
@@ -54,17 +56,15 @@ impl Stack {
 }
 
 fn job(budget: Duration) -> Job {
-    Job {
-        request: Request {
-            id: CorrelationId::new(),
-            reply_to: ReplyTo::unique("test"),
-            budget: Budget::new(budget),
-            traceparent: None,
-            data: Bytes::new(),
-        },
-        delivery: 1,
-        deadline: Instant::now() + budget,
-    }
+    let request = Request {
+        id: CorrelationId::new(),
+        reply_to: ReplyTo::unique("test"),
+        budget: Budget::new(budget),
+        traceparent: None,
+        keep: Keep::No,
+        data: Bytes::new(),
+    };
+    Job::new(request, Instant::now() + budget)
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -252,4 +252,38 @@ fn the_breaker_stays_open_for_about_a_second_at_first_and_thirty_at_most() {
         assert!((0.75..=1.25).contains(&times[0]), "{times:?}");
         assert!(times[7] >= 22.5 && times[7] <= 37.5, "{times:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_somebody_ended_has_a_grace_and_no_other_attempt() {
+    let stack = stack(|_| async {
+        sleep(Duration::from_millis(900)).await;
+        Err(broken())
+    });
+    let (job, started) = (job(LONG), Instant::now());
+    let cancelled = job.cancelled.clone();
+    let (outcome, ()) = tokio::join!(stack.run(job), async {
+        sleep(Duration::from_millis(300)).await;
+        cancelled.cancel();
+    });
+    assert_eq!(outcome, Err(Failure::Cancelled));
+    assert_eq!(
+        (started.elapsed(), stack.calls()),
+        (Duration::from_millis(300) + CANCEL_GRACE, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_within_the_grace_has_its_result() {
+    let stack = stack(|_| async {
+        sleep(Duration::from_millis(390)).await;
+        Ok(Bytes::from_static(b"{}"))
+    });
+    let job = job(LONG);
+    let cancelled = job.cancelled.clone();
+    let (outcome, ()) = tokio::join!(stack.run(job), async {
+        sleep(Duration::from_millis(300)).await;
+        cancelled.cancel();
+    });
+    assert_eq!(outcome.unwrap(), "{}");
 }

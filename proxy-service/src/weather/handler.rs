@@ -41,9 +41,9 @@ impl Service<Job> for WeatherHandler {
             let days = query.days();
             let place = query.into_place();
             match days {
-                Some(days) => write(&provider.daily(&place, days).await?),
+                Some(days) => write(&provider.daily(&place, days, &job.progress).await?),
                 None => {
-                    let observation = provider.current(&place).await?;
+                    let observation = provider.current(&place, &job.progress).await?;
                     write(&answer(&job, place, observation))
                 }
             }

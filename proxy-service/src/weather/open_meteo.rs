@@ -18,6 +18,7 @@ use url::Url;
 use super::contract::DailyForecast;
 use super::{Observation, Place, WeatherProvider};
 use crate::classify::Failure;
+use crate::progress::Reporter;
 use documents::{Coordinates, CurrentDocument, DailyDocument, Geocoding};
 use endpoint::Endpoint;
 
@@ -87,10 +88,14 @@ impl OpenMeteo {
     }
 }
 
+/// What callers read who watch: half of the way is done.
+const FOUND: &str = "the city was found; asking for its weather";
+
 #[async_trait]
 impl WeatherProvider for OpenMeteo {
-    async fn current(&self, place: &Place) -> Result<Observation, Failure> {
+    async fn current(&self, place: &Place, progress: &Reporter) -> Result<Observation, Failure> {
         let at = self.locate(&place.city).await?;
+        progress.report(50, FOUND);
         let query = [
             ("latitude", &*at.latitude.to_string()),
             ("longitude", &at.longitude.to_string()),
@@ -107,8 +112,9 @@ impl WeatherProvider for OpenMeteo {
             .map_err(|problem| self.forecast.implausible(problem))
     }
 
-    async fn daily(&self, place: &Place, days: u8) -> Result<Vec<DailyForecast>, Failure> {
+    async fn daily(&self, place: &Place, days: u8, progress: &Reporter) -> Result<Vec<DailyForecast>, Failure> {
         let at = self.locate(&place.city).await?;
+        progress.report(50, FOUND);
         let query = [
             ("latitude", &*at.latitude.to_string()),
             ("longitude", &at.longitude.to_string()),

@@ -14,6 +14,7 @@ use super::contract::{Condition, DailyForecast};
 use super::open_meteo::{STRONG_BREEZE, one_decimal};
 use super::{Observation, Place, WeatherProvider};
 use crate::classify::Failure;
+use crate::progress::Reporter;
 use climate::Climate;
 
 /// At or below this many °C, what falls is snow.
@@ -52,26 +53,33 @@ impl Simulated {
         Self { latency }
     }
 
-    async fn delay(&self) {
+    async fn delay(&self, progress: &Reporter) {
         let delay = self.latency.pick();
         // Even an empty sleep waits for the timer's next tick.
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        if delay.is_zero() {
+            return;
+        }
+        if !progress.is_watched() {
+            return tokio::time::sleep(delay).await;
+        }
+        for percent in [25, 50, 75, 100] {
+            tokio::time::sleep(delay / 4).await;
+            progress.report(percent, "looking at the sky");
         }
     }
 }
 
 #[async_trait]
 impl WeatherProvider for Simulated {
-    async fn current(&self, place: &Place) -> Result<Observation, Failure> {
-        self.delay().await;
+    async fn current(&self, place: &Place, progress: &Reporter) -> Result<Observation, Failure> {
+        self.delay(progress).await;
         let observation = observe(place, OffsetDateTime::now_utc());
         tracing::debug!(simulated = true, "answered with simulated weather");
         Ok(observation)
     }
 
-    async fn daily(&self, place: &Place, days: u8) -> Result<Vec<DailyForecast>, Failure> {
-        self.delay().await;
+    async fn daily(&self, place: &Place, days: u8, progress: &Reporter) -> Result<Vec<DailyForecast>, Failure> {
+        self.delay(progress).await;
         let forecast = forecast(place, OffsetDateTime::now_utc().date(), days);
         tracing::debug!(simulated = true, days, "answered with a simulated forecast");
         Ok(forecast)

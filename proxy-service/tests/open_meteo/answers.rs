@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use proxy_service::progress::Reporter;
 use proxy_service::weather::contract::{Condition, DailyForecast};
 use serde_json::{Value, json};
 use time::macros::{date, datetime};
@@ -51,7 +52,7 @@ async fn current_weather_is_read_from_the_documented_answer() {
         .await;
 
     let weather = provider(&format!("{}/meteo/", server.uri()))
-        .current(&new_york())
+        .current(&new_york(), &Reporter::none())
         .await
         .unwrap();
     assert_eq!(weather.forecast_time, datetime!(2026-11-20 12:15 UTC));
@@ -77,7 +78,10 @@ async fn daily_forecast_is_read_from_the_documented_answer() {
         .mount(&server)
         .await;
 
-    let days = provider(&server.uri()).daily(&new_york(), 3).await.unwrap();
+    let days = provider(&server.uri())
+        .daily(&new_york(), 3, &Reporter::none())
+        .await
+        .unwrap();
     let expected = [
         DailyForecast::new(date!(2026 - 11 - 20), 8.4, Condition::Sunny),
         DailyForecast::new(date!(2026 - 11 - 21), 5.0, Condition::PartlyCloudy),
@@ -89,7 +93,10 @@ async fn daily_forecast_is_read_from_the_documented_answer() {
 #[tokio::test]
 async fn time_is_in_utc_even_when_the_answer_is_not() {
     let server = server(changed(CURRENT, "/utc_offset_seconds", Some(json!(-18000)))).await;
-    let weather = provider(&server.uri()).current(&new_york()).await.unwrap();
+    let weather = provider(&server.uri())
+        .current(&new_york(), &Reporter::none())
+        .await
+        .unwrap();
     assert_eq!(weather.forecast_time, datetime!(2026-11-20 17:15 UTC));
 }
 
@@ -111,7 +118,10 @@ async fn unknown_city_is_not_found_and_no_forecast_is_asked_for(#[case] geocodin
         city: "Xyz".to_owned(),
         location: None,
     };
-    let failure = provider(&server.uri()).current(&nowhere).await.unwrap_err();
+    let failure = provider(&server.uri())
+        .current(&nowhere, &Reporter::none())
+        .await
+        .unwrap_err();
     assert_eq!(
         failure,
         Failure::NotFound {
@@ -227,7 +237,10 @@ async fn impossible_value_is_an_upstream_failure(#[case] at: &str, #[case] value
 #[tokio::test]
 async fn impossible_forecast_is_an_upstream_failure(#[case] at: &str, #[case] value: Value) {
     let server = server(changed(DAILY, at, Some(value))).await;
-    let failure = provider(&server.uri()).daily(&new_york(), 3).await.unwrap_err();
+    let failure = provider(&server.uri())
+        .daily(&new_york(), 3, &Reporter::none())
+        .await
+        .unwrap_err();
     assert_eq!(failure, upstream("the weather service sent an implausible answer"));
 }
 
@@ -237,6 +250,9 @@ async fn city_beyond_the_poles_is_an_upstream_failure() {
     let found = json!({"results": [{"name": "New York", "latitude": 90.5, "longitude": 0.0}]});
     let found = ResponseTemplate::new(200).set_body_json(found);
     Mock::given(path("/v1/search")).respond_with(found).mount(&server).await;
-    let failure = provider(&server.uri()).current(&new_york()).await.unwrap_err();
+    let failure = provider(&server.uri())
+        .current(&new_york(), &Reporter::none())
+        .await
+        .unwrap_err();
     assert_eq!(failure, upstream("the geocoding service sent an implausible answer"));
 }

@@ -6,6 +6,7 @@ mod answers;
 mod transport;
 
 use proxy_service::classify::Failure;
+use proxy_service::progress::Reporter;
 use proxy_service::weather::open_meteo::OpenMeteo;
 use proxy_service::weather::{Place, WeatherProvider};
 use rstest::rstest;
@@ -52,7 +53,10 @@ async fn server(forecast: ResponseTemplate) -> MockServer {
 /// What becomes of the current weather when the forecast service answers so.
 async fn failure_after(forecast: ResponseTemplate) -> Failure {
     let server = server(forecast).await;
-    provider(&server.uri()).current(&new_york()).await.unwrap_err()
+    provider(&server.uri())
+        .current(&new_york(), &Reporter::none())
+        .await
+        .unwrap_err()
 }
 
 #[rstest]

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use proxy_service::progress::Reporter;
 
 #[tokio::test]
 async fn redirect_is_not_followed() {
@@ -28,7 +29,7 @@ async fn refused_connection_is_an_upstream_failure() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let failure = provider(&format!("http://{address}"))
-        .current(&new_york())
+        .current(&new_york(), &Reporter::none())
         .await
         .unwrap_err();
     assert_eq!(failure, upstream("the geocoding service could not be reached"));
@@ -41,7 +42,7 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let provider = provider(&format!("http://{}", listener.local_addr().unwrap()));
-    let call = tokio::spawn(async move { provider.current(&new_york()).await.unwrap_err() });
+    let call = tokio::spawn(async move { provider.current(&new_york(), &Reporter::none()).await.unwrap_err() });
     let (mut stream, _) = listener.accept().await.unwrap();
     assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
     serve(stream).await;
@@ -75,7 +76,7 @@ async fn endless_answer_is_abandoned() {
 async fn abandoned_call_hangs_up_and_asks_for_nothing_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let provider = provider(&format!("http://{}", listener.local_addr().unwrap()));
-    let call = tokio::spawn(async move { provider.current(&new_york()).await });
+    let call = tokio::spawn(async move { provider.current(&new_york(), &Reporter::none()).await });
     let (mut stream, _) = listener.accept().await.unwrap();
     assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
 

@@ -9,7 +9,7 @@ use mimalloc::MiMalloc;
 use proxy_service::weather::query::WeatherQuery;
 use roundtrip::broker::Settlement;
 use roundtrip::broker::redis::bench::Bench;
-use roundtrip::{Budget, CorrelationId, Reply, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use uuid::Uuid;
 
 /// The allocator of the services: what it costs is part of what is measured.
@@ -120,6 +120,7 @@ fn requests(count: u128) -> Vec<Request> {
         reply_to: reply_to(),
         budget: Budget::new(std::time::Duration::from_secs(30)),
         traceparent: None,
+        keep: Keep::No,
         data: Bytes::from_static(QUESTION),
     };
     (0..count).map(request).collect()

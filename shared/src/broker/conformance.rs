@@ -5,12 +5,14 @@
 mod claiming;
 mod dead_letters;
 mod reclaiming;
+mod recording;
 mod replying;
 mod settling;
 
 pub use claiming::*;
 pub use dead_letters::*;
 pub use reclaiming::*;
+pub use recording::*;
 pub use replying::*;
 pub use settling::*;
 
@@ -22,10 +24,10 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Broker, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Replayed, ReplyStream,
-    Settlement,
+    Broker, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Records, Replayed,
+    ReplyStream, Settlement,
 };
-use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 
 /// A backend under test.
 #[async_trait]
@@ -34,6 +36,10 @@ pub trait Harness: Send + Sync {
     fn broker(&self) -> Arc<dyn Broker>;
     /// Its dead letters.
     fn dead_letters(&self) -> Arc<dyn DeadLetters>;
+    /// Its records.
+    fn records(&self) -> Arc<dyn Records>;
+    /// Records of the same backend that live for a millisecond after their request ended.
+    fn short_lived_records(&self) -> Arc<dyn Records>;
     /// Breaks every connection there is; nothing, where there is none.
     async fn cut(&self);
     /// Puts an entry into the request stream that is no request: it has one field, `garbage`.
@@ -76,6 +82,19 @@ macro_rules! broker_conformance {
             a_letter_that_holds_no_request_is_not_replayed,
             a_discarded_letter_is_gone,
             a_malformed_entry_is_delivered_as_such,
+            a_record_follows_its_request_to_the_end,
+            a_record_that_has_ended_does_not_change,
+            a_record_can_be_made_later,
+            what_a_requester_did_not_read_becomes_a_result,
+            a_key_names_one_request,
+            a_key_is_free_again_where_nothing_was_attempted,
+            records_are_listed_newest_first_in_pages,
+            what_waits_can_be_cancelled,
+            what_is_at_work_is_asked_to_end,
+            what_has_no_record_can_be_cancelled_by_its_place,
+            changes_are_told,
+            a_result_that_is_too_large_is_not_kept,
+            expired_records_are_swept,
             replies_of_two_requesters_never_mix,
             a_reply_to_a_requester_that_is_gone_goes_nowhere,
             replies_go_on_after_the_connection_broke,
@@ -106,6 +125,7 @@ fn request(reply_to: &ReplyTo, data: &str) -> Request {
         reply_to: reply_to.clone(),
         budget: Budget::new(Duration::from_secs(30)),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        keep: Keep::No,
         data: data.to_owned().into(),
     }
 }

@@ -1,6 +1,7 @@
 //! The embedded backend: everything lives in this process and dies with it.
 //! It keeps the same promises as the durable one, so that code tested on it behaves the same there.
 
+mod records;
 mod state;
 
 use std::collections::HashSet;
@@ -8,14 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Broker, BrokerError, Consumer, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Receipt, Replayed,
-    ReplyStream, Settlement, StoredLetter, Tidied,
+    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, Cancelled, Change, Changes, Consumer, DeadLetters,
+    Delivery, Depth, Dropped, EntryId, MAX_WAIT, Progress, Receipt, Record, Records, Replayed, ReplyStream, Retention,
+    Settlement, Status, StoredLetter, Tidied,
 };
-use crate::message::{Reply, ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use records::Kept;
 use state::State;
 
 /// A broker without a server.
@@ -35,6 +39,14 @@ impl MemoryBroker {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty broker that keeps records for so long.
+    #[must_use]
+    pub fn with(retention: Retention) -> Self {
+        let broker = Self::new();
+        broker.store.lock().kept = Kept::new(retention);
+        broker
     }
 
     /// Puts in an entry that is no request, as a careless hand could on a real server.
@@ -63,14 +75,13 @@ impl Store {
 
 #[async_trait]
 impl Broker for MemoryBroker {
-    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
+    async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         let mut state = self.store.lock();
-        for request in requests {
-            state.append(Ok(request.clone()));
-        }
+        let entries = requests.iter().map(|request| state.append(Ok(request.clone())));
+        let entries = entries.collect();
         drop(state);
         self.store.arrived.notify_one();
-        Ok(())
+        Ok(entries)
     }
 
     async fn prepare(&self) -> Result<bool, BrokerError> {
@@ -151,8 +162,8 @@ impl Broker for MemoryBroker {
     }
 
     /// A requester here lives as long as the process, and its mailbox with it.
-    async fn attend(&self, _: &ReplyTo) -> Result<usize, BrokerError> {
-        Ok(0)
+    async fn attend(&self, _: &ReplyTo) -> Result<Attended, BrokerError> {
+        Ok(Attended::default())
     }
 
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
@@ -207,7 +218,11 @@ impl DeadLetters for MemoryBroker {
             Some(letter) => letter.content.clone(),
         };
         state.letters.remove(&id);
+        let request = content.as_ref().ok().map(|request| request.id);
         let entry = state.append(content);
+        if let Some(request) = request {
+            state.kept.reopen(request, entry);
+        }
         drop(state);
         self.store.arrived.notify_one();
         Ok(Replayed::As(entry))
@@ -215,6 +230,118 @@ impl DeadLetters for MemoryBroker {
 
     async fn discard(&self, id: EntryId) -> Result<bool, BrokerError> {
         Ok(self.store.lock().letters.remove(&id).is_some())
+    }
+}
+
+#[async_trait]
+impl Records for MemoryBroker {
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+        let mut state = self.store.lock();
+        let mut accepted = Vec::with_capacity(requests.len());
+        for Acceptance { request, key } in requests {
+            if let Some(known) = key.as_ref().and_then(|key| state.kept.known(key)) {
+                accepted.push(known);
+                continue;
+            }
+            let entry = state.append(Ok(request.clone()));
+            state.kept.accept(request.id, entry, request.budget, key.as_ref());
+            accepted.push(Accepted::As(entry));
+        }
+        drop(state);
+        self.store.arrived.notify_one();
+        Ok(accepted)
+    }
+
+    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError> {
+        let mut state = self.store.lock();
+        let is_waiting = |entry: EntryId| state.waiting.iter().any(|(waiting, _)| *waiting == entry);
+        let (status, attempts) = match entry {
+            Some(entry) if is_waiting(entry) => (Status::Queued, 0),
+            Some(entry) => (
+                Status::Processing,
+                state.claimed.get(&entry).map_or(1, |claim| claim.attempt),
+            ),
+            None => (Status::Processing, 1),
+        };
+        state.kept.insert(id, status, entry, budget, attempts, None);
+        Ok(())
+    }
+
+    async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
+        Ok(self.store.lock().kept.begin(id, attempt))
+    }
+
+    async fn note_progress(&self, id: CorrelationId, progress: &Progress) -> Result<(), BrokerError> {
+        self.store.lock().kept.note_progress(id, progress);
+        Ok(())
+    }
+
+    async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
+        let mut state = self.store.lock();
+        Ok(replies.iter().filter(|reply| state.kept.finish(reply)).count())
+    }
+
+    async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
+        let mut state = self.store.lock();
+        state.kept.sweep();
+        Ok(ids.iter().map(|id| state.kept.record(*id)).collect())
+    }
+
+    async fn list(
+        &self,
+        status: Option<Status>,
+        before: Option<CorrelationId>,
+        max: usize,
+    ) -> Result<Vec<Record>, BrokerError> {
+        Ok(self.store.lock().kept.list(status, before, max))
+    }
+
+    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError> {
+        let mut state = self.store.lock();
+        let status = state.kept.status(id);
+        if let Some(ended) = status.filter(|status| status.is_final()) {
+            return Ok(Cancelled::Ended(ended));
+        }
+        let place = state.kept.place(id).or(entry);
+        if let Some(content) = place.and_then(|place| state.take_waiting(place)) {
+            let reply = records::cancelled_reply(id);
+            state.kept.finish(&reply);
+            if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {
+                state.deliver(&request.reply_to, reply);
+            }
+            return Ok(Cancelled::Done);
+        }
+        let at_work = place.is_some_and(|place| state.claimed.contains_key(&place));
+        match status.is_some() || at_work {
+            true => Ok(state.kept.wish(id)),
+            false => Ok(Cancelled::Unknown),
+        }
+    }
+
+    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError> {
+        Ok(self.store.lock().kept.cancelling())
+    }
+
+    async fn sweep(&self) -> Result<usize, BrokerError> {
+        Ok(self.store.lock().kept.sweep())
+    }
+
+    fn changes(&self) -> Box<dyn Changes> {
+        Box::new(MemoryChanges(self.store.lock().kept.changes.subscribe()))
+    }
+}
+
+struct MemoryChanges(broadcast::Receiver<Change>);
+
+#[async_trait]
+impl Changes for MemoryChanges {
+    async fn next(&mut self) -> Result<Vec<Change>, BrokerError> {
+        match self.0.recv().await {
+            Ok(change) => Ok(vec![change]),
+            Err(RecvError::Lagged(_)) => Ok(vec![Change::Missed]),
+            // The store, and with it whoever could tell of a change, is gone.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }
 
@@ -242,7 +369,11 @@ impl ReplyStream for MemoryReplies {
     }
 
     async fn close(&mut self) -> Result<(), BrokerError> {
-        self.store.lock().replies.remove(&self.reply_to);
+        let mut state = self.store.lock();
+        let late = state.replies.remove(&self.reply_to);
+        for reply in late.into_iter().flat_map(|mailbox| mailbox.replies) {
+            state.kept.finish(&reply);
+        }
         Ok(())
     }
 }

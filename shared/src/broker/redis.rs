@@ -6,6 +6,7 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 
+mod changes;
 mod claim;
 mod codec;
 mod connection;
@@ -19,6 +20,7 @@ mod lease;
 mod presence;
 mod publish;
 mod reclaim;
+mod records;
 mod replies;
 mod script;
 mod settle;
@@ -34,10 +36,11 @@ use ::redis::ConnectionInfo;
 use async_trait::async_trait;
 
 use super::{
-    Broker, BrokerError, BrokerOptions, Consumer, DeadLetters, Delivery, Depth, Dropped, Durability, EntryId, Receipt,
-    Replayed, ReplyStream, Settlement, StoredLetter, Tidied,
+    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerOptions, Cancelled, Changes, Consumer,
+    DeadLetters, Delivery, Depth, Dropped, Durability, EntryId, Progress, Receipt, Record, Records, Replayed,
+    ReplyStream, Retention, Settlement, Status, StoredLetter, Tidied,
 };
-use crate::message::{ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 use claim::Readers;
 use connection::Link;
 use keys::Keys;
@@ -54,12 +57,14 @@ pub struct RedisBroker {
     keys: Arc<Keys>,
     link: Link,
     publishing: Lane,
+    accepting: Lane,
     settling: Lane,
     readers: Readers,
     scan: Scan,
     unsure: Unsure,
     lease: Duration,
     durability: Durability,
+    retention: Retention,
 }
 
 impl RedisBroker {
@@ -72,19 +77,21 @@ impl RedisBroker {
             keys: Arc::new(Keys::new(options.operation)),
             link: Link::new(info),
             publishing: Lane::quick(),
+            accepting: Lane::quick(),
             settling: Lane::quick(),
             readers: Readers::default(),
             scan: Scan::default(),
             unsure: Unsure::default(),
             lease: options.lease,
             durability: options.durability,
+            retention: options.retention,
         }
     }
 }
 
 #[async_trait]
 impl Broker for RedisBroker {
-    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
+    async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         publish::publish(&self.publishing, &self.link, &self.keys, self.durability, requests).await
     }
 
@@ -140,7 +147,7 @@ impl Broker for RedisBroker {
             .await
     }
 
-    async fn attend(&self, requester: &ReplyTo) -> Result<usize, BrokerError> {
+    async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError> {
         presence::attend(&self.link, &self.keys, requester).await
     }
 
@@ -177,5 +184,58 @@ impl DeadLetters for RedisBroker {
 
     async fn discard(&self, id: EntryId) -> Result<bool, BrokerError> {
         dead_letters::discard(&self.link, &self.keys, id).await
+    }
+}
+
+#[async_trait]
+impl Records for RedisBroker {
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+        let (lane, retention) = (&self.accepting, &self.retention);
+        records::accept(lane, &self.link, &self.keys, self.durability, retention, requests).await
+    }
+
+    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError> {
+        records::keep(&self.link, &self.keys, &self.retention, id, entry, budget).await
+    }
+
+    async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
+        records::begin(&self.link, &self.keys, id, attempt).await
+    }
+
+    async fn note_progress(&self, id: CorrelationId, progress: &Progress) -> Result<(), BrokerError> {
+        records::note_progress(&self.link, &self.keys, id, progress).await
+    }
+
+    async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
+        records::finish(&self.link, &self.keys, replies).await
+    }
+
+    async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
+        records::records(&self.link, &self.keys, ids).await
+    }
+
+    async fn list(
+        &self,
+        status: Option<Status>,
+        before: Option<CorrelationId>,
+        max: usize,
+    ) -> Result<Vec<Record>, BrokerError> {
+        records::list(&self.link, &self.keys, status, before, max).await
+    }
+
+    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError> {
+        records::cancel(&self.link, &self.keys, id, entry).await
+    }
+
+    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError> {
+        records::cancelling(&self.link, &self.keys).await
+    }
+
+    async fn sweep(&self) -> Result<usize, BrokerError> {
+        records::sweep(&self.link, &self.keys).await
+    }
+
+    fn changes(&self) -> Box<dyn Changes> {
+        Box::new(changes::RedisChanges::new(self.link.clone(), self.keys.clone()))
     }
 }

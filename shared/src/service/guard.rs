@@ -10,10 +10,10 @@ use failsafe::failure_policy::consecutive_failures;
 
 use super::breaker::{Breaker, Refused};
 use crate::broker::{
-    Broker, BrokerError, BrokerErrorKind, Consumer, Delivery, Depth, Dropped, EntryId, Receipt, ReplyStream,
-    Settlement, Tidied,
+    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerErrorKind, Cancelled, Changes, Consumer,
+    Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Settlement, Status, Tidied,
 };
-use crate::message::{ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 
 /// Failures in a row before the breaker opens: one publish with its retries, so that the second caller to
 /// meet a broker that is away does not wait for it.
@@ -29,7 +29,7 @@ pub struct GuardedBroker<B: ?Sized> {
     broker: Arc<B>,
 }
 
-impl<B: Broker + ?Sized> GuardedBroker<B> {
+impl<B: ?Sized> GuardedBroker<B> {
     /// Guards `broker` with a breaker of its own.
     #[must_use]
     pub fn new(broker: Arc<B>) -> Self {
@@ -37,6 +37,15 @@ impl<B: Broker + ?Sized> GuardedBroker<B> {
         Self {
             breaker: Arc::new(Breaker::new("redis", policy, 1)),
             broker,
+        }
+    }
+
+    /// Guards something else on the same backend with the same breaker.
+    #[must_use]
+    pub fn beside<O: ?Sized>(&self, other: Arc<O>) -> GuardedBroker<O> {
+        GuardedBroker {
+            breaker: self.breaker.clone(),
+            broker: other,
         }
     }
 
@@ -61,7 +70,7 @@ impl<B: Broker + ?Sized> GuardedBroker<B> {
 
 #[async_trait]
 impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
-    async fn publish(&self, requests: &[Request]) -> Result<(), BrokerError> {
+    async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         self.guard(self.broker.publish(requests)).await
     }
 
@@ -114,7 +123,7 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
         self.guard(self.broker.tidy(consumer, silent)).await
     }
 
-    async fn attend(&self, requester: &ReplyTo) -> Result<usize, BrokerError> {
+    async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError> {
         self.guard(self.broker.attend(requester)).await
     }
 
@@ -128,5 +137,56 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
 
     async fn ping(&self) -> Result<Duration, BrokerError> {
         self.guard(self.broker.ping()).await
+    }
+}
+#[async_trait]
+impl<B: Records + ?Sized> Records for GuardedBroker<B> {
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+        self.guard(self.broker.accept(requests)).await
+    }
+
+    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError> {
+        self.guard(self.broker.keep(id, entry, budget)).await
+    }
+
+    async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
+        self.guard(self.broker.begin(id, attempt)).await
+    }
+
+    async fn note_progress(&self, id: CorrelationId, progress: &Progress) -> Result<(), BrokerError> {
+        self.guard(self.broker.note_progress(id, progress)).await
+    }
+
+    async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
+        self.guard(self.broker.finish(replies)).await
+    }
+
+    async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
+        self.guard(self.broker.records(ids)).await
+    }
+
+    async fn list(
+        &self,
+        status: Option<Status>,
+        before: Option<CorrelationId>,
+        max: usize,
+    ) -> Result<Vec<Record>, BrokerError> {
+        self.guard(self.broker.list(status, before, max)).await
+    }
+
+    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError> {
+        self.guard(self.broker.cancel(id, entry)).await
+    }
+
+    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError> {
+        self.guard(self.broker.cancelling()).await
+    }
+
+    async fn sweep(&self) -> Result<usize, BrokerError> {
+        self.guard(self.broker.sweep()).await
+    }
+
+    fn changes(&self) -> Box<dyn Changes> {
+        self.broker.changes()
     }
 }

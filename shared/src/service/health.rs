@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::broker::memory::MemoryBroker;
-    use crate::message::{Budget, CorrelationId, ReplyTo, Request};
+    use crate::message::{Budget, CorrelationId, Keep, ReplyTo, Request};
     use crate::service::guard::GuardedBroker;
     use crate::service::metrics::Metrics;
 
@@ -198,6 +198,7 @@ mod tests {
             reply_to: ReplyTo::unique("r"),
             budget: Budget::new(Duration::from_secs(60)),
             traceparent: None,
+            keep: Keep::No,
             data: "{}".into(),
         };
         let broker = MemoryBroker::new();

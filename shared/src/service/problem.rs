@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::request_id::RequestId;
-use crate::message::{Fault, FaultCode};
+use crate::message::{CorrelationId, Fault, FaultCode};
 pub use kinds::{Explanation, ProblemType};
 
 pub(super) mod kinds;
@@ -64,6 +64,9 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     dead_letter: Option<String>,
+    /// The request it is about, where that is not the call's own.
+    request: Option<CorrelationId>,
+    has_location: bool,
 }
 
 impl Problem {
@@ -75,6 +78,8 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             dead_letter: None,
+            request: None,
+            has_location: false,
         }
     }
 
@@ -95,6 +100,27 @@ impl Problem {
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
+    }
+
+    /// The same problem of that request, whichever call asks for it.
+    #[must_use]
+    pub fn of(mut self, request: CorrelationId) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    /// The same problem of a request that can be asked for: Location says where.
+    #[must_use]
+    pub fn at(mut self, request: CorrelationId) -> Self {
+        self.has_location = true;
+        self.of(request)
+    }
+
+    /// The document, for a problem that says whose it is.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let request = self.request.map(|id| id.to_string()).unwrap_or_default();
+        serde_json::to_vec(&self.document(request)).expect("a problem has only text, numbers and lists")
     }
 
     /// What kind of problem this is.
@@ -129,6 +155,8 @@ impl From<Fault> for Problem {
             FaultCode::UpstreamTimeout => ProblemType::UpstreamTimeout,
             FaultCode::UpstreamUnavailable => ProblemType::UpstreamUnavailable,
             FaultCode::DeadLettered => ProblemType::DeadLettered,
+            FaultCode::Cancelled => ProblemType::Cancelled,
+            FaultCode::ResultTooLarge => ProblemType::ResultTooLarge,
             FaultCode::Internal => ProblemType::Internal,
         };
         let mut problem = Self::new(kind, fault.detail);
@@ -146,6 +174,10 @@ impl IntoResponse for Problem {
             let seconds = delay.as_millis().div_ceil(1000).max(1);
             let value = HeaderValue::try_from(seconds.to_string()).expect("digits are a header value");
             response.headers_mut().insert(RETRY_AFTER, value);
+        }
+        if let Some(request) = self.request.filter(|_| self.has_location) {
+            let value = HeaderValue::try_from(format!("/requests/{request}")).expect("a UUID is a header value");
+            response.headers_mut().insert(LOCATION, value);
         }
         response.extensions_mut().insert(self);
         response
@@ -197,9 +229,10 @@ pub(super) fn write_out(mut response: Response, request_id: RequestId) -> Respon
         None if is_json(&response) => return response,
         None => unexplained(status),
     };
-    let body = Json(problem.document(request_id.to_string()))
-        .into_response()
-        .into_body();
+    let request_id = problem
+        .request
+        .map_or_else(|| request_id.to_string(), |request| request.to_string());
+    let body = Json(problem.document(request_id)).into_response().into_body();
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -16,11 +16,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::{
-    self, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Consumer, DeadLetters, Durability, Settlement,
-    Tidied,
+    self, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Consumer, DeadLetters, Durability, Records,
+    Retention, Settlement, Tidied,
 };
 use roundtrip::test_util::{RedisServer, free_port};
-use roundtrip::{Budget, CorrelationId, Reply, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -28,6 +28,7 @@ struct Redis {
     server: RedisServer,
     broker: Arc<dyn Broker>,
     dead_letters: Arc<dyn DeadLetters>,
+    records: Arc<dyn Records>,
 }
 
 #[async_trait]
@@ -38,6 +39,22 @@ impl Harness for Redis {
 
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         self.dead_letters.clone()
+    }
+
+    fn records(&self) -> Arc<dyn Records> {
+        self.records.clone()
+    }
+
+    fn short_lived_records(&self) -> Arc<dyn Records> {
+        let retention = Retention {
+            results: Duration::from_millis(1),
+            ..Retention::default()
+        };
+        let options = BrokerOptions {
+            retention,
+            ..options(Duration::from_millis(40), Durability::Volatile)
+        };
+        broker::connect(&self.server.url().parse().unwrap(), options).records
     }
 
     async fn cut(&self) {
@@ -58,24 +75,33 @@ impl Harness for Redis {
 }
 
 fn connect(url: &BrokerUrl, lease: Duration, durability: Durability) -> Backend {
-    let options = BrokerOptions {
+    broker::connect(url, options(lease, durability))
+}
+
+fn options(lease: Duration, durability: Durability) -> BrokerOptions<'static> {
+    BrokerOptions {
         operation: "test",
         lease,
         durability,
-    };
-    broker::connect(url, options)
+        retention: Retention::default(),
+    }
 }
 
 async fn harness() -> Redis {
     let server = RedisServer::spawn().await;
     let url: BrokerUrl = server.url().parse().unwrap();
     // A lease as short as the suite's idle time, so that a worker that lost it notices.
-    let Backend { broker, dead_letters } = connect(&url, Duration::from_millis(40), Durability::Volatile);
+    let Backend {
+        broker,
+        dead_letters,
+        records,
+    } = connect(&url, Duration::from_millis(40), Durability::Volatile);
     broker.prepare().await.unwrap();
     Redis {
         server,
         broker,
         dead_letters,
+        records,
     }
 }
 
@@ -87,6 +113,7 @@ fn request(reply_to: &ReplyTo) -> Request {
         reply_to: reply_to.clone(),
         budget: Budget::new(Duration::from_secs(30)),
         traceparent: None,
+        keep: Keep::No,
         data: "{}".into(),
     }
 }

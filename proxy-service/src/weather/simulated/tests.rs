@@ -4,6 +4,7 @@ use rstest::rstest;
 use time::macros::{date, datetime};
 
 use super::*;
+use crate::progress::Reporter;
 
 const CITIES: [&str; 12] = [
     "Cairo",
@@ -206,13 +207,13 @@ fn a_forecast_ends_where_the_calendar_does() {
 async fn an_answer_takes_the_latency_and_no_latency_takes_no_time() {
     let start = tokio::time::Instant::now();
     Simulated::new(latency("0ms"))
-        .current(&place("Oslo", None))
+        .current(&place("Oslo", None), &Reporter::none())
         .await
         .unwrap();
     assert!(start.elapsed().is_zero());
 
     let days = Simulated::new(latency("2s"))
-        .daily(&place("Oslo", None), 7)
+        .daily(&place("Oslo", None), 7, &Reporter::none())
         .await
         .unwrap();
     assert_eq!(days.len(), 7);

@@ -8,12 +8,15 @@ async fn give_up(harness: &impl Harness, requester: &ReplyTo, count: usize) -> V
     let sent = requests(requester, count);
     broker.publish(&sent).await.expect("publish");
     for delivery in claim(broker.as_ref(), &me, count).await {
-        let fields = content(&delivery).fields().map(|(name, value)| (name.into(), value));
+        let fields = content(&delivery)
+            .fields()
+            .into_iter()
+            .map(|(name, value)| (name.into(), value));
         let letter = DeadLetter {
             reason: "it never worked".to_owned(),
             attempts: 5,
             last_error: "the handler panicked".to_owned(),
-            fields: fields.to_vec(),
+            fields: fields.collect(),
         };
         let letter = Settlement::dead_letter(delivery.receipt.clone(), letter, None);
         broker.settle(&[letter]).await.expect("settle");

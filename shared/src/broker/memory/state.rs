@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::records::Kept;
 use crate::broker::{Consumer, DeadLetter, Delivery, Dropped, EntryId, Malformed, Receipt, Settlement, StoredLetter};
-use crate::message::{Reply, ReplyTo, Request};
+use crate::message::{Keep, Reply, ReplyTo, Request};
 
 /// Dead letters kept in memory; the oldest go first, as this process has nothing but its own memory.
 const MAX_DEAD_LETTERS: usize = 10_000;
@@ -23,19 +24,20 @@ pub(super) struct State {
     pub(super) replies: HashMap<ReplyTo, Mailbox>,
     pub(super) letters: BTreeMap<EntryId, Letter>,
     pub(super) completed: u64,
+    pub(super) kept: Kept,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    content: Content,
+    pub(super) content: Content,
     pub(super) accepted: Instant,
 }
 
 #[derive(Debug)]
 pub(super) struct Claim {
-    entry: Entry,
+    pub(super) entry: Entry,
     consumer: Consumer,
-    attempt: u32,
+    pub(super) attempt: u32,
     /// When the lease was last renewed; `None` once it was handed back.
     renewed: Option<Instant>,
 }
@@ -161,17 +163,35 @@ impl State {
             .dead_letter
             .as_ref()
             .map(|letter| self.keep(receipt.entry, letter, claim.entry.content));
-        // A requester that is gone has no mailbox: nobody would ever read, or empty, a new one.
-        if let Some((reply_to, reply)) = &settlement.reply
-            && let Some(mailbox) = self.replies.get_mut(reply_to)
-        {
-            let mut reply = reply.clone();
-            if let (Err(fault), Some(letter)) = (&mut reply.outcome, letter) {
-                fault.dead_letter = Some(letter.to_string());
-            }
+        let Some((reply_to, reply)) = &settlement.reply else {
+            return;
+        };
+        let mut reply = reply.clone();
+        if let (Err(fault), Some(letter)) = (&mut reply.outcome, letter) {
+            fault.dead_letter = Some(letter.to_string());
+        }
+        self.kept.forget_wish(reply.id);
+        if settlement.keep != Keep::No || !self.replies.contains_key(reply_to) {
+            self.kept.finish(&reply);
+        }
+        if settlement.keep != Keep::Only {
+            self.deliver(reply_to, reply);
+        }
+    }
+
+    /// A requester that is gone has no mailbox: nobody would ever read, or empty, a new one.
+    pub(super) fn deliver(&mut self, reply_to: &ReplyTo, reply: Reply) {
+        if let Some(mailbox) = self.replies.get_mut(reply_to) {
             mailbox.replies.push_back(reply);
             mailbox.arrived.notify_one();
         }
+    }
+
+    /// Takes an entry out that nobody has claimed yet.
+    pub(super) fn take_waiting(&mut self, id: EntryId) -> Option<Content> {
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == id)?;
+        self.completed += 1;
+        self.waiting.remove(at).map(|(_, entry)| entry.content)
     }
 
     fn keep(&mut self, entry: EntryId, letter: &DeadLetter, content: Content) -> EntryId {

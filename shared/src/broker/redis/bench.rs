@@ -80,7 +80,10 @@ impl Bench {
         let mut answer = Commands::default();
         begin_stream(&mut answer, self.keys.requests(), requests.len());
         for (request, id) in requests.iter().zip(entries()) {
-            answer.begin(2).arg(id.to_string()).begin(codec::REQUEST_ARGUMENTS);
+            answer
+                .begin(2)
+                .arg(id.to_string())
+                .begin(codec::request_arguments(request));
             codec::write_request(&mut answer, request);
         }
         answer.begin(2).number(WRITTEN + 1).number(0);

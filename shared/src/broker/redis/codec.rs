@@ -1,13 +1,15 @@
 //! Messages as stream fields, and back. Always the same fields in the same order, so that Redis stores
 //! their names once per node; whatever was put in by hand is read in any order.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use redis::Value;
 
 use super::wire::{Commands, Cursor};
 
 use crate::broker::{EntryId, Malformed};
-use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 
 const REQUEST_ID: &str = "requestId";
 const REPLY_TO: &str = "replyTo";
@@ -15,6 +17,8 @@ const BUDGET: &str = "budgetMs";
 const TRACEPARENT: &str = "traceparent";
 const STATUS: &str = "status";
 const DATA: &str = "data";
+/// Only in requests of which something is kept.
+const KEEP: &str = "keep";
 /// Only in the reply to a request that was given up. Written by a script, which learns the letter's id.
 pub(super) const DEAD_LETTER: &str = "deadLetter";
 
@@ -41,8 +45,10 @@ impl Arguments for Vec<Vec<u8>> {
     }
 }
 
-/// How many arguments a request takes: five fields, names and values.
-pub(super) const REQUEST_ARGUMENTS: usize = 10;
+/// How many arguments a request takes: five fields or six, names and values.
+pub(super) fn request_arguments(request: &Request) -> usize {
+    if request.keep == Keep::No { 10 } else { 12 }
+}
 
 /// How many arguments a reply takes: three fields, names and values.
 pub(super) const REPLY_ARGUMENTS: usize = 6;
@@ -63,21 +69,27 @@ pub(super) fn write_request(arguments: &mut impl Arguments, request: &Request) {
         request.traceparent.as_deref().unwrap_or_default().as_bytes(),
     );
     write(arguments, DATA, &request.data);
+    if let Some(keep) = request.keep.as_str() {
+        write(arguments, KEEP, keep.as_bytes());
+    }
 }
 
 pub(super) fn write_reply(arguments: &mut impl Arguments, reply: &Reply) {
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = reply.id.as_uuid().as_hyphenated().encode_lower(&mut id);
     write(arguments, REQUEST_ID, id.as_bytes());
+    let (status, data) = outcome(reply);
+    write(arguments, STATUS, status.as_bytes());
+    write(arguments, DATA, &data);
+}
+
+/// A reply's status, and its data.
+pub(super) fn outcome(reply: &Reply) -> (&'static str, Cow<'_, [u8]>) {
     match &reply.outcome {
-        Ok(data) => {
-            write(arguments, STATUS, STATUS_OK.as_bytes());
-            write(arguments, DATA, data);
-        }
+        Ok(data) => (STATUS_OK, Cow::Borrowed(data)),
         Err(fault) => {
             let data = serde_json::to_vec(fault).expect("a fault has only text and numbers");
-            write(arguments, STATUS, STATUS_FAULT.as_bytes());
-            write(arguments, DATA, &data);
+            (STATUS_FAULT, Cow::Owned(data))
         }
     }
 }
@@ -119,6 +131,7 @@ pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
             reply_to: reply_to.clone(),
             budget,
             traceparent: traceparent(&fields),
+            keep: field(&fields, KEEP).map_or(Keep::No, |name| Keep::parse(name)),
             // A copy: a slice would keep the whole read alive for as long as the work on one request takes.
             data: Bytes::copy_from_slice(&data),
         });
@@ -146,18 +159,20 @@ fn traceparent(fields: &Fields) -> Option<std::sync::Arc<str>> {
 /// Reads a reply from an entry's fields; `None` when it is none.
 pub(super) fn read_reply(fields: &Fields) -> Option<Reply> {
     let id = CorrelationId::parse(field(fields, REQUEST_ID)?)?;
-    let data = field(fields, DATA)?;
-    let outcome = match field(fields, STATUS)?.as_ref() {
-        status if status == STATUS_OK.as_bytes() => Ok(data.clone()),
-        status if status == STATUS_FAULT.as_bytes() => Err(Fault {
-            dead_letter: field(fields, DEAD_LETTER)
-                .and_then(|id| EntryId::parse(id))
-                .map(|id| id.to_string()),
-            ..read_fault(data)
-        }),
-        _ => return None,
-    };
+    let outcome = read_outcome(field(fields, STATUS)?, field(fields, DATA)?, field(fields, DEAD_LETTER))?;
     Some(Reply { id, outcome })
+}
+
+/// Reads a reply's outcome from its status, its data, and the letter it became; `None` when it is none.
+pub(super) fn read_outcome(status: &[u8], data: &Bytes, letter: Option<&Bytes>) -> Option<Result<Bytes, Fault>> {
+    match status {
+        status if status == STATUS_OK.as_bytes() => Some(Ok(data.clone())),
+        status if status == STATUS_FAULT.as_bytes() => Some(Err(Fault {
+            dead_letter: letter.and_then(|id| EntryId::parse(id)).map(|id| id.to_string()),
+            ..read_fault(data)
+        })),
+        _ => None,
+    }
 }
 
 fn read_fault(data: &[u8]) -> Fault {
@@ -169,7 +184,7 @@ fn read_fault(data: &[u8]) -> Fault {
     })
 }
 
-fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
+pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
     fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
@@ -228,7 +243,7 @@ fn read_entry(entry: Value) -> Option<(EntryId, Option<Fields>)> {
     Some((id, fields))
 }
 
-fn pairs(items: Vec<Value>) -> Fields {
+pub(super) fn pairs(items: Vec<Value>) -> Fields {
     let mut fields = Vec::with_capacity(items.len() / 2);
     let mut items = items.into_iter().map(|item| bulk(item).unwrap_or_default());
     while let (Some(name), Some(value)) = (items.next(), items.next()) {

@@ -26,6 +26,7 @@ prop_compose! {
             reply_to: reply_to.parse().unwrap(),
             budget: Budget::new(Duration::from_millis(budget)),
             traceparent: traceparent.map(Into::into),
+            keep: Keep::No,
             data: data.into(),
         }
     }
@@ -89,6 +90,7 @@ fn each_missing_field_is_named() {
         reply_to: "web-1".parse().unwrap(),
         budget: Budget::new(Duration::from_secs(1)),
         traceparent: None,
+        keep: Keep::No,
         data: "{}".into(),
     };
     let mut arguments = Vec::new();

@@ -5,7 +5,8 @@ use redis::{Pipeline, Value};
 use super::codec::{self, Fields};
 use super::connection::Link;
 use super::keys::Keys;
-use super::script::{eval, one_number};
+use super::records::{on_records, script};
+use super::script::one_number;
 use crate::broker::{BrokerError, DeadLetter, EntryId, Replayed, StoredLetter};
 
 const READ: &str = "read dead letters";
@@ -19,16 +20,7 @@ const LAST_ERROR: &str = "lastError";
 /// How many fields of a letter are ours.
 const OURS: usize = 4;
 
-/// Both in one step, so that a crash neither loses the request nor doubles it. ARGV: the letter, and how many
-/// of its names and values, counted from its end, are what was given up.
-const PUT_BACK: &str = r"
-local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
-if not letter then return false end
-local fields = {}
-for i = #letter[2] - tonumber(ARGV[2]) + 1, #letter[2] do fields[#fields + 1] = letter[2][i] end
-local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XDEL', KEYS[1], ARGV[1])
-return id";
+const PUT_BACK: &str = script!("records/replay.lua");
 
 /// A letter as the arguments of XADD.
 pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
@@ -119,8 +111,7 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
     }
     // How many are not ours was found out above, and an entry never changes.
     let theirs = 2 * found.fields.len();
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, PUT_BACK, &[keys.dead_letters(), keys.requests()]);
+    let mut commands = on_records(PUT_BACK, keys, &[keys.dead_letters(), keys.requests()]);
     commands.arg(id.to_string()).arg(theirs);
     let Value::Array(mut answers) = link.run(REPLAY, &commands).await? else {
         return Ok(Replayed::Unknown);

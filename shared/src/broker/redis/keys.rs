@@ -1,6 +1,6 @@
 //! The names of all keys. Nothing else builds one, and none holds what a caller sent.
 
-use crate::message::ReplyTo;
+use crate::message::{CorrelationId, ReplyTo};
 
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -9,6 +9,8 @@ pub(super) struct Keys {
     requesters: String,
     gone: String,
     replies: String,
+    records: [String; 5],
+    claims: String,
 }
 
 impl Keys {
@@ -19,6 +21,14 @@ impl Keys {
             requesters: format!("{operation}-requesters"),
             gone: format!("{operation}-requesters-gone"),
             replies: format!("{operation}-responses:"),
+            records: [
+                format!("{operation}-result:"),
+                format!("{operation}-results:"),
+                format!("{operation}-results-expiry"),
+                format!("{operation}-changes"),
+                format!("{operation}-cancelling"),
+            ],
+            claims: format!("{operation}-key:"),
         }
     }
 
@@ -42,6 +52,22 @@ impl Keys {
 
     pub(super) fn replies(&self, reply_to: &ReplyTo) -> String {
         format!("{}{reply_to}", self.replies)
+    }
+
+    /// What scripts on records are given: what names of records begin with, what names of their indexes by status
+    /// begin with, when records expire, the channel that tells of changes, what is at work and to be cancelled.
+    pub(super) fn records(&self) -> [&str; 5] {
+        self.records.each_ref().map(String::as_str)
+    }
+
+    /// The record of a request.
+    pub(super) fn record(&self, id: CorrelationId) -> String {
+        format!("{}{id}", self.records[0])
+    }
+
+    /// Which request an idempotency key stands for, by the key's digest.
+    pub(super) fn claim(&self, digest: &str) -> String {
+        format!("{}{digest}", self.claims)
     }
 
     /// What the name of every reply stream begins with.

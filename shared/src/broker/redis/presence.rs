@@ -1,18 +1,30 @@
 //! Requesters that are there, and those that are gone. A requester's stream is made here, and removed after it
-//! was silent for too long; a reply makes a stream only for somebody who is not known to be gone, so that what
-//! comes late leaves nothing behind.
+//! was silent for too long, and the replies in it became results of their records; a reply makes a stream only for
+//! somebody who is not known to be gone, so that what comes late leaves nothing behind.
 
 use std::time::Duration;
 
-use redis::Pipeline;
+use redis::Value;
 
 use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
-use super::script::{eval, one_number};
+use super::records::{on_records, script, too_large_json};
+use super::script::one_number;
 use super::wire::Commands;
-use crate::broker::{ABSENCE, BrokerError};
+use crate::broker::{ABSENCE, Attended, BrokerError};
 use crate::message::{Budget, Reply, ReplyTo};
+
+/// A script that stores replies which nobody reads.
+macro_rules! adopting {
+    ($file:literal) => {
+        concat!(
+            include_str!("records/common.lua"),
+            include_str!("records/adopt.lua"),
+            include_str!($file)
+        )
+    };
+}
 
 /// Makes an empty stream: an entry comes and goes in one step, so that no reader ever sees it.
 const MAKE_STREAM: &str = r"
@@ -22,83 +34,65 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 return 0";
 
-/// Silence is judged on the server's clock. At most ten at a time: one call must not hold up the others.
-const ATTEND: &str = r"
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[4])
-if redis.call('EXISTS', KEYS[2]) == 0 then
-  redis.call('XADD', KEYS[2], '0-1', '', '')
-  redis.call('XDEL', KEYS[2], '0-1')
-end
-local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2], 'LIMIT', 0, 10)
-for _, name in ipairs(gone) do
-  redis.call('UNLINK', ARGV[3] .. name)
-  redis.call('ZREM', KEYS[1], name)
-  redis.call('ZADD', KEYS[3], now, name)
-end
-return #gone";
-
-const LEAVE: &str = r"
-local time = redis.call('TIME')
-redis.call('UNLINK', KEYS[2])
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
-return 0";
-
-/// Makes the stream, unless its requester is known to be gone, and notes the requester as if it had just said
-/// that it is there: so there is no stream that nobody would ever remove.
-const REPLY_UNLESS_GONE: &str = r"
-if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
-local time = redis.call('TIME')
-redis.call('ZADD', KEYS[3], 'NX', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
-return 1";
+const ATTEND: &str = adopting!("records/attend.lua");
+const LEAVE: &str = adopting!("records/leave.lua");
+const REPLY_UNLESS_GONE: &str = script!("records/reply.lua");
 
 /// How long a requester is remembered that is gone. No request lives longer, so nothing comes for it after that.
 const MEMORY: Duration = Budget::MAX;
 
 /// <https://redis.io/docs/latest/commands/zadd/>
-pub(super) async fn attend(link: &Link, keys: &Keys, requester: &ReplyTo) -> Result<usize, BrokerError> {
-    let mut commands = Pipeline::with_capacity(1);
+pub(super) async fn attend(link: &Link, keys: &Keys, requester: &ReplyTo) -> Result<Attended, BrokerError> {
     let replies = keys.replies(requester);
-    eval(&mut commands, ATTEND, &[keys.requesters(), &replies, keys.gone()]);
+    let mut commands = on_records(ATTEND, keys, &[keys.requesters(), &replies, keys.gone()]);
     commands
         .arg(requester.as_str())
         .arg(ABSENCE.as_millis() as u64)
         .arg(keys.replies_of_anyone())
-        .arg(MEMORY.as_millis() as u64);
-    let gone = link.run("register the requester", &commands).await?;
-    Ok(one_number(&gone) as usize)
+        .arg(MEMORY.as_millis() as u64)
+        .arg(too_large_json());
+    let answer = link.run("register the requester", &commands).await?;
+    let numbers = match &answer {
+        Value::Array(answers) => match answers.first() {
+            Some(Value::Array(numbers)) => numbers.as_slice(),
+            _ => &[],
+        },
+        _ => &[],
+    };
+    let number = |at: usize| numbers.get(at).and_then(codec::number).unwrap_or_default();
+    Ok(Attended {
+        removed: number(0),
+        adopted: number(1),
+        more: number(2) > 0,
+    })
 }
 
-/// Removes a requester's stream for good.
+/// Removes a requester's stream for good. Replies that came too late to be read become results of their records.
 pub(super) async fn leave(link: &Link, keys: &Keys, requester: &ReplyTo) -> Result<(), BrokerError> {
-    let mut commands = Pipeline::with_capacity(1);
     let replies = keys.replies(requester);
-    eval(&mut commands, LEAVE, &[keys.requesters(), &replies, keys.gone()]);
-    commands.arg(requester.as_str());
-    link.run("remove the reply stream", &commands).await.map(|_| ())
+    let mut commands = on_records(LEAVE, keys, &[keys.requesters(), &replies, keys.gone()]);
+    commands.arg(requester.as_str()).arg(too_large_json());
+    while one_number(&link.run("remove the reply stream", &commands).await?) > 0 {}
+    Ok(())
 }
 
-/// Writes a reply whose stream was not there: somebody deleted it, or its requester is gone.
+/// Writes a reply whose stream was not there: somebody deleted it, or its requester is gone. Then it becomes the
+/// result of its record, where there is one.
 pub(super) async fn reply_unless_gone(
     link: &Link,
     keys: &Keys,
     requester: &ReplyTo,
     reply: &Reply,
 ) -> Result<(), BrokerError> {
-    let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(codec::REPLY_ARGUMENTS);
-    codec::write_reply(&mut arguments, reply);
-    let mut commands = Pipeline::with_capacity(1);
-    eval(
-        &mut commands,
-        REPLY_UNLESS_GONE,
-        &[&keys.replies(requester), keys.gone(), keys.requesters()],
-    );
-    commands.arg(requester.as_str()).arg(arguments);
+    let replies = keys.replies(requester);
+    let mut commands = on_records(REPLY_UNLESS_GONE, keys, &[&replies, keys.gone(), keys.requesters()]);
+    let (outcome, data) = codec::outcome(reply);
+    commands
+        .arg(requester.as_str())
+        .arg(reply.id.to_string())
+        .arg(outcome)
+        .arg(data.as_ref())
+        .arg(too_large_json());
     link.run("write a reply", &commands).await.map(|_| ())
 }
 

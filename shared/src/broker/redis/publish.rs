@@ -13,7 +13,7 @@ use super::presence;
 use super::script::{eval, one_number};
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId};
-use crate::message::Request;
+use crate::message::{ReplyTo, Request};
 
 const PUBLISH: &str = "publish to the request stream";
 
@@ -40,22 +40,23 @@ pub(super) async fn publish(
     keys: &Keys,
     durability: Durability,
     requests: &[Request],
-) -> Result<(), BrokerError> {
+) -> Result<Vec<EntryId>, BrokerError> {
     if requests.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut commands = encode(keys, requests);
-    let Durability::Replicated(replicas) = durability else {
-        let introduction = || introduction(keys, durability, requests);
-        return lane.run(link, PUBLISH, introduction, &commands).await.map(|_| ());
-    };
-    wait_for(&mut commands, replicas.get());
-    let introduction = || introduction(keys, durability, requests);
+    if let Durability::Replicated(replicas) = durability {
+        wait_for(&mut commands, replicas.get());
+    }
+    let introduction = || introduction(keys, durability, requests.iter().map(|request| &request.reply_to));
     let mut answer = lane.run(link, PUBLISH, introduction, &commands).await?;
     let entries = written(&mut answer, requests.len());
+    let Durability::Replicated(replicas) = durability else {
+        return Ok(entries);
+    };
     let confirmed = answer.number().unwrap_or(0);
     if confirmed >= u64::from(replicas.get()) {
-        return Ok(());
+        return Ok(entries);
     }
     take_back(link, keys, &entries, requests.len()).await?;
     let cause = format!("{confirmed} of {replicas} replicas confirmed the write; it was taken back");
@@ -63,12 +64,16 @@ pub(super) async fn publish(
 }
 
 /// What comes first on a new connection: the server may be another one, or may have lost everything.
-fn introduction(keys: &Keys, durability: Durability, requests: &[Request]) -> Introduction {
+pub(super) fn introduction<'a>(
+    keys: &Keys,
+    durability: Durability,
+    requesters: impl Iterator<Item = &'a ReplyTo>,
+) -> Introduction {
     let mut commands = Commands::default();
     if durability == Durability::Aof {
         commands.begin(2).arg("INFO").arg("persistence");
     }
-    let mut requesters: Vec<_> = requests.iter().map(|request| &request.reply_to).collect();
+    let mut requesters: Vec<_> = requesters.collect();
     requesters.dedup();
     for requester in requesters {
         presence::make_stream(&mut commands, keys, requester);
@@ -95,7 +100,7 @@ fn keeps_a_file(answer: &mut Cursor) -> Result<(), &'static str> {
 }
 
 /// <https://redis.io/docs/latest/commands/wait/>
-fn wait_for(commands: &mut Commands, replicas: u32) {
+pub(super) fn wait_for(commands: &mut Commands, replicas: u32) {
     commands
         .begin(3)
         .arg("WAIT")
@@ -148,7 +153,7 @@ pub(super) fn encode(keys: &Keys, requests: &[Request]) -> Commands {
 
 fn add(commands: &mut Commands, keys: &Keys, request: &Request) {
     commands
-        .begin(3 + codec::REQUEST_ARGUMENTS)
+        .begin(3 + codec::request_arguments(request))
         .arg("XADD")
         .arg(keys.requests())
         .arg("*");

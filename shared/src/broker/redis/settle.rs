@@ -1,11 +1,12 @@
 //! Settling: reply, then acknowledge and delete, as one transaction, so that a crash repeats work instead
 //! of losing it. The plain transaction serves whoever is certain to hold the delivery. Who is not, because
-//! the lease may have passed on or an earlier try may have worked, asks first, in a script; so does what ends
-//! as a dead letter, whose id the reply names.
+//! the lease may have passed on or an earlier try may have worked, asks first, in a script; so does what has
+//! a record, which changes in the same step, and what ends as a dead letter, whose id the reply names.
 //!
 //! A reply does not make its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that
 //! is gone. Where it was missing, a second look decides whether its requester is.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,36 +19,18 @@ use super::errors::refused;
 use super::keys::Keys;
 use super::lane::{Introduction, Lane};
 use super::presence;
+use super::records::{self, script};
 use super::wire::{Commands, Cursor, Value};
 use crate::broker::{BrokerError, BrokerErrorKind, EntryId, Settlement};
-use crate::message::{Reply, ReplyTo};
+use crate::message::{Keep, Reply, ReplyTo};
 
 const SETTLE: &str = "settle deliveries";
 
 /// What a settlement takes, in bytes, about.
 const ENVELOPE: usize = 512;
 
-/// KEYS: request stream, reply stream, dead letters, requesters that are gone, requesters. ARGV: group, consumer, entry,
-/// requester, number of reply arguments, number of dead letter arguments, then these. A reply that tells of a dead letter names it.
-const SETTLE_IF_STILL_OURS: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if held.err or #held == 0 or held[1][2] ~= ARGV[2] then return 0 end
-local replies, letters = tonumber(ARGV[5]), tonumber(ARGV[6])
-local reply = {unpack(ARGV, 7, 6 + replies)}
-if letters > 0 then
-  reply[#reply + 1] = 'deadLetter'
-  reply[#reply + 1] = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 7 + replies, 6 + replies + letters))
-end
-if replies > 0 and not redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(reply))
-  and not redis.call('ZSCORE', KEYS[4], ARGV[4]) then
-  local time = redis.call('TIME')
-  redis.call('ZADD', KEYS[5], 'NX', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[4])
-  redis.call('XADD', KEYS[2], '*', unpack(reply))
-end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
-return 1";
+/// Settles one delivery, if it is still its consumer's, and tells its record.
+const SETTLE_IF_STILL_OURS: &str = script!("records/settle.lua");
 
 /// The entries whose settlement was sent and never confirmed. Empty while the connection is well.
 #[derive(Debug, Default)]
@@ -95,6 +78,7 @@ impl Unsure {
         let unsure = self.entries();
         all.iter().partition(|settlement| {
             settlement.dead_letter.is_none()
+                && settlement.keep == Keep::No
                 && settlement.receipt.claimed.elapsed() < lease / 2
                 && !unsure.contains(&settlement.receipt.entry)
         })
@@ -171,29 +155,38 @@ pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands 
 
 fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
     let mut commands = Commands::default();
+    let too_large = records::too_large_json();
     for settlement in settlements {
         let receipt = &settlement.receipt;
-        let (mut reply, mut letter) = (Vec::new(), Vec::new());
-        // A script names all its keys; without a reply the request stream stands in and is not written to.
+        // A script names all its keys; where there is no reply the request stream stands in and is not written to.
         let (mut reply_key, mut requester) = (keys.requests().to_owned(), "");
-        if let Some((reply_to, content)) = &settlement.reply {
-            (reply_key, requester) = (keys.replies(reply_to), reply_to.as_str());
-            codec::write_reply(&mut reply, content);
+        let (mut id, mut outcome, mut data) = (String::new(), "", Cow::default());
+        if let Some((reply_to, reply)) = &settlement.reply {
+            if settlement.keep != Keep::Only {
+                (reply_key, requester) = (keys.replies(reply_to), reply_to.as_str());
+            }
+            id = reply.id.to_string();
+            (outcome, data) = codec::outcome(reply);
         }
-        if let Some(content) = &settlement.dead_letter {
-            letter = dead_letters::fields(receipt.entry, content);
+        let letter = settlement.dead_letter.as_ref();
+        let letter = letter.map_or_else(Vec::new, |letter| dead_letters::fields(receipt.entry, letter));
+        commands.begin(3 + 10 + 8 + letter.len());
+        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(10);
+        for name in keys.records() {
+            commands.arg(name);
         }
-        commands.begin(14 + reply.len() + letter.len());
-        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(5);
         commands.arg(keys.requests()).arg(reply_key).arg(keys.dead_letters());
         commands.arg(keys.gone()).arg(keys.requesters());
         commands
             .arg(GROUP)
             .arg(receipt.consumer.as_str())
             .arg(receipt.entry.to_string())
-            .arg(requester);
-        commands.number(reply.len() as u64).number(letter.len() as u64);
-        reply.iter().chain(&letter).for_each(|argument| commands.push(argument));
+            .arg(requester)
+            .arg(id)
+            .arg(outcome)
+            .arg(&data)
+            .arg(&too_large);
+        letter.iter().for_each(|argument| commands.push(argument));
     }
     commands
 }

@@ -46,10 +46,14 @@ pub(super) struct Kind {
 problem_types! {
     /// The body is not readable JSON, or not UTF-8, or nested too deeply.
     MalformedBody = BAD_REQUEST, "malformed-body", "The body is not readable JSON", retryable: false;
+    /// The Idempotency-Key is none: 1 to 255 visible ASCII characters are expected, bare or as a quoted string.
+    MalformedIdempotencyKey = BAD_REQUEST, "malformed-idempotency-key", "The Idempotency-Key is not readable", retryable: false;
     /// Any other request that HTTP itself does not allow.
     BadRequest = BAD_REQUEST, "bad-request", "The request is not understood", retryable: false;
     /// The path is for those who send the operator's token: `Authorization: Bearer` and the value of ADMIN_TOKEN.
     Unauthorized = UNAUTHORIZED, "unauthorized", "The operator's token is needed", retryable: false;
+    /// No request of this id is known: it never was, nothing was kept of it, or its time (RESULT_TTL) is over.
+    UnknownRequest = NOT_FOUND, "unknown-request", "No request of this id is known", retryable: false;
     /// Nothing is served under this path.
     RouteNotFound = NOT_FOUND, "route-not-found", "There is nothing at this path", retryable: false;
     /// What was asked for does not exist, for example an unknown city.
@@ -60,18 +64,28 @@ problem_types! {
     RequestTimeout = REQUEST_TIMEOUT, "request-timeout", "The request did not arrive in time", retryable: true;
     /// The dead letter holds no request, so there is nothing to put back into the stream.
     NotReplayable = CONFLICT, "not-replayable", "The dead letter holds no request", retryable: false;
+    /// Somebody ended the request before it was done.
+    Cancelled = CONFLICT, "cancelled", "The request was cancelled", retryable: false;
+    /// The request has ended, so there is nothing to cancel; its result stays.
+    AlreadyFinished = CONFLICT, "already-finished", "The request has ended already", retryable: false;
+    /// The request has not ended yet, so there is no result. Retry-After says when to ask again.
+    NotFinished = CONFLICT, "not-finished", "The request has not ended yet", retryable: true;
     /// The body is larger than MAX_BODY.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", retryable: false;
     /// The body is not sent as application/json.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported", retryable: false;
     /// The body is JSON but its values are not accepted; `errors` lists every one of them.
     ValidationFailed = UNPROCESSABLE_ENTITY, "validation-failed", "The request is not valid", retryable: false;
+    /// The Idempotency-Key was used for a request that asks for something else.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request", retryable: false;
     /// The header block is larger than 16 KiB.
     HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "The header block is too large", retryable: false;
     /// Something failed inside the service; the log has the request id.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Something failed inside the service", retryable: false;
     /// The request was delivered and failed so often that it was set aside.
     DeadLettered = INTERNAL_SERVER_ERROR, "dead-lettered", "The request was set aside", retryable: false;
+    /// The work was done, and its result is larger than what is kept (MAX_RESULT).
+    ResultTooLarge = INTERNAL_SERVER_ERROR, "result-too-large", "The result is too large to be kept", retryable: false;
     /// The upstream answered with errors, at every attempt.
     UpstreamFailed = BAD_GATEWAY, "upstream-failed", "The upstream failed", retryable: true;
     /// The upstream refused what the worker asked of it.

@@ -121,6 +121,7 @@ async fn answer(answering: &Answering, document: &'static str) -> Response {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proxy_service::progress::Reporter;
     use proxy_service::weather::open_meteo::OpenMeteo;
     use proxy_service::weather::{Place, WeatherProvider};
 
@@ -135,12 +136,12 @@ mod tests {
             city: "good-00000001-1".to_owned(),
             location: None,
         };
-        provider.current(&place).await.unwrap();
+        provider.current(&place, &Reporter::none()).await.unwrap();
         upstream.set(Mood::Failing);
-        provider.current(&place).await.unwrap_err();
+        provider.current(&place, &Reporter::none()).await.unwrap_err();
         upstream.hang_up().await;
         upstream.set(Mood::Healthy);
-        provider.current(&place).await.unwrap();
+        provider.current(&place, &Reporter::none()).await.unwrap();
         assert_eq!(upstream.attempts(), 3);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaos::nonce::Nonce;
-use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream};
-use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
+use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream, Retention};
+use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -59,6 +59,7 @@ impl Wire {
             operation: proxy_service::OPERATION,
             lease: LEASE,
             durability: Durability::Volatile,
+            retention: Retention::default(),
         };
         let (phase, watching) = watch::channel(Phase::Asking);
         let (count, waiting) = watch::channel(0);
@@ -137,12 +138,13 @@ impl Requester {
             reply_to: self.reply_to.clone(),
             budget: Budget::new(self.plan.budget),
             traceparent: None,
+            keep: Keep::No,
             data: format!("{{\"city\":\"{nonce}\"}}").into(),
         };
         let (id, sent) = (request.id, self.plan.begin.elapsed());
         let published = self.broker.publish(&[request]).await;
         let end = match published {
-            Ok(()) => End::Silent,
+            Ok(_) => End::Silent,
             Err(error) if error.may_have_applied() => End::Problem(504, "/problems/outcome-unknown"),
             Err(_) => End::Problem(503, "/problems/broker-unavailable"),
         };
@@ -219,6 +221,8 @@ fn end_of_fault(fault: &Fault) -> End {
         FaultCode::UpstreamTimeout => (504, "/problems/upstream-timeout"),
         FaultCode::UpstreamUnavailable => (503, "/problems/upstream-unavailable"),
         FaultCode::DeadLettered => (500, "/problems/dead-lettered"),
+        FaultCode::Cancelled => (409, "/problems/cancelled"),
+        FaultCode::ResultTooLarge => (500, "/problems/result-too-large"),
         FaultCode::Internal => (500, "/problems/internal"),
     };
     End::Problem(status, kind)

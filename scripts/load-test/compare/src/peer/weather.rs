@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proxy_service::job::Job;
 use proxy_service::weather::handler::WeatherHandler;
 use proxy_service::weather::simulated::{Latency, Simulated};
-use roundtrip::{Budget, CorrelationId, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -36,17 +36,15 @@ impl Weather {
 
     /// The answer as JSON; empty when the question is none.
     pub(crate) async fn answer(&self, question: Bytes) -> Bytes {
-        let job = Job {
-            request: Request {
-                id: CorrelationId::new(),
-                reply_to: self.reply_to.clone(),
-                budget: Budget::new(PATIENCE),
-                traceparent: None,
-                data: question,
-            },
-            delivery: 1,
-            deadline: Instant::now() + PATIENCE,
+        let request = Request {
+            id: CorrelationId::new(),
+            reply_to: self.reply_to.clone(),
+            budget: Budget::new(PATIENCE),
+            traceparent: None,
+            keep: Keep::No,
+            data: question,
         };
+        let job = Job::new(request, Instant::now() + PATIENCE);
         self.handler.clone().call(job).await.unwrap_or_default()
     }
 }

@@ -1,0 +1,244 @@
+//! Requests that can be asked for again: as they are, their results, their events, and their end.
+
+mod document;
+mod events;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use roundtrip::CorrelationId;
+use roundtrip::broker::{Cancelled, Record, Status};
+use roundtrip::service::problem::{FieldError, Problem, ProblemDocument, ProblemType};
+use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::answer;
+use crate::call::{PREFERENCE_APPLIED, Preference, Wait};
+use crate::requester::{Requester, away};
+pub use document::{Links, ProgressDocument, RequestList, RequestStatus};
+
+const PROBLEM: &str = "application/problem+json";
+
+/// When to ask again for what has not ended.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Entries of a page.
+const DEFAULT_LIMIT: usize = 20;
+const MAX_LIMIT: usize = 100;
+
+/// The routes.
+pub(crate) fn router(requester: Arc<Requester>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show, cancel))
+        .routes(routes!(result))
+        .routes(routes!(events::events))
+        .with_state(requester)
+}
+
+/// How a request is doing
+///
+/// For requests that were answered 202, that timed out (504 with a Location), or that had an Idempotency-Key. Every
+/// instance answers. With `Prefer: wait=N` the call waits up to N seconds for the request's end.
+#[utoipa::path(
+    get,
+    path = "/requests/{id}",
+    tag = "requests",
+    params(
+        ("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 120, for the end", example = "wait=10"),
+    ),
+    responses(
+        (status = 200, description = "How it is doing, with its result where it has one", body = RequestStatus,
+         headers(("Retry-After" = Option<u64>, description = "When to ask again, in seconds, while it has not ended"),
+                 ("Preference-Applied" = Option<String>, description = "What was used of Prefer"))),
+        (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+    ),
+)]
+async fn show(
+    State(requester): State<Arc<Requester>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (record, preference) = find(&requester, &id, &headers).await?;
+    let mut response = Json(RequestStatus::of(&record)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !record.status.is_final() {
+        headers.insert(RETRY_AFTER, answer::seconds(ASK_AGAIN));
+    }
+    if let Some(applied) = preference.applied() {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+/// A request's result
+///
+/// Byte by byte what its caller would have got who had waited: the same body, status and media type. With `Prefer:
+/// wait=N` the call waits up to N seconds for it.
+#[utoipa::path(
+    get,
+    path = "/requests/{id}/result",
+    tag = "requests",
+    params(
+        ("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 120, for the result", example = "wait=10"),
+    ),
+    responses(
+        (status = 200, description = "The result", body = serde_json::Value),
+        (status = 404, description = "No request of this id is known; or what the request asked for does not exist", body = ProblemDocument, content_type = PROBLEM),
+        (status = 409, description = "It has not ended yet (`not-finished`), or it was cancelled (`cancelled`)", body = ProblemDocument, content_type = PROBLEM,
+         headers(("Retry-After" = Option<u64>, description = "When to ask again, in seconds"))),
+        (status = 500, description = "The request failed so; any status that the call itself can have", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+    ),
+)]
+async fn result(
+    State(requester): State<Arc<Requester>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (record, preference) = find(&requester, &id, &headers).await?;
+    let mut response = match record.outcome.clone() {
+        Some(outcome) => answer::result(record.id, outcome),
+        None => {
+            let detail = "the request has not ended yet; ask again later, or with Prefer: wait=N";
+            let problem = Problem::new(ProblemType::NotFinished, detail).of(record.id);
+            problem.retry_after(ASK_AGAIN).into_response()
+        }
+    };
+    if let Some(applied) = preference.applied() {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+/// Requests that are kept
+///
+/// Newest first, in pages, without their results.
+#[utoipa::path(
+    get,
+    path = "/requests",
+    tag = "requests",
+    params(
+        ("status" = Option<String>, Query, description = "Only those: queued, processing, succeeded, failed, expired or cancelled", example = "queued"),
+        ("limit" = Option<u32>, Query, description = "How many, 1 to 100; 20 by default", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = RequestList),
+        (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+    ),
+)]
+async fn list(
+    State(requester): State<Arc<Requester>>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Result<Response, Problem> {
+    let (status, before, limit) = page(&parameters).map_err(Problem::validation)?;
+    let records = requester.records.list(status, before, limit).await;
+    let list = RequestList::of(&records.map_err(|error| away(&error))?, limit);
+    Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
+}
+
+/// Ends a request
+///
+/// What waits never starts (200). What is at work is told (202), and ends within CANCEL_GRACE, or has its result before
+/// that. What has ended stays as it is (409); cancelling again what was cancelled is fine.
+#[utoipa::path(
+    delete,
+    path = "/requests/{id}",
+    tag = "requests",
+    params(("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f")),
+    responses(
+        (status = 200, description = "It was cancelled, and will not run", body = RequestStatus),
+        (status = 202, description = "It is at work, and was told to end", body = RequestStatus,
+         headers(("Location" = String, description = "Where to see how it ends"))),
+        (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
+        (status = 409, description = "It has ended already", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+        (status = 504, description = "The broker did not confirm in time: look at the request to see what happened", body = ProblemDocument, content_type = PROBLEM),
+    ),
+)]
+async fn cancel(State(requester): State<Arc<Requester>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = parse(&id)?;
+    let cancelled = requester.records.cancel(id, None).await.map_err(|error| away(&error))?;
+    requester.metrics.count_cancelled(cancelled);
+    let status = match cancelled {
+        Cancelled::Done | Cancelled::Ended(Status::Cancelled) => StatusCode::OK,
+        Cancelled::Asked => StatusCode::ACCEPTED,
+        Cancelled::Unknown => return Err(unknown()),
+        Cancelled::Ended(status) => {
+            let detail = format!("the request has ended before: {status}; its result stays");
+            return Err(Problem::new(ProblemType::AlreadyFinished, detail).of(id));
+        }
+    };
+    tracing::info!(request_id = %id, ?cancelled, "a request was cancelled");
+    let record = requester.watches.read(id).await.map_err(|error| away(&error))?;
+    let record = record.ok_or_else(unknown)?;
+    let mut response = (status, Json(RequestStatus::of(&record))).into_response();
+    if status == StatusCode::ACCEPTED {
+        let headers = response.headers_mut();
+        headers.insert(axum::http::header::LOCATION, answer::location(id));
+    }
+    Ok(response)
+}
+
+/// A record, after the wait that its caller prefers.
+async fn find(requester: &Requester, id: &str, headers: &HeaderMap) -> Result<(Arc<Record>, Preference), Problem> {
+    let (id, preference) = (parse(id)?, Preference::of(headers));
+    let patience = match preference.wait() {
+        Wait::UpTo(patience) => patience,
+        Wait::ForAnswer | Wait::Not => Duration::ZERO,
+    };
+    let record = requester.end_of(id, Instant::now() + patience).await?;
+    Ok((record.ok_or_else(unknown)?, preference))
+}
+
+/// What is no id at all is as unknown as any other: nobody learns from it what ids look like.
+fn parse(id: &str) -> Result<CorrelationId, Problem> {
+    CorrelationId::parse(id.as_bytes()).ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    Problem::new(ProblemType::UnknownRequest, "no request of this id is known")
+}
+
+type Page = (Option<Status>, Option<CorrelationId>, usize);
+
+fn page(parameters: &HashMap<String, String>) -> Result<Page, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let mut refuse = |name: &'static str, detail: &str| errors.push(FieldError::in_query(name, detail));
+    let status = parameters.get("status").map(|text| Status::parse(text.as_bytes()));
+    if status == Some(None) {
+        refuse(
+            "status",
+            "queued, processing, succeeded, failed, expired or cancelled is expected",
+        );
+    }
+    let before = parameters
+        .get("cursor")
+        .map(|text| CorrelationId::parse(text.as_bytes()));
+    if before == Some(None) {
+        refuse("cursor", "the next of a page before is expected");
+    }
+    let limit = parameters.get("limit").map_or(Some(DEFAULT_LIMIT), |text| {
+        text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+    });
+    if limit.is_none() {
+        refuse("limit", "a whole number from 1 to 100 is expected");
+    }
+    match limit {
+        Some(limit) if errors.is_empty() => Ok((status.flatten(), before.flatten(), limit)),
+        _ => Err(errors),
+    }
+}

@@ -1,0 +1,213 @@
+//! Who watches records. One subscription serves all watchers of this instance: it wakes up, and the record is read once
+//! for all who watch it. What was missed does not matter: they are told how things are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use roundtrip::broker::{Change, Record, Records};
+use roundtrip::service::retry::Delays;
+use roundtrip::service::telemetry::with_causes;
+use roundtrip::{BrokerError, CorrelationId};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How often everything watched is read, whatever was heard.
+const FALLBACK: Duration = Duration::from_secs(10);
+
+/// Records read at once; bounds the memory of one answer.
+const MAX_READ: usize = 64;
+
+/// Pauses while the broker is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// A record as it was last seen; `None` inside where there is none.
+pub(crate) type Seen = Option<Arc<Record>>;
+
+/// The records that somebody watches.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    records: Arc<dyn Records>,
+    watched: Mutex<HashMap<CorrelationId, watch::Sender<Option<Seen>>>>,
+}
+
+/// One who watches one record.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    id: CorrelationId,
+    receiver: watch::Receiver<Option<Seen>>,
+    watches: Arc<Watches>,
+    /// Whether something was seen yet.
+    began: bool,
+}
+
+impl Watches {
+    pub(crate) fn new(records: Arc<dyn Records>) -> Arc<Self> {
+        Arc::new(Self {
+            records,
+            watched: Mutex::default(),
+        })
+    }
+
+    /// Begins to watch a record.
+    pub(crate) fn watch(self: &Arc<Self>, id: CorrelationId) -> Watch {
+        let receiver = match self.watched().entry(id) {
+            std::collections::hash_map::Entry::Occupied(sender) => sender.get().subscribe(),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                let (sender, receiver) = watch::channel(None);
+                place.insert(sender);
+                receiver
+            }
+        };
+        Watch {
+            id,
+            receiver,
+            watches: self.clone(),
+            began: false,
+        }
+    }
+
+    /// Reads a record.
+    pub(crate) async fn read(&self, id: CorrelationId) -> Result<Seen, BrokerError> {
+        let read = self.records.records(&[id]).await?;
+        Ok(read.into_iter().next().flatten().map(Arc::new))
+    }
+
+    /// Reads records again and tells those who watch them.
+    async fn refresh(&self, ids: &[CorrelationId]) -> Result<(), BrokerError> {
+        for some in ids.chunks(MAX_READ) {
+            let read = self.records.records(some).await?;
+            let watched = self.watched();
+            for (id, record) in some.iter().zip(read) {
+                if let Some(sender) = watched.get(id) {
+                    sender.send_replace(Some(record.map(Arc::new)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, heard: &[Change]) -> Result<(), BrokerError> {
+        if heard.contains(&Change::Missed) {
+            let all: Vec<_> = self.watched().keys().copied().collect();
+            return self.refresh(&all).await;
+        }
+        let mut ids: Vec<_> = {
+            let watched = self.watched();
+            let changed = heard.iter().filter_map(|change| match change {
+                Change::Record(id) => Some(*id),
+                _ => None,
+            });
+            changed.filter(|id| watched.contains_key(id)).collect()
+        };
+        ids.sort_unstable();
+        ids.dedup();
+        self.refresh(&ids).await
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<CorrelationId, watch::Sender<Option<Seen>>>> {
+        self.watched.lock().expect("no code panics while it holds the map")
+    }
+}
+
+impl Watch {
+    /// The record as it is: at first at once, later when it has changed.
+    pub(crate) async fn next(&mut self) -> Result<Seen, BrokerError> {
+        if !std::mem::replace(&mut self.began, true) {
+            // Enlisted before it reads: what changes in between is not missed.
+            return self.watches.read(self.id).await;
+        }
+        let changed = self.receiver.changed().await;
+        changed.expect("the sender stays while somebody watches");
+        let seen = self.receiver.borrow_and_update().clone();
+        Ok(seen.flatten())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = self.watches.watched();
+        if watched.get(&self.id).is_some_and(|sender| sender.receiver_count() == 1) {
+            watched.remove(&self.id);
+        }
+    }
+}
+
+/// Listens until `stop`.
+pub(crate) async fn run(watches: Arc<Watches>, stop: CancellationToken) {
+    let mut changes = watches.records.changes();
+    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut fallback = interval(FALLBACK);
+    fallback.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let heard = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = fallback.tick() => Ok(vec![Change::Missed]),
+            heard = changes.next() => heard,
+        };
+        let told = match heard {
+            Ok(heard) => watches.tell(&heard).await,
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(()) => pauses.reset(),
+            Err(error) => {
+                tracing::debug!(error = with_causes(&error), "listening for changes again after a pause");
+                let pause = pauses.next().unwrap_or(MAX_PAUSE);
+                stop.run_until_cancelled(sleep(pause)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use roundtrip::broker::memory::MemoryBroker;
+    use roundtrip::broker::{Acceptance, Status};
+    use roundtrip::{Budget, Keep, Reply, ReplyTo, Request};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_watcher_sees_the_last_of_what_happened_and_leaves_nothing() {
+        let broker = Arc::new(MemoryBroker::new());
+        let watches = Watches::new(broker.clone());
+        let stop = CancellationToken::new();
+        let listening = tokio::spawn(run(watches.clone(), stop.clone()));
+        let request = Request {
+            id: CorrelationId::new(),
+            reply_to: ReplyTo::unique("test"),
+            budget: Budget::new(Duration::from_secs(30)),
+            traceparent: None,
+            keep: Keep::Only,
+            data: "{}".into(),
+        };
+        let id = request.id;
+        let mut many: Vec<_> = (0..100).map(|_| watches.watch(id)).collect();
+        assert_eq!(many[0].next().await.unwrap(), None);
+        broker.accept(&[Acceptance { request, key: None }]).await.unwrap();
+        let done = Reply {
+            id,
+            outcome: Ok("{}".into()),
+        };
+        broker.finish(&[done]).await.unwrap();
+        for watch in &mut many {
+            let ended = async {
+                while watch
+                    .next()
+                    .await
+                    .unwrap()
+                    .is_none_or(|record| record.status != Status::Succeeded)
+                {}
+            };
+            tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap();
+        }
+        drop(many);
+        assert!(watches.watched().is_empty());
+        stop.cancel();
+        listening.await.unwrap();
+    }
+}

@@ -1,0 +1,14 @@
+-- ARGV: id, attempt.
+local id = ARGV[1]
+local record = KEYS[1] .. id
+local state = redis.call('HMGET', record, 'status', 'cancel')
+if not state[1] then
+  return redis.call('ZSCORE', KEYS[5], id) and 1 or 0
+end
+if is_final(state[1]) or state[2] then return 1 end
+redis.call('HSET', record, 'status', 'processing', 'attempts', ARGV[2], 'started', string.format('%.0f', millis()),
+  'startedVersion', next_version(id))
+redis.call('HDEL', record, 'progress', 'message', 'progressVersion')
+move(id, state[1], 'processing')
+tell(id)
+return 0

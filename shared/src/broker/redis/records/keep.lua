@@ -1,0 +1,24 @@
+-- KEYS[6]: request stream. ARGV: id, entry ('' where unknown), budget, time to live, largest result, group.
+local id, entry = ARGV[1], ARGV[2]
+local record = KEYS[1] .. id
+if redis.call('EXISTS', record) == 1 then return 0 end
+local now = millis()
+-- What is neither in the stream nor pending has been settled: its reply is under way.
+local status, created, attempts = 'processing', now, 1
+if entry ~= '' then
+  created = tonumber(string.match(entry, '^%d+'))
+  local held = redis.pcall('XPENDING', KEYS[6], ARGV[6], entry, entry, 1)
+  if not held.err and #held == 1 then
+    attempts = held[1][4]
+  elseif #redis.call('XRANGE', KEYS[6], entry, entry) == 1 then
+    status, attempts = 'queued', 0
+  end
+end
+redis.call('HSET', record, 'status', status, 'created', string.format('%.0f', created), 'entry', entry, 'ttl', ARGV[4],
+  'max', ARGV[5], 'attempts', attempts, 'version', 1)
+if status == 'processing' then
+  redis.call('HSET', record, 'started', string.format('%.0f', now), 'startedVersion', next_version(id))
+end
+move(id, nil, status)
+keep_until(id, now + ARGV[3] + ARGV[4])
+return 1

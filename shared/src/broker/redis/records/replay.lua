@@ -1,0 +1,21 @@
+-- KEYS[6..7]: dead letters, request stream. ARGV: the letter, and how many of its names and values, counted from its end,
+-- are what was given up. Both in one step, so that a crash neither loses the request nor doubles it. Its record, where
+-- there is one, goes on.
+local letter = redis.call('XRANGE', KEYS[6], ARGV[1], ARGV[1])[1]
+if not letter then return false end
+local fields = {}
+for i = #letter[2] - tonumber(ARGV[2]) + 1, #letter[2] do fields[#fields + 1] = letter[2][i] end
+local entry = redis.call('XADD', KEYS[7], '*', unpack(fields))
+redis.call('XDEL', KEYS[6], ARGV[1])
+local request = named(fields)
+local id = request.requestId
+local state = redis.call('HMGET', KEYS[1] .. id, 'status', 'ttl')
+if state[1] and is_final(state[1]) then
+  redis.call('HDEL', KEYS[1] .. id, 'finished', 'finishedVersion', 'outcome', 'data', 'deadLetter', 'cancel')
+  redis.call('HSET', KEYS[1] .. id, 'status', 'queued', 'entry', entry)
+  next_version(id)
+  move(id, state[1], 'queued')
+  keep_until(id, millis() + request.budgetMs + state[2])
+  tell(id)
+end
+return entry
