@@ -117,7 +117,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let (acceptor, applications) = batch::channel(config.max_in_flight as usize, acceptor::MAX_BATCH);
     let accepting = spawn_essential(&ended, acceptor::run(records.clone(), applications));
     let (hangups, hung_up) = hangups::channel();
-    let cancelling = spawn_essential(&ended, hangups::run(records.clone(), hung_up, ingress_metrics.clone()));
+    // Without a sender it ends at once, and that is no reason to leave.
+    let cancelling = tokio::spawn(hangups::run(records.clone(), hung_up, ingress_metrics.clone()));
     let watches = Watches::new(records.clone());
     let stop_watching = CancellationToken::new();
     let listening = spawn_essential(&ended, watches::run(watches.clone(), stop_watching.clone()));
