@@ -16,7 +16,12 @@ use roundtrip::service::values;
 ///
 /// Every option can be set as an environment variable; a flag wins over a variable.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "ingress-service", version)]
+#[command(
+    name = "ingress-service",
+    version,
+    after_help = "With `healthcheck` as its first word the program asks the one that serves on LISTEN_ADDR whether it is ready, \
+                  and leaves with 0 or 1."
+)]
 pub struct Config {
     /// Where requests go: memory:// (workers run inside this process), redis://USER:PASSWORD@HOST:PORT/DB (all but HOST optional), or rediss://… for TLS
     #[arg(long, env, default_value = "memory://", hide_env_values = true)]

@@ -3,14 +3,18 @@
 use std::process::ExitCode;
 
 use ingress_service::config::Config;
+use roundtrip::service::command_line::{self, Start};
 use roundtrip::service::runtime::{self, Share};
-use roundtrip::service::{command_line, telemetry};
+use roundtrip::service::{healthcheck, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config: Config = command_line::read();
+    let config: Config = match command_line::read() {
+        Start::Serve(config) => config,
+        Start::Healthcheck(config) => return healthcheck::probe(config.listen_addr),
+    };
     telemetry::init(config.log_format, &config.log_filter);
     // With workers inside, there is nobody to share the machine with.
     let share = if config.broker_url.is_memory() {

@@ -49,11 +49,18 @@ impl IngressMetrics {
                 "ingress_reply_streams_removed_total",
                 "Reply streams removed whose instances were gone",
             ),
-            refused: metrics.counters(
+            refused: metrics.counters_of(
                 "ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
                  broker_unavailable or outcome_unknown",
-                &["reason"],
+                "reason",
+                &[
+                    "overloaded",
+                    "queue_wait",
+                    "queue_age",
+                    "broker_unavailable",
+                    "outcome_unknown",
+                ],
             ),
             timeouts: metrics.counter(
                 "ingress_reply_timeouts_total",

@@ -80,6 +80,19 @@ impl Failure {
         }
     }
 
+    /// The names in metrics of all there are.
+    pub(crate) const LABELS: [&'static str; 9] = [
+        "invalid",
+        "not_found",
+        "throttled",
+        "upstream_failed",
+        "upstream_refused",
+        "attempt_timeout",
+        "expired",
+        "circuit_open",
+        "panicked",
+    ];
+
     /// The failure's name in metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {

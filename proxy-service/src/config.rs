@@ -21,7 +21,12 @@ use crate::weather::simulated::{Latency, Simulated};
 ///
 /// Every option can be set as an environment variable; a flag wins over a variable.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "proxy-service", version)]
+#[command(
+    name = "proxy-service",
+    version,
+    after_help = "With `healthcheck` as its first word the program asks the one that serves on LISTEN_ADDR whether it is ready, \
+                  and leaves with 0 or 1."
+)]
 pub struct Config {
     /// Where the requests are: redis://USER:PASSWORD@HOST:PORT/DB (all but HOST optional), or rediss://… for TLS
     #[arg(long, env, default_value = "redis://127.0.0.1:6379", value_parser = shared_broker, hide_env_values = true)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use roundtrip::service::metrics::Metrics;
 
+use crate::classify::Failure;
+
 /// The workers' metrics. Cloned for every request, so it is one pointer.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics(Arc<Registered>);
@@ -23,6 +25,7 @@ pub struct Registered {
     pub(crate) succeeded: IntCounter,
     pub(crate) failed: IntCounterVec,
     pub(crate) retries: IntCounter,
+    pub(crate) retries_refused: IntCounter,
     pub(crate) reclaimed: IntCounter,
     pub(crate) recovered: IntCounter,
     pub(crate) dead_letters: IntCounterVec,
@@ -39,10 +42,11 @@ impl WorkerMetrics {
     /// Registers the workers' metrics.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        let requests = metrics.counters(
+        let requests = metrics.counters_of(
             "proxy_requests_total",
             "Requests worked on, by how they ended",
-            &["outcome"],
+            "outcome",
+            &Failure::LABELS,
         );
         Self(Arc::new(Registered {
             active_terminals: metrics.gauge("proxy_active_terminals", "Terminals at work"),
@@ -64,6 +68,10 @@ impl WorkerMetrics {
             succeeded: requests.with_label_values(&["ok"]),
             failed: requests,
             retries: metrics.counter("proxy_retries_total", "Attempts beyond a request's first"),
+            retries_refused: metrics.counter(
+                "proxy_retries_refused_total",
+                "Attempts that were not made because retries are limited to a fifth of the traffic",
+            ),
             reclaimed: metrics.counter(
                 "proxy_reclaimed_total",
                 "Deliveries taken over from workers that stopped renewing them",
@@ -72,10 +80,11 @@ impl WorkerMetrics {
                 "proxy_recovered_total",
                 "Deliveries found again whose claim had failed halfway",
             ),
-            dead_letters: metrics.counters(
+            dead_letters: metrics.counters_of(
                 "proxy_dead_letters_total",
                 "Requests given up, by reason: max_deliveries, panicked or malformed",
-                &["reason"],
+                "reason",
+                &["max_deliveries", "panicked", "malformed"],
             ),
             alone: metrics.counter(
                 "proxy_alone_total",

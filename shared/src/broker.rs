@@ -332,6 +332,17 @@ pub struct Depth {
     /// were completed in between. Goes back when the stream begins anew. `None` where the backend does not
     /// count: Redis before 7.0, and before the first request.
     pub completed: Option<u64>,
+    /// The memory of the server that holds all this; `None` where there is none.
+    pub memory: Option<Memory>,
+}
+
+/// The memory of a server, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// What it takes.
+    pub used: u64,
+    /// What it may take before it refuses writes; 0 where nothing limits it.
+    pub max: u64,
 }
 
 /// What a backend is opened with.

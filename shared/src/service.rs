@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod command_line;
 pub mod guard;
 pub mod health;
+pub mod healthcheck;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;

@@ -197,3 +197,20 @@ async fn an_unknown_flag_is_refused() {
         assert!(stderr.contains("--brew-coffee"), "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn a_program_asks_another_whether_it_is_ready() {
+    let plan = embedded();
+    let check = || {
+        let mut command = plan.command();
+        command.arg("healthcheck");
+        async move { command.output().await.unwrap() }
+    };
+    let before = check().await;
+    assert_eq!(before.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&before.stderr).into_owned();
+    assert!(said.contains("/readyz") && said.lines().count() == 1, "{said}");
+    let _service = plan.start().await;
+    let after = check().await;
+    assert_eq!((after.status.code(), after.stderr.as_slice()), (Some(0), &b""[..]));
+}

@@ -78,7 +78,11 @@ impl<S: Handler> Retry<S> {
                 .unwrap_or(MAX_DELAY)
                 .max(failure.retry_after().unwrap_or_default());
             let too_late = Instant::now() + delay >= job.deadline;
-            if attempts_left == 0 || !failure.is_retryable() || too_late || !self.budget.withdraw() {
+            if attempts_left == 0 || !failure.is_retryable() || too_late {
+                return Err(failure);
+            }
+            if !self.budget.withdraw() {
+                self.metrics.retries_refused.inc();
                 return Err(failure);
             }
             tracing::debug!(request_id = %job.request.id, ?failure, ?delay, "trying again");

@@ -152,6 +152,7 @@ fn content(delivery: &Delivery) -> &Request {
 async fn depth(broker: &dyn Broker) -> Depth {
     Depth {
         completed: None,
+        memory: None,
         ..broker.depth().await.expect("depth")
     }
 }

@@ -184,6 +184,7 @@ impl Broker for MemoryBroker {
             dead_letters: state.letters.len() as u64,
             oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
             completed: Some(state.completed),
+            memory: None,
         })
     }
 

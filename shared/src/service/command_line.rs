@@ -12,15 +12,39 @@ pub trait Check {
     fn check(&self) -> Result<(), String>;
 }
 
+/// What a program was started for.
+#[derive(Debug)]
+pub enum Start<C> {
+    /// To serve.
+    Serve(C),
+    /// To ask whether the one that serves with this configuration is ready.
+    Healthcheck(C),
+}
+
+/// The word that asks for a health check, before any flag.
+const HEALTHCHECK: &str = "healthcheck";
+
 /// Reads a configuration, or ends the process with a message that names the variable, its value and what is
 /// accepted; also for `--help` and `--version`.
 #[must_use]
-pub fn read<C: Parser + Check>() -> C {
-    let config = C::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
+pub fn read<C: Parser + Check>() -> Start<C> {
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    let asks = arguments.get(1).is_some_and(|word| word == HEALTHCHECK);
+    if asks {
+        arguments.remove(1);
+    }
+    let config = match C::try_parse_from(arguments) {
+        Ok(config) => config,
+        Err(error) => without_secrets(error).exit(),
+    };
     if let Err(message) = config.check() {
         C::command().error(ErrorKind::ValueValidation, message).exit();
     }
-    config
+    if asks {
+        Start::Healthcheck(config)
+    } else {
+        Start::Serve(config)
+    }
 }
 
 /// clap repeats a refused value, and a refused URL may hold a password.

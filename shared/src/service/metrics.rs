@@ -59,6 +59,16 @@ impl Metrics {
         self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are valid"))
     }
 
+    /// A counter for each of some values of a label. All of them from the start: a rate needs a first value.
+    #[must_use]
+    pub fn counters_of(&self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
+        let counters = self.counters(name, help, &[label]);
+        for value in values {
+            counters.with_label_values(&[value]);
+        }
+        counters
+    }
+
     /// A whole number that goes up and down.
     #[must_use]
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
@@ -110,6 +120,8 @@ pub struct BrokerMetrics {
     claimed: IntGauge,
     oldest: Gauge,
     dead_letters: IntGauge,
+    memory_used: IntGauge,
+    memory_max: IntGauge,
     ping: Histogram,
 }
 
@@ -132,6 +144,14 @@ impl BrokerMetrics {
                 "Age of the oldest request that no worker holds, in seconds; 0 when none waits",
             ),
             dead_letters: metrics.gauge("redis_dead_letters", "Dead letters kept"),
+            memory_used: metrics.gauge(
+                "redis_memory_used_bytes",
+                "Memory that the broker's server takes, sampled",
+            ),
+            memory_max: metrics.gauge(
+                "redis_memory_max_bytes",
+                "Memory that the broker's server may take before it refuses writes, sampled; 0 where nothing limits it",
+            ),
             ping: metrics.seconds(
                 "redis_ping_seconds",
                 "Time the broker takes to answer a ping, in seconds, sampled",
@@ -147,6 +167,10 @@ impl BrokerMetrics {
         self.waiting.set(depth.waiting as i64);
         self.claimed.set(depth.claimed as i64);
         self.dead_letters.set(depth.dead_letters as i64);
+        if let Some(memory) = depth.memory {
+            self.memory_used.set(memory.used as i64);
+            self.memory_max.set(memory.max as i64);
+        }
         self.oldest.set(depth.oldest_waiting.unwrap_or_default().as_secs_f64());
     }
 
@@ -182,15 +206,12 @@ impl HttpMetrics {
             "Time from the head of an HTTP request to the head of its response, in seconds",
             &["method", "route"],
         );
-        let slow_clients = metrics.counters(
+        let slow_clients = metrics.counters_of(
             "http_slow_clients_total",
             "HTTP connections ended because the client kept them waiting: for a head, for the next request (idle), or to write",
-            &["reason"],
+            "reason",
+            &["head", "idle", "write"],
         );
-        // All of them from the start: a rate needs a first value.
-        for reason in ["head", "idle", "write"] {
-            slow_clients.with_label_values(&[reason]);
-        }
         Self(Arc::new(HttpCounters {
             requests,
             durations,

@@ -192,3 +192,17 @@ async fn requests_from_before_a_group_that_begins_at_the_end_are_served() {
         1
     );
 }
+
+#[tokio::test]
+async fn the_servers_memory_and_its_limit_are_known() {
+    let harness = harness().await;
+    let unlimited = harness.broker.depth().await.unwrap().memory.unwrap();
+    assert!(unlimited.used > 100_000, "{unlimited:?}");
+    assert_eq!(unlimited.max, 0);
+    let limit = ["CONFIG", "SET", "maxmemory", "200mb"];
+    harness.server.command(&limit).await.unwrap();
+    assert_eq!(
+        harness.broker.depth().await.unwrap().memory.unwrap().max,
+        200 * 1024 * 1024
+    );
+}

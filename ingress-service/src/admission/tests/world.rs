@@ -147,6 +147,7 @@ impl<'a> World<'a> {
             dead_letters: 0,
             oldest_waiting: self.queue.front().map(|since| self.now - *since),
             completed: self.counts_completed.then_some(self.completed),
+            memory: None,
         };
         let sample = Sample {
             response_time: Some(TICK),

@@ -14,8 +14,9 @@ use proxy_service::classify::Failure;
 use proxy_service::config::Config;
 use proxy_service::job::Job;
 use proxy_service::weather::handler::WeatherHandler;
+use roundtrip::service::command_line::{self, Start};
 use roundtrip::service::runtime::{self, Share};
-use roundtrip::service::{command_line, telemetry};
+use roundtrip::service::telemetry;
 use serde::Deserialize;
 use tower::Service;
 
@@ -23,7 +24,7 @@ use tower::Service;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config: Config = command_line::read();
+    let (Start::Serve(config) | Start::Healthcheck(config)) = command_line::read::<Config>();
     telemetry::init(config.log_format, &config.log_filter);
     runtime::run(Share::Half, |stop| async {
         let path = std::env::var_os(ledger::VARIABLE).map(PathBuf::from);

@@ -10,20 +10,22 @@ use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
 use super::script::eval;
-use crate::broker::{BrokerError, Depth};
+use crate::broker::{BrokerError, Depth, Memory};
 
 /// Before the first claim there is no group, perhaps no stream: both read as nothing. What is not known is -1:
 /// Redis 6.2 does not count what was added. Settled entries are deleted, so what is there and not pending was
-/// never claimed.
+/// never claimed. INFO needs a permission of its own, and nothing depends on it.
 const MEASURE: &str = r"
 local letters = redis.call('XLEN', KEYS[2])
+local memory = redis.pcall('INFO', 'memory')
+if type(memory) == 'table' then memory = '' end
 local function named(row)
   local values = {}
   for i = 1, #row, 2 do values[row[i]] = row[i + 1] end
   return values
 end
 local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if info.err then return {0, -1, 0, -1, letters} end
+if info.err then return {0, -1, 0, -1, letters, memory} end
 local stream, pending, last = named(info), 0, '0-0'
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = named(row)
@@ -35,7 +37,7 @@ if first then
   local time = redis.call('TIME')
   age = math.max(time[1] * 1000 + math.floor(time[2] / 1000) - string.match(first[1], '^%d+'), 0)
 end
-return {stream.length, stream['entries-added'] or -1, pending, age, letters}";
+return {stream.length, stream['entries-added'] or -1, pending, age, letters, memory}";
 
 /// <https://redis.io/docs/latest/commands/xinfo-stream/>
 pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError> {
@@ -58,5 +60,24 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
         dead_letters: number(4).unwrap_or(0),
         oldest_waiting: number(3).map(Duration::from_millis),
         completed: number(1).map(|added| added.saturating_sub(length)),
+        memory: numbers.get(5).and_then(memory),
+    })
+}
+
+/// <https://redis.io/docs/latest/commands/info/>
+fn memory(info: &Value) -> Option<Memory> {
+    let Value::BulkString(text) = info else {
+        return None;
+    };
+    let text = std::str::from_utf8(text).ok()?;
+    let number = |name: &str| {
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        values.next()?.trim().parse().ok()
+    };
+    Some(Memory {
+        used: number("used_memory")?,
+        max: number("maxmemory")?,
     })
 }
