@@ -74,22 +74,25 @@ impl IngressMetrics {
                 "ingress_adopted_replies_total",
                 "Replies to instances that are gone, and that became results of their records",
             ),
-            promised: metrics.counters(
+            promised: metrics.counters_of(
                 "ingress_promised_total",
                 "Calls answered before their requests were done, by why: async (not to wait was asked for), wait (the \
                  wait was over), timeout (REQUEST_TIMEOUT)",
-                &["reason"],
+                "reason",
+                &["async", "wait", "timeout"],
             ),
-            keys: metrics.counters(
+            keys: metrics.counters_of(
                 "ingress_idempotency_keys_total",
                 "Calls with an Idempotency-Key, by what became of them: new, known or conflict",
-                &["outcome"],
+                "outcome",
+                &["new", "known", "conflict"],
             ),
-            cancelled: metrics.counters(
+            cancelled: metrics.counters_of(
                 "ingress_cancellations_total",
                 "Requests that somebody ended, or wanted to, by what became of it: never_started, asked, ended_before \
                  or unknown",
-                &["outcome"],
+                "outcome",
+                &["never_started", "asked", "ended_before", "unknown"],
             ),
             event_streams: metrics.gauge("ingress_event_streams", "Streams of events that are open"),
             predicted_wait: metrics.float_gauge(

@@ -179,6 +179,7 @@ mod tests {
         assert!(pending.complete(one, Outcome::Replied(Ok("one".into()))).is_none());
         assert!(matches!(waits.outcome().await, Outcome::Replied(Ok(data)) if data == "one"));
         assert!(matches!(waits_too.outcome().await, Outcome::Replied(Ok(data)) if data == "other"));
+        drop((waits, waits_too));
         assert_eq!((pending.len(), entries(&pending), pending.gauge.get()), (0, 0, 0));
     }
 

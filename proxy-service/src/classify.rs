@@ -81,7 +81,7 @@ impl Failure {
     }
 
     /// The names in metrics of all there are.
-    pub(crate) const LABELS: [&'static str; 9] = [
+    pub(crate) const LABELS: [&'static str; 10] = [
         "invalid",
         "not_found",
         "throttled",
@@ -90,6 +90,7 @@ impl Failure {
         "attempt_timeout",
         "expired",
         "circuit_open",
+        "cancelled",
         "panicked",
     ];
 

@@ -69,9 +69,9 @@ async fn the_admin_api_is_in_the_document_exactly_where_it_is_served() {
 
 #[tokio::test]
 async fn whatever_takes_input_says_how_it_is_refused() {
-    // The main call, the forecast and the explanation of a problem; without the main call, and with four
+    // The main call, the forecast, five calls about requests and the explanation of a problem; without these, and with four
     // calls about dead letters.
-    for (document, count) in [(ingress_document().await, 3), (full_proxy_document().await, 6)] {
+    for (document, count) in [(ingress_document().await, 8), (full_proxy_document().await, 6)] {
         let taking_input = operations(&document).filter(|(_, takes_input, _)| *takes_input);
         let mut checked = 0;
         for (name, _, operation) in taking_input {
