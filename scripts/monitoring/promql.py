@@ -42,7 +42,7 @@ def of_board(path):
 def of_yaml(path):
     """Expressions in YAML, read without a YAML library: `expr:`, `query:`, `metricsQuery:`, `seriesQuery:` and `externalQuery`."""
     expressions, lines = [], open(path).read().split("\n")
-    key = re.compile(r"^(\s*)(?:- )?(expr|query|metricsQuery|seriesQuery):\s*(.*)$")
+    key = re.compile(r"^(\s*(?:- )?)(expr|query|metricsQuery|seriesQuery):\s*(.*)$")
     for number, line in enumerate(lines):
         match = key.match(line)
         if not match:
