@@ -10,6 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use roundtrip::service::problem::{Problem, ProblemType};
+use roundtrip::service::traces::Trace;
 
 pub use key::CallerKey;
 pub use prefer::{PREFERENCE_APPLIED, Preference, Wait};
@@ -29,6 +30,8 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// Under which key it may come again.
     pub key: Option<CallerKey>,
+    /// Where it stands in a trace.
+    pub trace: Trace,
 }
 
 impl<S: Sync> FromRequestParts<S> for Call {
@@ -39,6 +42,7 @@ impl<S: Sync> FromRequestParts<S> for Call {
             preference: Preference::of(&parts.headers),
             timeout: parts.headers.get(REQUEST_TIMEOUT).map(timeout).transpose()?,
             key: CallerKey::of(&parts.headers)?,
+            trace: parts.extensions.get::<Trace>().cloned().unwrap_or_default(),
         })
     }
 }

@@ -10,6 +10,7 @@ use roundtrip::broker::{BrokerUrl, Durability, Retention};
 use roundtrip::service::command_line::Check;
 use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
+use roundtrip::service::traces::TraceOptions;
 use roundtrip::service::values;
 
 /// HTTP front of Roundtrip: publishes each request to the stream and answers with its reply.
@@ -87,6 +88,10 @@ pub struct Config {
     /// What clients may take
     #[command(flatten)]
     pub connections: ConnectionOptions,
+
+    /// Where traces go
+    #[command(flatten)]
+    pub traces: TraceOptions,
 
     /// How log lines look
     #[arg(long, env, default_value = "pretty")]

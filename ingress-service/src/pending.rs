@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use prometheus::IntGauge;
 use roundtrip::broker::{BrokerErrorKind, EntryId};
+use roundtrip::service::traces::Span;
 use roundtrip::{CorrelationId, Fault};
 use tokio::sync::oneshot;
 
@@ -32,6 +33,8 @@ pub(crate) enum Outcome {
 struct Waiter {
     sender: oneshot::Sender<Outcome>,
     entry: Option<EntryId>,
+    /// Ends when the request is published, or nobody waits any more.
+    publishing: Span,
 }
 
 /// All requests in flight, at most a fixed number.
@@ -69,7 +72,14 @@ impl Pending {
             .ok()?;
         self.gauge.inc();
         let (sender, receiver) = oneshot::channel();
-        self.shard(id).insert(id, Waiter { sender, entry: None });
+        self.shard(id).insert(
+            id,
+            Waiter {
+                sender,
+                entry: None,
+                publishing: Span::default(),
+            },
+        );
         Some(PendingReply {
             id,
             receiver,
@@ -81,6 +91,9 @@ impl Pending {
     pub(crate) fn published(&self, id: CorrelationId, entry: EntryId) {
         if let Some(waiter) = self.shard(id).get_mut(&id) {
             waiter.entry = Some(entry);
+            if waiter.publishing.is_recorded() {
+                waiter.publishing = Span::default();
+            }
         }
     }
 
@@ -127,6 +140,15 @@ impl PendingReply {
     /// Who waits.
     pub(crate) fn id(&self) -> CorrelationId {
         self.id
+    }
+
+    /// Keeps a span until the request is published.
+    pub(crate) fn publishing(&self, span: Span) {
+        if span.is_recorded()
+            && let Some(waiter) = self.pending.shard(self.id).get_mut(&self.id)
+        {
+            waiter.publishing = span;
+        }
     }
 
     /// Where the request is in the stream, once that is known.

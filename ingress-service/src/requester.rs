@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proxy_service::OPERATION;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record, Records};
 use roundtrip::service::problem::{Problem, ProblemType};
+use roundtrip::service::traces::{Kind, Span};
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -105,11 +107,18 @@ impl Requester {
             refusal.problem(id)
         })?;
         let key = call.key.as_ref().map(|key| key.digest(route, &data));
+        let publishing = self.publishing(call, id);
+        let published = if publishing.is_recorded() {
+            publishing.trace()
+        } else {
+            call.trace.clone()
+        };
+        place.publishing(publishing);
         let request = Request {
             id,
             reply_to: self.reply_to.clone(),
             budget: Budget::new(budget),
-            traceparent: None,
+            traceparent: published.traceparent(),
             keep: self.keep(wait, budget, key.is_some()),
             data,
         };
@@ -134,6 +143,7 @@ impl Requester {
         } else if self.publisher.send(request).await.is_err() {
             return Err(self.unpublished(BrokerErrorKind::Unavailable));
         }
+        let mut awaiting = call.trace.begin(Kind::Internal, || "await reply");
         let outcome = tokio::select! {
             biased;
             outcome = timeout_at(deadline, waiting.place.outcome()) => outcome.ok(),
@@ -145,7 +155,10 @@ impl Requester {
                 waiting.hangups = None;
                 self.done(id, outcome, admitted)
             }
-            None => self.promise(waiting, id, wait, admitted).await,
+            None => {
+                awaiting.event("the wait is over");
+                self.promise(waiting, id, wait, admitted).await
+            }
         }
     }
 
@@ -165,6 +178,20 @@ impl Requester {
             Wait::UpTo(patience) => (call.timeout.unwrap_or(self.times.job), patience),
             Wait::Not => (call.timeout.unwrap_or(self.times.job), Duration::ZERO),
         }
+    }
+
+    /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
+    fn publishing(&self, call: &Call, id: CorrelationId) -> Span {
+        let mut span = call
+            .trace
+            .begin(Kind::Producer, || format!("publish {OPERATION}-requests"));
+        if span.is_recorded() {
+            span.set("messaging.system", "redis");
+            span.set("messaging.operation.type", "send");
+            span.set("messaging.destination.name", format!("{OPERATION}-requests"));
+            span.set("messaging.message.id", id.to_string());
+        }
+        span
     }
 
     /// What is kept: nothing of what is over, one way or the other, when its caller stops waiting.

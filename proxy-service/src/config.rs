@@ -9,6 +9,7 @@ use roundtrip::broker::BrokerUrl;
 use roundtrip::service::command_line::Check;
 use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
+use roundtrip::service::traces::TraceOptions;
 use roundtrip::service::values;
 use url::Url;
 
@@ -48,6 +49,10 @@ pub struct Config {
     /// What clients may take
     #[command(flatten)]
     pub connections: ConnectionOptions,
+
+    /// Where traces go
+    #[command(flatten)]
+    pub traces: TraceOptions,
 
     /// How log lines look
     #[arg(long, env, default_value = "pretty")]

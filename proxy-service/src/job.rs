@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use roundtrip::Request;
+use roundtrip::service::traces::Trace;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -23,6 +24,8 @@ pub struct Job {
     pub cancelled: CancellationToken,
     /// Where to say how far it has come.
     pub progress: Reporter,
+    /// Where it stands in a trace.
+    pub trace: Trace,
 }
 
 impl Job {
@@ -35,6 +38,7 @@ impl Job {
             deadline,
             cancelled: CancellationToken::new(),
             progress: Reporter::none(),
+            trace: Trace::default(),
         }
     }
 }

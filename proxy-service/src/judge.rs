@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roundtrip::broker::{Begun, DeadLetter, Delivery, Malformed, Receipt, Records, Settlement};
 use roundtrip::service::telemetry::with_causes;
+use roundtrip::service::traces::Trace;
 use roundtrip::{Fault, FaultCode, Keep, Reply, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ pub(crate) struct Judge {
 pub(crate) async fn settlement(
     delivery: Delivery,
     cancelled: CancellationToken,
+    trace: &Trace,
     handler: BoxHandler,
     judge: &Judge,
 ) -> Settlement {
@@ -53,6 +55,7 @@ pub(crate) async fn settlement(
         deadline,
         cancelled,
         progress: judge.reporter(&request),
+        trace: trace.clone(),
     };
     let work = async {
         match judge.may_begin(&request, attempt, deadline).await {

@@ -18,6 +18,7 @@ mod cancels;
 mod judge;
 mod reclaimer;
 mod settler;
+mod spans;
 mod terminals;
 mod upkeep;
 mod worker;

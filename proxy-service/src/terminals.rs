@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use roundtrip::CorrelationId;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
+use roundtrip::service::traces::Span;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::job::BoxHandler;
 use crate::judge::{self, Judge};
 use crate::metrics::WorkerMetrics;
+use crate::spans;
 
 /// The most deliveries of one claim; bounds the memory of one answer.
 const MAX_CLAIM: usize = 256;
@@ -129,12 +131,15 @@ impl Terminals {
         let metrics = self.metrics.clone();
         self.running.spawn(async move {
             let entry = delivery.receipt.entry;
-            let settlement = judge::settlement(delivery, cancelled, work.handler.clone(), &work.judge);
+            let worked = spans::process(&delivery);
+            let trace = worked.trace();
+            let settlement = judge::settlement(delivery, cancelled, &trace, work.handler.clone(), &work.judge);
             match abandon
                 .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
                 .await
             {
                 Some(Ok(settlement)) => {
+                    held.settling(entry, spans::settle(worked, &settlement));
                     // Fails only after the last batch; its lease returns it to the stream.
                     let _ = work.settler.send(settlement).await;
                 }
@@ -188,6 +193,8 @@ struct InHand {
     receipt: Receipt,
     request: Option<CorrelationId>,
     cancelled: CancellationToken,
+    /// Ends when the delivery is settled.
+    settling: Span,
 }
 
 impl Held {
@@ -200,9 +207,19 @@ impl Held {
                     receipt: delivery.receipt.clone(),
                     request: delivery.content.as_ref().ok().map(|request| request.id),
                     cancelled: CancellationToken::new(),
+                    settling: Span::default(),
                 });
                 Some(in_hand.cancelled.clone())
             }
+        }
+    }
+
+    /// Keeps a span until the delivery is settled.
+    fn settling(&self, entry: EntryId, span: Span) {
+        if span.is_recorded()
+            && let Some(in_hand) = self.lock().get_mut(&entry)
+        {
+            in_hand.settling = span;
         }
     }
 

@@ -17,6 +17,7 @@ pub mod runtime;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;
 pub mod values;
 
 /// This machine's name, for names of instances and consumers that people read.

@@ -18,3 +18,4 @@ mod shutdown;
 mod slow_clients;
 mod start;
 mod streams;
+mod traces;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use roundtrip::service::retry::Delays;
+use roundtrip::service::traces::Kind;
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower::retry::budget::{Budget, TpsBudget};
@@ -64,8 +65,19 @@ impl<S: Handler> Retry<S> {
         let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
         let mut attempts_left = if job.delivery == 1 { ATTEMPTS } else { 1 };
         let mut earlier = None;
+        let mut number = 0;
         loop {
-            let failure = match self.inner.call(job.clone()).await {
+            number += 1;
+            let outcome = {
+                let mut span = job.trace.begin(Kind::Internal, || "attempt");
+                span.set("roundtrip.attempt", number);
+                let outcome = self.inner.call(job.clone()).await;
+                if let Err(failure) = &outcome {
+                    span.fail(failure.label());
+                }
+                outcome
+            };
+            let failure = match outcome {
                 Ok(answer) => return Ok(answer),
                 // "Nothing was attempted" would not be true any more.
                 Err(Failure::CircuitOpen { .. }) if job.delivery > 1 => return Err(after_an_earlier_delivery()),

@@ -35,6 +35,7 @@ impl<S: Handler> Service<Job> for Telemetry<S> {
 
     fn call(&mut self, job: Job) -> Self::Future {
         let (id, started, metrics) = (job.request.id, Instant::now(), self.metrics.clone());
+        let trace = job.trace.clone();
         let work = self.inner.call(job);
         Box::pin(async move {
             let outcome = work.await;
@@ -43,7 +44,7 @@ impl<S: Handler> Service<Job> for Telemetry<S> {
                 Ok(_) => metrics.succeeded.inc(),
                 Err(failure) => {
                     metrics.failed.with_label_values(&[failure.label()]).inc();
-                    tracing::info!(request_id = %id, ?failure, "answered with a fault");
+                    tracing::info!(request_id = %id, trace_id = trace.id(), ?failure, "answered with a fault");
                 }
             }
             outcome

@@ -18,9 +18,13 @@ use super::health::Health;
 use super::metrics::HttpMetrics;
 use super::problem::{self, Problem, ProblemType};
 use super::request_id::{self, RequestId};
+use super::traces::{Kind, Span, TRACEPARENT, Trace};
 
 /// The largest head, in bytes of request target, names and values.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// Asked every few seconds, by machines.
+const UNTRACED: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
 
 #[derive(Clone)]
 struct Around {
@@ -41,6 +45,7 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     let span = request_id::span(id, theirs.as_ref());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut served = trace(&mut request, id, route.as_ref());
 
     let answered = match refuse_large_head(&request) {
         Some(problem) => Ok(problem.into_response()),
@@ -55,7 +60,12 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
 
     let mut response = problem::write_out(response, id);
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    log_failure(response.status(), route, id, theirs.as_ref());
+    let status = response.status();
+    log_failure(status, route, id, theirs.as_ref(), &served.trace());
+    served.set("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        served.fail(status.canonical_reason().unwrap_or("server error"));
+    }
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, theirs.unwrap_or_else(|| id.to_header()));
     if !service.health.is_ready() {
@@ -69,17 +79,38 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     response
 }
 
+/// Begins the span of a call, and leaves its place for the routes. What operators and their tools ask is not recorded.
+/// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
+fn trace(request: &mut Request, id: RequestId, route: Option<&MatchedPath>) -> Span {
+    let Some(route) = route.map(MatchedPath::as_str).filter(|route| !UNTRACED.contains(route)) else {
+        return Span::default();
+    };
+    let theirs = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let call = Trace::of_call(theirs);
+    let mut span = call.begin(Kind::Server, || format!("{} {route}", request.method()));
+    if span.is_recorded() {
+        span.set("http.request.method", request.method().to_string());
+        span.set("http.route", route.to_owned());
+        span.set("roundtrip.request.id", id.to_string());
+        request.extensions_mut().insert(span.trace());
+    } else if call.traceparent().is_some() {
+        request.extensions_mut().insert(call);
+    }
+    span
+}
+
 /// What a caller may ask about later. A refusal (503) is counted, and logged only at debug level: an
 /// overload should not become a flood of lines.
-fn log_failure(status: StatusCode, route: &str, id: RequestId, theirs: Option<&HeaderValue>) {
+fn log_failure(status: StatusCode, route: &str, id: RequestId, theirs: Option<&HeaderValue>, trace: &Trace) {
     if !status.is_server_error() {
         return;
     }
+    let trace_id = trace.id();
     let (status, theirs) = (status.as_u16(), theirs.and_then(|value| value.to_str().ok()));
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        tracing::debug!(request_id = %id, client_request_id = theirs, route, status, "refused a call");
+        tracing::debug!(request_id = %id, trace_id, client_request_id = theirs, route, status, "refused a call");
     } else {
-        tracing::warn!(request_id = %id, client_request_id = theirs, route, status, "a call failed");
+        tracing::warn!(request_id = %id, trace_id, client_request_id = theirs, route, status, "a call failed");
     }
 }
 
