@@ -14,6 +14,7 @@ mod openapi;
 mod outage;
 mod overload;
 mod raw;
+mod requests;
 mod shutdown;
 mod slow_clients;
 mod start;
