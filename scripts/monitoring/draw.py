@@ -96,7 +96,7 @@ def shown(value, unit):
     if unit == "bytes":
         return f"{value / 2**20:.3g} MiB"
     suffix = {"reqps": "/s", "ops": "/s"}.get(unit, "")
-    if abs(value) >= 10000:
+    if abs(value) >= 1000:
         return f"{value / 1000:.3g}k{suffix}"
     return f"{value:.3g}{suffix}"
 
@@ -111,7 +111,10 @@ def series_of(cluster, panel, begin, end):
                 label = label.replace("{{" + key + "}}", value)
             points = [(float(at), float(value)) for at, value in one["values"]]
             found.append((label or panel["title"], [(at, value) for at, value in points if not math.isnan(value)]))
-    return [(label, points) for label, points in found if points]
+    found = [(label, points) for label, points in found if points]
+    # Of many lines, those that lie on the axis say nothing.
+    moved = [(label, points) for label, points in found if any(value for _, value in points)]
+    return moved if len(found) > 4 and moved else found
 
 
 def board(cluster, document, begin, end):
@@ -194,6 +197,8 @@ def graph(panel, found, w, h, begin, end):
         wide = 16 + 5.6 * len(text)
         if x + wide > w - 4:
             x, y = 10, y + 14
+        if y > h - 4:
+            break
         parts.append(f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{COLORS[number % len(COLORS)]}"/><text x="{x + 12}" y="{y}" font-size="10" fill="#444">{escape(text)}</text>')
         x += wide + 8
     if not found:

@@ -206,3 +206,40 @@ async fn cut_connections_cost_no_call() {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn with_a_wrong_password_nothing_is_ready_until_it_is_right() {
+    let redis = RedisServer::spawn().await;
+    redis.command(&["CONFIG", "SET", "requirepass", "right"]).await.unwrap();
+    let url = redis.url().replace("redis://", "redis://:wrong@");
+    for plan in [ingress(&url), proxy(&url)] {
+        let service = plan.spawn();
+        until("it says what is wrong", PATIENCE, async || {
+            service.stderr().contains("password in BROKER_URL")
+        })
+        .await;
+        assert!(!service.stderr().contains("wrong@"), "{}", service.stderr());
+        let ready = format!("{}/readyz", service.url);
+        until("it serves", PATIENCE, async || {
+            client::new().get(&ready).send().await.is_ok()
+        })
+        .await;
+        client::get(&ready).await.assert_problem(503, "/problems/not-ready");
+        let mut admin = redis::Client::open(redis.url().replace("redis://", "redis://:right@"))
+            .unwrap()
+            .get_connection()
+            .unwrap();
+        redis::cmd("CONFIG")
+            .arg(&["SET", "requirepass", "wrong"])
+            .exec(&mut admin)
+            .unwrap();
+        until("it is ready", PATIENCE, async || {
+            client::get(&ready).await.status == 200
+        })
+        .await;
+        redis::cmd("CONFIG")
+            .arg(&["SET", "requirepass", "right"])
+            .exec(&mut admin)
+            .unwrap();
+    }
+}

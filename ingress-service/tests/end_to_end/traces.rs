@@ -256,7 +256,8 @@ async fn a_collector_that_hangs_or_is_not_there_costs_no_call() {
         // More spans than the queue holds.
         for _ in 0..20 {
             let calls = (0..50).map(|_| call_with(&client, &service.url, None));
-            assert!(futures_util::future::join_all(calls)
+            assert!(
+                futures_util::future::join_all(calls)
                     .await
                     .iter()
                     .all(|status| *status == 200)

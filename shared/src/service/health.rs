@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::{Breaker, State};
 use super::metrics::BrokerMetrics;
 use super::telemetry::with_causes;
-use crate::broker::{Broker, BrokerError, Depth};
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, Depth};
 
 /// How often the broker is sampled. Also how soon a breaker that is open finds a broker that is back.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub struct Health(Arc<Condition>);
 struct Condition {
     service: &'static str,
     ready: AtomicBool,
+    /// The broker has refused us since the start: a wrong password, as a rule.
+    refused: AtomicBool,
     breaker: Arc<Breaker>,
     sample: watch::Sender<Sample>,
     hurry: Notify,
@@ -54,6 +56,7 @@ impl Health {
         Self(Arc::new(Condition {
             service,
             ready: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             breaker,
             sample: watch::Sender::default(),
             hurry: Notify::new(),
@@ -67,11 +70,12 @@ impl Health {
         self.0.service
     }
 
-    /// Whether new requests are welcome: after start, until drain. Says nothing about the broker: if every
-    /// instance became unready with it, a slow broker would be an outage.
+    /// Whether new requests are welcome: after start, until drain. Says nothing about a broker that is away: if every
+    /// instance became unready with it, a slow broker would be an outage. One that refuses this instance from the
+    /// start is another matter: that is a mistake in its configuration, and those that it would replace go on serving.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::Relaxed)
+        self.0.ready.load(Ordering::Relaxed) && !self.0.refused.load(Ordering::Relaxed)
     }
 
     /// Says whether new requests are welcome.
@@ -105,23 +109,37 @@ impl Health {
 
     /// Samples the broker until `stop`.
     pub async fn watch(self, broker: Arc<dyn Broker>, stop: CancellationToken) {
-        let mut ping = Ping::default();
+        let (mut ping, mut accepted) = (Ping::default(), false);
         while !stop.is_cancelled() {
             let started = Instant::now();
             // Whoever asked until now is served by this one.
             let _ = self.0.hurry.notified().now_or_never();
-            let sample = self.sample_now(broker.as_ref(), &mut ping).await;
+            let sample = self.sample_now(broker.as_ref(), &mut ping, accepted).await;
+            if sample.taken.is_some() {
+                accepted = true;
+                self.0.refused.store(false, Ordering::Relaxed);
+            }
             self.0.metrics.circuit(self.circuit().gauge());
             self.0.sample.send_replace(sample);
             stop.run_until_cancelled(self.pause(started, &sample)).await;
         }
     }
 
-    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping) -> Sample {
+    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping, accepted: bool) -> Sample {
         match self.ask(broker, ping).await {
             Ok(sample) => sample,
             Err(error) => {
                 *ping = Ping::default();
+                if error.kind() == BrokerErrorKind::Rejected
+                    && !accepted
+                    && !self.0.refused.swap(true, Ordering::Relaxed)
+                {
+                    let error = with_causes(&error);
+                    tracing::error!(
+                        error,
+                        "the broker refuses this service, which is not ready until that ends: look at the user and password in BROKER_URL"
+                    );
+                }
                 tracing::debug!(error = with_causes(&error), "the broker did not answer");
                 Sample::default()
             }
