@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::finding::Finding;
-use crate::history::{Allowed, Call, End, Growth, History, Remains, Via, What};
+use crate::history::{Allowed, Call, End, Growth, History, Promise, Remains, Via, What, Wish};
 use crate::step::Step;
 
 /// A kill is noted when it is done; the connection may have broken a moment before, or be seen broken after.
@@ -49,6 +49,7 @@ pub(crate) fn judge(history: &History) -> Judgement {
             Finding::none("I3 what was refused never ran", &ran),
             Finding::none("I4 at most one answer for each request", &duplicates),
             Finding::none("I5 nothing leaks", &leaks(&history.remains)),
+            Finding::none("every promise is kept, once", &broken_promises(history)),
             Finding::new(
                 "as much was asked as planned",
                 history.starved == 0,
@@ -100,6 +101,33 @@ fn lost(history: &History) -> Vec<String> {
     let calls = history.calls.iter();
     calls
         .filter_map(|call| reason(call).map(|reason| named(call, &reason)))
+        .collect()
+}
+
+/// Results that were promised and not there, or another's, or for work that ran too often, or after its end.
+fn broken_promises(history: &History) -> Vec<String> {
+    let reason = |promise: &Promise| {
+        let (runs, deliveries) = (
+            history.runs.count(promise.number),
+            history.runs.deliveries(promise.number),
+        );
+        let is_cancelled = matches!(promise.end, End::Problem(409, "/problems/cancelled"));
+        let kept = match promise.wish {
+            Wish::Kept => promise.end == End::Ok,
+            Wish::Either => promise.end == End::Ok || is_cancelled,
+            Wish::Cancelled => is_cancelled,
+        };
+        if !kept {
+            return Some(format!("promised, and then {:?}", promise.end));
+        }
+        if promise.wish == Wish::Cancelled && runs > 0 {
+            return Some("cancelled before it began, and ran".to_owned());
+        }
+        (runs > deliveries as usize).then(|| format!("ran {runs} times in {deliveries} deliveries"))
+    };
+    let broken = history.promises.iter();
+    broken
+        .filter_map(|promise| reason(promise).map(|reason| format!("request {}: {reason}", promise.number)))
         .collect()
 }
 

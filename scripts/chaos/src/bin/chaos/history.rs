@@ -15,6 +15,8 @@ use crate::usage::Usage;
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct History {
     pub(crate) calls: Vec<Call>,
+    /// What was promised to callers who did not wait.
+    pub(crate) promises: Vec<Promise>,
     pub(crate) events: Vec<Event>,
     /// In the JSON, those of requests that did not go the usual way.
     #[serde(rename = "unusual_runs", serialize_with = "Runs::unusual")]
@@ -53,6 +55,25 @@ pub(crate) struct Call {
     pub(crate) end: End,
     /// Terminal answers that reached the caller.
     pub(crate) answers: u32,
+}
+
+/// A result that was promised, and what was got for it, at another door.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Promise {
+    pub(crate) number: u64,
+    pub(crate) wish: Wish,
+    pub(crate) end: End,
+}
+
+/// What the caller wants, as far as the service has heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Wish {
+    /// Its result.
+    Kept,
+    /// Nothing: the service has said that it will not run.
+    Cancelled,
+    /// Nothing, if it is not too late.
+    Either,
 }
 
 /// Which way a request went.

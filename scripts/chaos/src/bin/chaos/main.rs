@@ -16,6 +16,7 @@ mod history;
 mod process;
 mod programs;
 mod progress;
+mod promises;
 mod redis;
 mod remains;
 mod runner;

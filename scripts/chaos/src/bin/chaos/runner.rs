@@ -18,6 +18,7 @@ use crate::finding::{Finding, Opinion};
 use crate::history::{History, Runs};
 use crate::programs::Programs;
 use crate::progress::{Progress, Screen};
+use crate::promises::Promises;
 use crate::scenario::{Plan, Profile, Scenario};
 use crate::settling::Settling;
 use crate::traffic::Traffic;
@@ -139,6 +140,9 @@ impl Stage<'_> {
             .then(|| Wire::start(wire, traffic.clone()))
             .transpose()?;
 
+        let promises =
+            (plan.promised > 0.0).then(|| Promises::start(cluster.front.clone(), traffic.clone(), plan.promised));
+
         let mut conductor = Conductor {
             cluster: &mut cluster,
             callers: &callers,
@@ -153,6 +157,9 @@ impl Stage<'_> {
         let finished = conductor
             .tend_during(async {
                 callers.finish().await;
+                if let Some(promises) = &promises {
+                    promises.finish().await;
+                }
                 if let Some(wire) = &mut wire {
                     wire.finish(patience).await;
                 }
@@ -162,6 +169,10 @@ impl Stage<'_> {
         history.upstream = std::mem::take(&mut conductor.upstream);
         let ended = conducted.and(finished);
         drop(lane);
+        if let Some(promises) = promises {
+            progress.say("asking for what was promised, at other doors");
+            history.promises = promises.redeem().await;
+        }
 
         let settled = match ended {
             Ok(()) => {

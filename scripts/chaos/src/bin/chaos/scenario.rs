@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) poison: Poison,
     /// Requests a second that go past the ingresses.
     pub(crate) wire: f64,
+    /// Calls a second whose callers do not wait.
+    pub(crate) promised: f64,
     /// REQUEST_TIMEOUT of the ingresses.
     pub(crate) request_timeout: Duration,
     pub(crate) allowed: Allowed,
@@ -84,6 +86,7 @@ impl Default for Plan {
             steps: Vec::new(),
             poison: Poison::default(),
             wire: 0.0,
+            promised: 0.0,
             request_timeout: Duration::from_secs(30),
             allowed: Allowed::default(),
             // Two leases of a dead worker, and a turn of whoever looks for it.

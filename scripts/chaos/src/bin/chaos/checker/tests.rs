@@ -4,7 +4,7 @@ use chaos::ledger::Run;
 use chaos::nonce::{Nonce, Temper};
 
 use super::*;
-use crate::history::{Event, Runs};
+use crate::history::{Event, Promise, Runs, Wish};
 use crate::usage::Usage;
 
 const INGRESS: u32 = 4;
@@ -256,4 +256,36 @@ fn a_death_is_a_finding_unless_it_belongs_to_the_scenario() {
         .events
         .push(event(What::Restarted("worker: it ended".to_owned())));
     assert_eq!(broken(&history), [""; 0]);
+}
+
+#[test]
+fn a_promise_that_is_not_kept_or_kept_twice_is_found() {
+    let cancelled = || End::Problem(409, "/problems/cancelled");
+    let lost = End::Problem(404, "/problems/unknown-request");
+    let foreign = End::Foreign("another".to_owned());
+    for (number, wish, end, well) in [
+        (1, Wish::Kept, End::Ok, true),
+        (1, Wish::Either, End::Ok, true),
+        (1, Wish::Either, cancelled(), true),
+        (50, Wish::Cancelled, cancelled(), true),
+        (1, Wish::Kept, lost, false),
+        (1, Wish::Kept, foreign, false),
+        (1, Wish::Kept, cancelled(), false),
+        (1, Wish::Kept, End::Silent, false),
+        (50, Wish::Cancelled, End::Ok, false),
+        // It ran all the same.
+        (1, Wish::Cancelled, cancelled(), false),
+        // Twice in one delivery.
+        (2, Wish::Kept, End::Ok, false),
+    ] {
+        let mut history = clean();
+        history.runs = ran((0..10).chain([2]));
+        history.promises = vec![Promise { number, wish, end }];
+        let judgement = judge(&history);
+        let finding = judgement
+            .findings
+            .iter()
+            .find(|finding| finding.expected.contains("promise"));
+        assert_eq!(finding.expect("it is judged").passed, well, "{:?}", history.promises);
+    }
 }

@@ -37,6 +37,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ..Setup::default()
         },
         steps,
+        promised: 60.0,
         allowed: Allowed {
             outcome_unknown: true,
             ..Allowed::default()
@@ -59,6 +60,7 @@ fn judge(history: &History) -> Opinion {
         findings: vec![
             expect::was_hit("faults hit callers who waited", broken),
             expect::share_ok("everybody else answered 200", 1.0, others),
+            expect::was_hit("results promised to callers who did not wait", history.promises.len()),
             Finding::new(
                 "orphan reply streams gone within 120 s",
                 history.remains.reply_streams <= history.remains.live_ingresses,

@@ -30,12 +30,13 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     }
     Plan {
         setup: Setup {
-            ingresses: 1,
+            ingresses: 2,
             workers: 2,
             worker: vec![("SIMULATED_LATENCY", "5ms..20ms".to_owned())],
             ..Setup::default()
         },
         steps,
+        promised: 60.0,
         allowed: Allowed {
             outcome_unknown: true,
             ..Allowed::default()
@@ -56,6 +57,7 @@ fn judge(history: &History) -> Opinion {
     Opinion {
         findings: vec![
             expect::was_hit("faults hit requests in flight", hit),
+            expect::was_hit("results promised to callers who did not wait", history.promises.len()),
             Finding::within("first success within 2 s of its loading", secs(2), &recoveries),
         ],
         recoveries,
