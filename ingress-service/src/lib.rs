@@ -34,6 +34,7 @@ use roundtrip::broker::{self, BrokerOptions, Records};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
+use roundtrip::service::listener;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
 use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
 use roundtrip::service::{around, openapi as documents, server};
@@ -121,7 +122,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let cancelling = tokio::spawn(hangups::run(records.clone(), hung_up, ingress_metrics.clone()));
     let watches = Watches::new(records.clone());
     let stop_watching = CancellationToken::new();
-    let listening = spawn_essential(&ended, watches::run(watches.clone(), stop_watching.clone()));
+    let listening = spawn_essential(
+        &ended,
+        listener::listen(
+            records.clone(),
+            watches.clone(),
+            watches::FALLBACK,
+            stop_watching.clone(),
+        ),
+    );
     let stop_serving = CancellationToken::new();
     let following = tokio::spawn(admission::follow(
         admission.clone(),

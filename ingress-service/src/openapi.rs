@@ -1,7 +1,9 @@
 //! What the OpenAPI document says besides its routes.
 
 use roundtrip::service::problem::ProblemDocument;
-use utoipa::{IntoResponses, OpenApi};
+use utoipa::{IntoParams, IntoResponses, OpenApi};
+
+use crate::routes::requests::RequestStatus;
 
 /// The document's frame.
 #[derive(OpenApi)]
@@ -11,22 +13,69 @@ use utoipa::{IntoResponses, OpenApi};
         description = "A durable request/reply queue between this API and a slow or fragile backend: each request is \
                        written to a stream, worked on by one of many bounded workers, and answered here.\n\n\
                        Every error is an RFC 9457 problem document (`application/problem+json`). After a 503 the \
-                       request was not accepted and will not run; after a 504 it may have run, or still run.",
+                       request was not accepted and will not run; after a 504 it may have run, or still run.\n\n\
+                       A caller who does not want to wait says so with `Prefer`, and is promised the result under \
+                       `/requests/{id}`; an `Idempotency-Key` makes a call that is sent twice one request.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
         (name = "weather", description = "The operation"),
+        (name = "requests", description = "Requests that can be asked for again"),
         (name = "operation", description = "Health and metrics"),
         (name = "problems", description = "What a problem's type means"),
     ),
 )]
 pub struct Document;
 
+/// What a caller may wish for a call.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)] // Only its description is used.
+pub struct CallHeaders {
+    /// `wait=N`: wait up to N seconds (0 to 120) and then be promised the result; `respond-async`: do not wait (RFC 7240)
+    #[param(rename = "Prefer", example = "wait=10")]
+    prefer: Option<String>,
+    /// How long the work may go on, in seconds, at most a day
+    #[param(rename = "Request-Timeout", minimum = 1, maximum = 86400, example = 300)]
+    request_timeout: Option<u64>,
+    /// The same key with the same content is the same request: 1 to 255 visible ASCII characters, bare or as a quoted string
+    #[param(rename = "Idempotency-Key", max_length = 257, example = "\"order-4711\"")]
+    idempotency_key: Option<String>,
+    /// Your own id of this call, up to 128 visible ASCII characters; echoed and logged
+    #[param(rename = "X-Request-Id")]
+    x_request_id: Option<String>,
+    /// The trace this call belongs to (W3C Trace Context)
+    #[param(example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    traceparent: Option<String>,
+}
+
+/// What a caller gets who does not wait to the end.
+#[derive(IntoResponses)]
+#[allow(dead_code)] // Only its description is used.
+pub enum Promised {
+    /// Accepted and not done yet: the result can be asked for at Location
+    #[response(
+        status = 202,
+        headers(
+            ("Location" = String, description = "Where to ask, on any instance: /requests/{id}"),
+            ("Retry-After" = u64, description = "When to ask first, in seconds"),
+            ("Preference-Applied" = String, description = "What was used of Prefer"),
+        )
+    )]
+    Accepted(RequestStatus),
+    /// The Idempotency-Key is none, or Request-Timeout is no whole number of seconds above zero
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemDocument),
+    /// Somebody cancelled the request
+    #[response(status = 409, content_type = "application/problem+json")]
+    Cancelled(ProblemDocument),
+}
+
 /// What can go wrong with a body.
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only its description is used.
 pub enum ReadErrors {
-    /// The body is empty, not readable JSON, not UTF-8, or nested too deeply
+    /// The body is empty, not readable JSON, not UTF-8, or nested too deeply; or a header that is ours is not readable
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
     /// The body did not arrive within ten seconds
@@ -47,7 +96,7 @@ pub enum RoundTripErrors {
     /// The city is not known
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemDocument),
-    /// At least one value is not accepted; `errors` lists all of them
+    /// At least one value is not accepted, `errors` lists all of them; or the Idempotency-Key was used for other content
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(ProblemDocument),
     /// Request line and headers have more than 16 KiB
@@ -67,6 +116,10 @@ pub enum RoundTripErrors {
     )]
     Unavailable(ProblemDocument),
     /// No reply in time, or no confirmation from the broker: the request may have run, or still run
-    #[response(status = 504, content_type = "application/problem+json")]
+    #[response(
+        status = 504,
+        content_type = "application/problem+json",
+        headers(("Location" = Option<String>, description = "Where to ask what became of it, where that can be asked"))
+    )]
     Timeout(ProblemDocument),
 }

@@ -5,23 +5,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use roundtrip::broker::{Change, Record, Records};
-use roundtrip::service::retry::Delays;
-use roundtrip::service::telemetry::with_causes;
+use roundtrip::service::listener::Listener;
 use roundtrip::{BrokerError, CorrelationId};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
-use tokio_util::sync::CancellationToken;
 
 /// How often everything watched is read, whatever was heard.
-const FALLBACK: Duration = Duration::from_secs(10);
+pub(crate) const FALLBACK: Duration = Duration::from_secs(10);
 
 /// Records read at once; bounds the memory of one answer.
 const MAX_READ: usize = 64;
-
-/// Pauses while the broker is away.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A record as it was last seen; `None` inside where there is none.
 pub(crate) type Seen = Option<Arc<Record>>;
@@ -89,7 +83,14 @@ impl Watches {
         Ok(())
     }
 
-    async fn tell(&self, heard: &[Change]) -> Result<(), BrokerError> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<CorrelationId, watch::Sender<Option<Seen>>>> {
+        self.watched.lock().expect("no code panics while it holds the map")
+    }
+}
+
+#[async_trait]
+impl Listener for Watches {
+    async fn hear(&self, heard: &[Change]) -> Result<(), BrokerError> {
         if heard.contains(&Change::Missed) {
             let all: Vec<_> = self.watched().keys().copied().collect();
             return self.refresh(&all).await;
@@ -105,10 +106,6 @@ impl Watches {
         ids.sort_unstable();
         ids.dedup();
         self.refresh(&ids).await
-    }
-
-    fn watched(&self) -> MutexGuard<'_, HashMap<CorrelationId, watch::Sender<Option<Seen>>>> {
-        self.watched.lock().expect("no code panics while it holds the map")
     }
 }
 
@@ -135,39 +132,14 @@ impl Drop for Watch {
     }
 }
 
-/// Listens until `stop`.
-pub(crate) async fn run(watches: Arc<Watches>, stop: CancellationToken) {
-    let mut changes = watches.records.changes();
-    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
-    let mut fallback = interval(FALLBACK);
-    fallback.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let heard = tokio::select! {
-            () = stop.cancelled() => return,
-            _ = fallback.tick() => Ok(vec![Change::Missed]),
-            heard = changes.next() => heard,
-        };
-        let told = match heard {
-            Ok(heard) => watches.tell(&heard).await,
-            Err(error) => Err(error),
-        };
-        match told {
-            Ok(()) => pauses.reset(),
-            Err(error) => {
-                tracing::debug!(error = with_causes(&error), "listening for changes again after a pause");
-                let pause = pauses.next().unwrap_or(MAX_PAUSE);
-                stop.run_until_cancelled(sleep(pause)).await;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use roundtrip::broker::memory::MemoryBroker;
     use roundtrip::broker::{Acceptance, Status};
+    use roundtrip::service::listener;
     use roundtrip::{Budget, Keep, Reply, ReplyTo, Request};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -176,7 +148,12 @@ mod tests {
         let broker = Arc::new(MemoryBroker::new());
         let watches = Watches::new(broker.clone());
         let stop = CancellationToken::new();
-        let listening = tokio::spawn(run(watches.clone(), stop.clone()));
+        let listening = tokio::spawn(listener::listen(
+            broker.clone(),
+            watches.clone(),
+            FALLBACK,
+            stop.clone(),
+        ));
         let request = Request {
             id: CorrelationId::new(),
             reply_to: ReplyTo::unique("test"),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use roundtrip::broker::{Consumer, Records, Settlement};
 use roundtrip::service::breaker::Breaker;
 use roundtrip::service::hostname;
+use roundtrip::service::listener;
 use roundtrip::service::shutdown::spawn_essential;
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, Request, batch};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::cancels::{self, Cancels};
 use crate::classify::Failure;
 use crate::config::WorkerOptions;
 use crate::job::{BoxHandler, Handler, Job};
@@ -25,7 +27,7 @@ use crate::progress::{self, Reports};
 use crate::stack::{self, StackOptions};
 use crate::terminals::{Terminals, Work};
 use crate::worker::Claimer;
-use crate::{cancels, reclaimer, settler, upkeep};
+use crate::{reclaimer, settler, upkeep};
 
 /// After the grace period, the time to settle what is done and to hand back what is not.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,9 +117,14 @@ impl Workers {
             metrics.clone(),
             CancellationToken::clone(&stop_renewing),
         );
-        let cancels = cancels::run(
+        let cancels = Arc::new(Cancels {
+            records: records.clone(),
+            terminals: self.terminals.clone(),
+        });
+        let cancels = listener::listen(
             records.clone(),
-            self.terminals.clone(),
+            cancels,
+            cancels::FALLBACK,
             CancellationToken::clone(&stop_renewing),
         );
         let upkeep = upkeep::run(

@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod guard;
 pub mod health;
 pub mod healthcheck;
+pub mod listener;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;

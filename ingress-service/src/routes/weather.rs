@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use crate::answer;
 use crate::call::Call;
 use crate::json_body::{BodyLimit, JsonBody};
-use crate::openapi::{ReadErrors, RoundTripErrors};
+use crate::openapi::{CallHeaders, Promised, ReadErrors, RoundTripErrors};
 use crate::requester::{Ask, Requester};
 
 /// What the routes of this module need.
@@ -55,15 +55,20 @@ pub fn router(state: WeatherState) -> OpenApiRouter {
     post,
     path = "/WeatherForecast/city",
     tag = "weather",
-    params(("X-Request-Id" = Option<String>, Header, description = "Your own id of this call, up to 128 visible ASCII characters; echoed and logged")),
+    params(CallHeaders),
     request_body(content = CityRequest, content_type = "application/json", example = json!({"city": "New York", "location": "Downtown"})),
     responses(
         (
             status = 200,
             description = "The weather",
             body = CurrentWeather,
-            headers(("X-Request-Id" = String, description = "Your id, or the request's own where you sent none")),
+            headers(
+                ("X-Request-Id" = String, description = "Your id, or the request's own where you sent none"),
+                ("Preference-Applied" = Option<String>, description = "What was used of Prefer"),
+                ("Idempotency-Replayed" = Option<bool>, description = "Present when another call with this key made the request"),
+            ),
         ),
+        Promised,
         ReadErrors,
         RoundTripErrors,
     ),
@@ -89,11 +94,11 @@ async fn city(
     path = "/WeatherForecast",
     tag = "weather",
     params(
-        ("X-Request-Id" = Option<String>, Header, description = "Your own id of this call, up to 128 visible ASCII characters; echoed and logged"),
+        CallHeaders,
         ("city" = Option<String>, Query, description = "The city, 1 to 100 characters; New York by default", example = "Tokyo"),
         ("days" = Option<u8>, Query, description = "Days of forecast, 1 to 16; 5 by default", minimum = 1, maximum = 16, example = 5),
     ),
-    responses((status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>), RoundTripErrors),
+    responses((status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>), Promised, RoundTripErrors),
 )]
 async fn forecast(
     State(state): State<WeatherState>,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chaos::nonce::Nonce;
+use futures_util::StreamExt as _;
 use load_test::connection::Connection;
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a promise may take to be kept: a dead ingress is found out after 45 seconds.
 const KEPT_WITHIN: Duration = Duration::from_secs(75);
+
+/// How many are asked for at the same time.
+const REDEEMING: usize = 32;
 
 /// Every so many change their mind.
 const FICKLE: u64 = 7;
@@ -85,7 +89,11 @@ impl Promises {
     pub(crate) async fn redeem(self) -> Vec<Promise> {
         let made = std::mem::take(&mut *self.made.lock().expect("no code panics while it holds the list"));
         let redeeming = made.into_iter().map(|made| redeem(self.front.clone(), made));
-        futures_util::future::join_all(redeeming).await
+        // A few at a time: a thousand connections at once would be a load of their own, whose memory stays for a while.
+        futures_util::stream::iter(redeeming)
+            .buffer_unordered(REDEEMING)
+            .collect()
+            .await
     }
 }
 
