@@ -60,7 +60,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// # Errors
 /// When it cannot start: the address is taken, or embedded workers cannot be built. When a loop it needs ended.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let listener = server::bind(config.listen_addr).await?;
+    let listener = server::bind(config.listen_addr)?;
     let address = listener.local_addr()?;
     let options = BrokerOptions {
         operation: OPERATION,

@@ -67,7 +67,7 @@ pub async fn run_with(
     config: Config,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let listener = server::bind(config.listen_addr).await?;
+    let listener = server::bind(config.listen_addr)?;
     let address = listener.local_addr()?;
     let options = BrokerOptions {
         operation: OPERATION,

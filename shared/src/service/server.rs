@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use prometheus::IntGauge;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -41,10 +41,24 @@ const REFUSALS: usize = 1024;
 ///
 /// # Errors
 /// A sentence that names the address, the reason, and the variable to change.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ListenError { address, source })
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    listen(address).map_err(|source| ListenError { address, source })
+}
+
+/// Connections that wait to be accepted; the system may allow fewer. What finds no place there comes again a second
+/// later, so a burst of clients should find one.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // What an earlier process left in TIME_WAIT does not keep the next one from starting.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// An address that cannot be listened on.

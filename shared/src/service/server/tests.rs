@@ -18,7 +18,7 @@ struct Server {
 
 /// Serves on some port, with as many places.
 async fn serve_with(connections: u32) -> Server {
-    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let app = Router::new()
         .route("/", get(async || "fine"))
