@@ -26,27 +26,171 @@ pub(crate) async fn run(records: Arc<dyn Records>, mut batches: Batches<Applicat
     while batches.next(&mut batch).await {
         // Whoever has gone before anything was sent wants no work done.
         batch.retain(|application| !application.answer.is_closed());
-        let requests: Vec<_> = batch.iter().map(|application| application.acceptance.clone()).collect();
-        let accepted = accept(records.as_ref(), &requests).await;
-        if let Err(error) = &accepted {
-            report(error, batch.len());
-        }
-        for (n, application) in batch.drain(..).enumerate() {
-            let answer = accepted
-                .as_ref()
-                .map(|accepted| accepted[n])
-                .map_err(|error| error.kind());
-            let _ = application.answer.send(answer);
-        }
+        accept(records.as_ref(), &mut batch).await;
     }
 }
 
-async fn accept(records: &dyn Records, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+/// Accepts a batch. What definitely had no effect is tried again, and only that.
+async fn accept(records: &dyn Records, batch: &mut Vec<Application>) {
     let mut retries = Retries::new();
-    loop {
-        match records.accept(requests).await {
-            Ok(accepted) => return Ok(accepted),
-            Err(error) => retries.after(error).await?,
+    while !batch.is_empty() {
+        let requests: Vec<_> = batch.iter().map(|application| application.acceptance.clone()).collect();
+        let outcomes = match records.accept(&requests).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut refused = Vec::new();
+        for (application, outcome) in batch.drain(..).zip(outcomes) {
+            match outcome {
+                Ok(accepted) => drop(application.answer.send(Ok(accepted))),
+                Err(error) => refused.push((application, error)),
+            }
         }
+        let (mut again, over): (Vec<_>, Vec<_>) = refused.into_iter().partition(|(_, error)| retries.may_help(error));
+        refuse(over);
+        if let Some((_, error)) = again.first()
+            && retries.after(error.clone()).await.is_err()
+        {
+            refuse(std::mem::take(&mut again));
+        }
+        batch.extend(again.into_iter().map(|(application, _)| application));
+    }
+}
+
+fn refuse(all: Vec<(Application, BrokerError)>) {
+    if let Some((_, error)) = all.first() {
+        report(error, all.len());
+    }
+    for (application, error) in all {
+        let _ = application.answer.send(Err(error.kind()));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use roundtrip::broker::memory::MemoryBroker;
+    use roundtrip::broker::{Begun, Cancelled, Changes, EntryId, Progress, Record, Status, Swept};
+    use roundtrip::{Broker, Budget, CorrelationId, Keep, Reply, ReplyTo, Request, batch};
+
+    use super::*;
+
+    /// Refuses some requests, as often as is said for each.
+    #[derive(Debug)]
+    struct Refusing {
+        broker: MemoryBroker,
+        refusals: Mutex<HashMap<CorrelationId, (u32, BrokerErrorKind)>>,
+    }
+
+    #[async_trait]
+    impl Records for Refusing {
+        async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
+            let mut outcomes = Vec::new();
+            for one in requests {
+                let refusal = match self.refusals.lock().unwrap().get_mut(&one.request.id) {
+                    Some((left, kind)) if *left > 0 => {
+                        *left -= 1;
+                        Some(*kind)
+                    }
+                    _ => None,
+                };
+                outcomes.push(match refusal {
+                    Some(kind) => Err(BrokerError::new(kind, "accept", "refused by the test")),
+                    None => self.broker.accept(std::slice::from_ref(one)).await?.remove(0),
+                });
+            }
+            Ok(outcomes)
+        }
+
+        async fn keep(&self, _: CorrelationId, _: Option<EntryId>, _: Budget, _: &ReplyTo) -> Result<(), BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn begin(&self, _: CorrelationId, _: u32) -> Result<Begun, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn note_progress(&self, _: CorrelationId, _: &Progress) -> Result<(), BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn finish(&self, _: &[Reply]) -> Result<usize, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn records(&self, _: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn list(
+            &self,
+            _: Option<Status>,
+            _: Option<CorrelationId>,
+            _: usize,
+        ) -> Result<Vec<Record>, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn cancel(&self, _: CorrelationId, _: Option<EntryId>) -> Result<Cancelled, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn cancelling(&self, _: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        async fn sweep(&self) -> Result<Swept, BrokerError> {
+            unreachable!("nobody asks for it")
+        }
+        fn changes(&self) -> Box<dyn Changes> {
+            unreachable!("nobody asks for it")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_was_refused_is_tried_again_and_each_hears_its_own() {
+        use BrokerErrorKind::{Full, Rejected, Unavailable};
+        // How often each is refused, why, and what it hears at last.
+        let plan = [
+            (0, Unavailable, None),
+            (2, Unavailable, None),
+            (1, Full, Some(Full)),
+            (1, Rejected, Some(Rejected)),
+            (99, Unavailable, Some(Unavailable)),
+            (0, Unavailable, None),
+        ];
+        let requester = ReplyTo::unique("test");
+        let requests: Vec<_> = plan
+            .iter()
+            .map(|_| Request {
+                id: CorrelationId::new(),
+                reply_to: requester.clone(),
+                budget: Budget::new(std::time::Duration::from_secs(30)),
+                traceparent: None,
+                keep: Keep::Only,
+                data: "{}".into(),
+            })
+            .collect();
+        let refusals = requests.iter().zip(plan);
+        let records = Arc::new(Refusing {
+            broker: MemoryBroker::new(),
+            refusals: Mutex::new(
+                refusals
+                    .map(|(request, (times, kind, _))| (request.id, (times, kind)))
+                    .collect(),
+            ),
+        });
+        let (acceptor, batches) = batch::channel(16, MAX_BATCH);
+        let mut answers = Vec::new();
+        for request in requests {
+            let (answer, answered) = oneshot::channel();
+            let acceptance = Acceptance { request, key: None };
+            acceptor.send(Application { acceptance, answer }).await.unwrap();
+            answers.push(answered);
+        }
+        drop(acceptor);
+        run(records.clone(), batches).await;
+        for (answered, (_, _, refused)) in answers.into_iter().zip(plan) {
+            let outcome = answered.await.unwrap();
+            assert_eq!(outcome.map(drop).err(), refused);
+        }
+        let published = records.broker.depth().await.unwrap().waiting;
+        assert_eq!(published, 3, "each at most once");
     }
 }

@@ -84,15 +84,20 @@ impl Retries {
         }
     }
 
-    /// Waits before another try; gives the error back where there is none.
-    pub(crate) async fn after(&mut self, error: BrokerError) -> Result<(), BrokerError> {
+    /// Whether another try may help.
+    pub(crate) fn may_help(&self, error: &BrokerError) -> bool {
         let window = match error.kind() {
             BrokerErrorKind::Unavailable => RETRY_WINDOW,
             BrokerErrorKind::Loading => LOADING_WINDOW,
-            _ => return Err(error),
+            _ => return false,
         };
+        self.began.elapsed() < window
+    }
+
+    /// Waits before another try; gives the error back where there is none.
+    pub(crate) async fn after(&mut self, error: BrokerError) -> Result<(), BrokerError> {
         let delay = self.delays.next().unwrap_or(MAX_DELAY);
-        if self.began.elapsed() + delay >= window {
+        if !self.may_help(&error) {
             return Err(error);
         }
         sleep(delay).await;

@@ -30,7 +30,7 @@ impl Listener for Cancels {
             }
         }
         if changes.contains(&Change::Missed) && held.len() > 0 {
-            held.cancel(&self.records.cancelling().await?);
+            held.cancel(&self.records.cancelling(&held.requests()).await?);
         }
         Ok(())
     }

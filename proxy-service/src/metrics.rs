@@ -34,6 +34,7 @@ pub struct Registered {
     pub(crate) groups_created: IntCounter,
     pub(crate) consumers_forgotten: IntCounter,
     pub(crate) lost_leases: IntCounter,
+    pub(crate) records_ended: IntCounter,
     pub(crate) paused: IntCounter,
     pub(crate) upstream_circuit: prometheus::Gauge,
 }
@@ -105,6 +106,10 @@ impl WorkerMetrics {
             lost_leases: metrics.counter(
                 "proxy_lost_leases_total",
                 "Deliveries in hand whose lease had passed on when it was to be renewed",
+            ),
+            records_ended: metrics.counter(
+                "proxy_records_ended_total",
+                "Records ended as expired whose requests were past their deadline and in nobody's hands any more",
             ),
             paused: metrics.counter(
                 "proxy_claim_pauses_total",

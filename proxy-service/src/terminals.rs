@@ -133,12 +133,14 @@ impl Terminals {
             let entry = delivery.receipt.entry;
             let worked = spans::process(&delivery);
             let trace = worked.trace();
+            let wish = cancelled.clone();
             let settlement = judge::settlement(delivery, cancelled, &trace, work.handler.clone(), &work.judge);
             match abandon
                 .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
                 .await
             {
                 Some(Ok(settlement)) => {
+                    let settlement = settlement.asked_to_end(wish.is_cancelled());
                     held.settling(entry, spans::settle(worked, &settlement));
                     // Fails only after the last batch; its lease returns it to the stream.
                     let _ = work.settler.send(settlement).await;
@@ -233,6 +235,11 @@ impl Held {
             .values()
             .filter(|in_hand| in_hand.request.is_some_and(|id| requests.contains(&id)));
         wanted.for_each(|in_hand| in_hand.cancelled.cancel());
+    }
+
+    /// The requests in hand.
+    pub(crate) fn requests(&self) -> Vec<CorrelationId> {
+        self.lock().values().filter_map(|in_hand| in_hand.request).collect()
     }
 
     /// Forgets deliveries that are settled.

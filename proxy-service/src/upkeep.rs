@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker::{Consumer, Records};
+use roundtrip::broker::{Consumer, Records, Swept};
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, BrokerError};
 use tokio::time::sleep;
@@ -42,14 +42,22 @@ pub(crate) async fn run(
             }
             Err(error) => tracing::debug!(error = with_causes(&error), "could not tidy up"),
         }
-        if let Err(error) = sweep(records.as_ref(), &stop).await {
-            tracing::debug!(error = with_causes(&error), "could not remove expired records");
+        if let Err(error) = sweep(records.as_ref(), &metrics, &stop).await {
+            tracing::debug!(error = with_causes(&error), "could not sweep records");
         }
     }
 }
 
-/// Removes what is over, some at a time, until there is nothing more.
-async fn sweep(records: &dyn Records, stop: &CancellationToken) -> Result<(), BrokerError> {
-    while records.sweep().await? > 0 && !stop.is_cancelled() {}
-    Ok(())
+/// Removes and ends what is over, some at a time, until there is nothing more.
+async fn sweep(records: &dyn Records, metrics: &WorkerMetrics, stop: &CancellationToken) -> Result<(), BrokerError> {
+    loop {
+        let swept = records.sweep().await?;
+        metrics.records_ended.inc_by(swept.ended as u64);
+        if swept.ended > 0 {
+            tracing::warn!(count = swept.ended, "ended records whose requests had got lost");
+        }
+        if swept == Swept::default() || stop.is_cancelled() {
+            return Ok(());
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub use durability::Durability;
 pub use error::{BrokerError, BrokerErrorKind};
 pub use records::{
     Acceptance, Accepted, Begun, Cancelled, Change, Changes, IdempotencyKey, Noted, Progress, Record, Records,
-    Retention, Status,
+    Retention, Status, Swept,
 };
 pub use url::{BrokerUrl, InvalidBrokerUrl};
 
@@ -106,8 +106,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Says that a requester is alive, and makes the place for its replies where that is missing: a reply to
     /// a requester without one goes to its record, or nowhere. Adopts what requesters left behind that said nothing
-    /// for [`ABSENCE`]: their replies become results of their records, some at a time. To be called about once a
-    /// second, and at once where more is left.
+    /// for [`ABSENCE`], and went on saying nothing for some more calls: their replies become results, some at a time. To be
+    /// called about once a second, and at once where more is left.
     async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError>;
 
     /// The replies for one requester, from the first that is still there.
@@ -272,6 +272,8 @@ pub struct Settlement {
     pub dead_letter: Option<DeadLetter>,
     /// What is kept of the request: its record, where there is one, is told in the same step.
     pub keep: Keep,
+    /// Whether somebody asked for its end while it was at work: what was noted of that goes in the same step.
+    pub end_was_asked_for: bool,
 }
 
 impl Settlement {
@@ -283,6 +285,7 @@ impl Settlement {
             reply: Some((reply_to, reply)),
             dead_letter: None,
             keep: Keep::No,
+            end_was_asked_for: false,
         }
     }
 
@@ -294,6 +297,7 @@ impl Settlement {
             reply,
             dead_letter: Some(dead_letter),
             keep: Keep::No,
+            end_was_asked_for: false,
         }
     }
 
@@ -301,6 +305,15 @@ impl Settlement {
     #[must_use]
     pub fn keeping(self, keep: Keep) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The same, of a request whose end may have been asked for.
+    #[must_use]
+    pub fn asked_to_end(self, end_was_asked_for: bool) -> Self {
+        Self {
+            end_was_asked_for,
+            ..self
+        }
     }
 }
 

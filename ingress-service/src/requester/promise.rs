@@ -23,7 +23,7 @@ impl Requester {
         let kept = waiting.has_record
             || self
                 .records
-                .keep(id, waiting.place.entry(), waiting.budget)
+                .keep(id, waiting.place.entry(), waiting.budget, &self.reply_to)
                 .await
                 .is_ok();
         match waiting.place.give_up().await {

@@ -17,6 +17,8 @@ pub struct BrokerError {
 pub enum BrokerErrorKind {
     /// The call had no effect, and a later one may succeed: not connected, loading, out of memory.
     Unavailable,
+    /// The backend has no room for more: nothing was written, and what frees room still works.
+    Full,
     /// The circuit breaker around the backend is open: nothing was attempted.
     CircuitOpen,
     /// The connection failed or timed out after the call was sent: it may have taken effect.
@@ -56,13 +58,19 @@ impl BrokerError {
         self.kind == BrokerErrorKind::Unconfirmed
     }
 
+    /// Whether the backend has no room for more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.kind == BrokerErrorKind::Full
+    }
+
     /// Whether the backend, not the call, is at fault, and a pause may help it. A server that is loading
-    /// needs no pause: it says itself when it is done.
+    /// needs no pause: it says itself when it is done. One that is full needs none either: work goes on, and frees room.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         !matches!(
             self.kind,
-            BrokerErrorKind::Rejected | BrokerErrorKind::Loading | BrokerErrorKind::GroupLost
+            BrokerErrorKind::Rejected | BrokerErrorKind::Loading | BrokerErrorKind::GroupLost | BrokerErrorKind::Full
         )
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, Cancelled, Change, Changes, Consumer, DeadLetters,
     Delivery, Depth, Dropped, EntryId, MAX_WAIT, Progress, Receipt, Record, Records, Replayed, ReplyStream, Retention,
-    Settlement, Status, StoredLetter, Tidied,
+    Settlement, Status, StoredLetter, Swept, Tidied,
 };
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use records::Kept;
@@ -236,24 +236,30 @@ impl DeadLetters for MemoryBroker {
 
 #[async_trait]
 impl Records for MemoryBroker {
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let mut state = self.store.lock();
         let mut accepted = Vec::with_capacity(requests.len());
         for Acceptance { request, key } in requests {
             if let Some(known) = key.as_ref().and_then(|key| state.kept.known(key)) {
-                accepted.push(known);
+                accepted.push(Ok(known));
                 continue;
             }
             let entry = state.append(Ok(request.clone()));
             state.kept.accept(request.id, entry, request.budget, key.as_ref());
-            accepted.push(Accepted::As(entry));
+            accepted.push(Ok(Accepted::As(entry)));
         }
         drop(state);
         self.store.arrived.notify_one();
         Ok(accepted)
     }
 
-    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError> {
+    async fn keep(
+        &self,
+        id: CorrelationId,
+        entry: Option<EntryId>,
+        budget: Budget,
+        _: &ReplyTo,
+    ) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
         let is_waiting = |entry: EntryId| state.waiting.iter().any(|(waiting, _)| *waiting == entry);
         let (status, attempts) = match entry {
@@ -319,12 +325,13 @@ impl Records for MemoryBroker {
         }
     }
 
-    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError> {
-        Ok(self.store.lock().kept.cancelling())
+    async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {
+        Ok(self.store.lock().kept.cancelling(ids))
     }
 
-    async fn sweep(&self) -> Result<usize, BrokerError> {
-        Ok(self.store.lock().kept.sweep())
+    async fn sweep(&self) -> Result<Swept, BrokerError> {
+        let removed = self.store.lock().kept.sweep();
+        Ok(Swept { removed, ended: 0 })
     }
 
     fn changes(&self) -> Box<dyn Changes> {

@@ -8,18 +8,25 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{BrokerError, EntryId};
-use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, Request};
+use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
 
 /// Records of requests.
 #[async_trait]
 pub trait Records: fmt::Debug + Send + Sync + 'static {
-    /// Publishes requests, each in one step with its record and its idempotency key. Each for itself: one answer
-    /// for each, in order. After an error that [may have applied](BrokerError::may_have_applied) each may be there.
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError>;
+    /// Publishes requests, each in one step with its record and its idempotency key. Each for itself: one outcome
+    /// for each, in order. After an error of the whole call that [may have applied](BrokerError::may_have_applied) each
+    /// may be there.
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError>;
 
     /// Makes a record of a request that was published without one. Its place in the stream, where it is known, says
-    /// how far it has come.
-    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError>;
+    /// how far it has come; its requester, who reads its reply.
+    async fn keep(
+        &self,
+        id: CorrelationId,
+        entry: Option<EntryId>,
+        budget: Budget,
+        requester: &ReplyTo,
+    ) -> Result<(), BrokerError>;
 
     /// Says that work begins, as the attempt of this number. A request without a record may run, unless somebody
     /// asked for its end.
@@ -45,11 +52,12 @@ pub trait Records: fmt::Debug + Send + Sync + 'static {
     /// Ends a request. What nobody has begun never starts; what is at work is told. `entry` helps where there is no record.
     async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError>;
 
-    /// The requests at work whose end was asked for.
-    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError>;
+    /// Those of these requests whose end was asked for.
+    async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError>;
 
-    /// Removes what is left of records whose time is over, some at a time; returns how many these were.
-    async fn sweep(&self) -> Result<usize, BrokerError>;
+    /// Removes what is left of records whose time is over, and ends as expired the records of requests that are past
+    /// their deadline and in nobody's hands any more. Some at a time: to be called again until there is nothing more.
+    async fn sweep(&self) -> Result<Swept, BrokerError>;
 
     /// Tells of changes from now on. They wake up; the records are the truth.
     fn changes(&self) -> Box<dyn Changes>;
@@ -113,6 +121,15 @@ pub struct IdempotencyKey {
     pub name: [u8; 32],
     /// Digest of what is asked for.
     pub fingerprint: [u8; 32],
+}
+
+/// What there was to sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Records that were removed.
+    pub removed: usize,
+    /// Records whose request ended without a result.
+    pub ended: usize,
 }
 
 /// What became of a request that was to be accepted.
@@ -288,6 +305,14 @@ pub(super) fn too_large() -> Fault {
     Fault::new(
         FaultCode::ResultTooLarge,
         "the work was done, and its result is larger than what is kept (MAX_RESULT)",
+    )
+}
+
+/// How a request ended of which nothing is left but its record.
+pub(super) fn expired() -> Fault {
+    Fault::new(
+        FaultCode::Expired,
+        "the request's time ran out, and no result of it is known",
     )
 }
 

@@ -38,15 +38,16 @@ use async_trait::async_trait;
 use super::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerOptions, Cancelled, Changes, Consumer,
     DeadLetters, Delivery, Depth, Dropped, Durability, EntryId, Progress, Receipt, Record, Records, Replayed,
-    ReplyStream, Retention, Settlement, Status, StoredLetter, Tidied,
+    ReplyStream, Retention, Settlement, Status, StoredLetter, Swept, Tidied,
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 use claim::Readers;
 use connection::Link;
 use keys::Keys;
 use lane::Lane;
+use presence::Silent;
 use reclaim::Scan;
-use settle::Unsure;
+use settle::{Settling, Unsure};
 
 /// The consumer group that all workers share.
 const GROUP: &str = "processing-group";
@@ -62,6 +63,7 @@ pub struct RedisBroker {
     readers: Readers,
     scan: Scan,
     unsure: Unsure,
+    silent: Silent,
     lease: Duration,
     durability: Durability,
     retention: Retention,
@@ -82,6 +84,7 @@ impl RedisBroker {
             readers: Readers::default(),
             scan: Scan::default(),
             unsure: Unsure::default(),
+            silent: Silent::default(),
             lease: options.lease,
             durability: options.durability,
             retention: options.retention,
@@ -142,13 +145,18 @@ impl Broker for RedisBroker {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
-        self.unsure
-            .settle(&self.settling, &self.link, &self.keys, self.lease, settlements)
-            .await
+        let with = Settling {
+            lane: &self.settling,
+            link: &self.link,
+            keys: &self.keys,
+            lease: self.lease,
+            retention: &self.retention,
+        };
+        self.unsure.settle(with, settlements).await
     }
 
     async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError> {
-        presence::attend(&self.link, &self.keys, requester).await
+        presence::attend(&self.link, &self.keys, &self.retention, &self.silent, requester).await
     }
 
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
@@ -189,13 +197,19 @@ impl DeadLetters for RedisBroker {
 
 #[async_trait]
 impl Records for RedisBroker {
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let (lane, retention) = (&self.accepting, &self.retention);
         records::accept(lane, &self.link, &self.keys, self.durability, retention, requests).await
     }
 
-    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError> {
-        records::keep(&self.link, &self.keys, &self.retention, id, entry, budget).await
+    async fn keep(
+        &self,
+        id: CorrelationId,
+        entry: Option<EntryId>,
+        budget: Budget,
+        requester: &ReplyTo,
+    ) -> Result<(), BrokerError> {
+        records::keep(&self.link, &self.keys, &self.retention, id, entry, budget, requester).await
     }
 
     async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
@@ -227,11 +241,11 @@ impl Records for RedisBroker {
         records::cancel(&self.link, &self.keys, id, entry).await
     }
 
-    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError> {
-        records::cancelling(&self.link, &self.keys).await
+    async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {
+        records::cancelling(&self.link, &self.keys, ids).await
     }
 
-    async fn sweep(&self) -> Result<usize, BrokerError> {
+    async fn sweep(&self) -> Result<Swept, BrokerError> {
         records::sweep(&self.link, &self.keys).await
     }
 

@@ -11,7 +11,8 @@ use failsafe::failure_policy::consecutive_failures;
 use super::breaker::{Breaker, Refused};
 use crate::broker::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerErrorKind, Cancelled, Changes, Consumer,
-    Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Settlement, Status, Tidied,
+    Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Settlement, Status, Swept,
+    Tidied,
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 
@@ -141,12 +142,18 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
 }
 #[async_trait]
 impl<B: Records + ?Sized> Records for GuardedBroker<B> {
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Accepted>, BrokerError> {
+    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         self.guard(self.broker.accept(requests)).await
     }
 
-    async fn keep(&self, id: CorrelationId, entry: Option<EntryId>, budget: Budget) -> Result<(), BrokerError> {
-        self.guard(self.broker.keep(id, entry, budget)).await
+    async fn keep(
+        &self,
+        id: CorrelationId,
+        entry: Option<EntryId>,
+        budget: Budget,
+        requester: &ReplyTo,
+    ) -> Result<(), BrokerError> {
+        self.guard(self.broker.keep(id, entry, budget, requester)).await
     }
 
     async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
@@ -178,11 +185,11 @@ impl<B: Records + ?Sized> Records for GuardedBroker<B> {
         self.guard(self.broker.cancel(id, entry)).await
     }
 
-    async fn cancelling(&self) -> Result<Vec<CorrelationId>, BrokerError> {
-        self.guard(self.broker.cancelling()).await
+    async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {
+        self.guard(self.broker.cancelling(ids)).await
     }
 
-    async fn sweep(&self) -> Result<usize, BrokerError> {
+    async fn sweep(&self) -> Result<Swept, BrokerError> {
         self.guard(self.broker.sweep()).await
     }
 

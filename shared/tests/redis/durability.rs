@@ -64,3 +64,55 @@ async fn a_request_that_was_claimed_before_its_replicas_failed_has_an_unknown_ou
     assert_eq!(claimed.unwrap().len(), 1);
     assert!(published.unwrap_err().may_have_applied(), "it runs");
 }
+
+#[tokio::test]
+async fn a_request_whose_server_was_demoted_while_it_waited_has_an_unknown_outcome() {
+    let harness = harness().await;
+    let url: BrokerUrl = harness.server.url().parse().unwrap();
+    let backend = connect(&url, Duration::from_secs(6), Durability::Replicated(NonZeroU32::MIN));
+    let requester = ReplyTo::unique("a");
+    for with_record in [false, true] {
+        harness.server.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+        let publishing = async {
+            match with_record {
+                false => backend.broker.publish(&vec![request(&requester); 3]).await.unwrap_err(),
+                true => {
+                    let asked = acceptance(&kept(&requester, Keep::Only), Some(1));
+                    let mut outcomes = backend.records.accept(&[asked]).await.unwrap();
+                    outcomes.remove(0).unwrap_err()
+                }
+            }
+        };
+        let demoting = async {
+            while harness.server.command(&["XLEN", "test-requests"]).await == Some(redis::Value::Int(0)) {}
+            harness.server.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
+        };
+        let (error, ()) = tokio::join!(publishing, demoting);
+        assert!(error.may_have_applied(), "with a record: {with_record}, {error:?}");
+        harness.server.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+        harness.server.command(&["DEL", "test-requests"]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_misses_its_tier_is_taken_back_with_its_record_and_its_key() {
+    let (harness, requester) = (harness().await, ReplyTo::unique("a"));
+    let url: BrokerUrl = harness.server.url().parse().unwrap();
+    let one = Durability::Replicated(NonZeroU32::MIN);
+    let records = connect(&url, Duration::from_secs(6), one).records;
+    let (keyed, plain) = (kept(&requester, Keep::WithReply), kept(&requester, Keep::Only));
+    let outcomes = records
+        .accept(&[acceptance(&keyed, Some(7)), acceptance(&plain, None)])
+        .await
+        .unwrap();
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap_err().kind(), BrokerErrorKind::Unavailable);
+    }
+    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    for request in [&keyed, &plain] {
+        assert_eq!(record(records.as_ref(), request.id).await, None);
+    }
+    let left = harness.server.command(&["KEYS", "*"]).await.unwrap();
+    let left = format!("{left:?}");
+    assert!(!left.contains("test-result") && !left.contains("test-key"), "{left}");
+}

@@ -42,7 +42,7 @@ async fn a_full_server_refuses_a_batch_whole() {
         .unwrap();
     let batch = vec![request(&ReplyTo::unique("a")); 3];
     let error = harness.broker.publish(&batch).await.unwrap_err();
-    assert_eq!(error.kind(), BrokerErrorKind::Unavailable);
+    assert_eq!(error.kind(), BrokerErrorKind::Full);
     harness
         .server
         .command(&["CONFIG", "SET", "maxmemory", "0"])

@@ -3,9 +3,12 @@
 
 mod durability;
 mod faults;
+mod full;
 mod group;
 mod letters;
+mod promises;
 mod replies;
+mod rights;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -16,11 +19,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::{
-    self, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Consumer, DeadLetters, Durability, Records,
-    Retention, Settlement, Tidied,
+    self, Acceptance, Accepted, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Cancelled, Consumer,
+    DeadLetter, DeadLetters, Delivery, Durability, IdempotencyKey, Record, Records, Retention, Settlement, Status,
+    Swept, Tidied,
 };
 use roundtrip::test_util::{RedisServer, free_port};
-use roundtrip::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -116,4 +120,41 @@ fn request(reply_to: &ReplyTo) -> Request {
         keep: Keep::No,
         data: "{}".into(),
     }
+}
+
+/// A request with a record, published; returns it as it was claimed.
+async fn accepted_and_claimed(redis: &Redis, me: &Consumer, request: &Request, key: Option<u8>) -> Delivery {
+    let accepted = redis.records.accept(&[acceptance(request, key)]).await.unwrap();
+    assert!(matches!(accepted[0], Ok(Accepted::As(_))), "{accepted:?}");
+    redis.broker.claim(me, 1).await.unwrap().remove(0)
+}
+
+fn acceptance(request: &Request, key: Option<u8>) -> Acceptance {
+    Acceptance {
+        request: request.clone(),
+        key: key.map(|name| IdempotencyKey {
+            name: [name; 32],
+            fingerprint: [0; 32],
+        }),
+    }
+}
+
+fn kept(reply_to: &ReplyTo, keep: Keep) -> Request {
+    Request {
+        keep,
+        ..request(reply_to)
+    }
+}
+
+fn answered(delivery: &Delivery) -> Settlement {
+    let request = delivery.content.as_ref().unwrap();
+    let reply = Reply {
+        id: request.id,
+        outcome: Ok("{\"done\":true}".into()),
+    };
+    Settlement::reply(delivery.receipt.clone(), request.reply_to.clone(), reply).keeping(request.keep)
+}
+
+async fn record(records: &dyn Records, id: CorrelationId) -> Option<Record> {
+    records.records(&[id]).await.unwrap().remove(0)
 }

@@ -108,10 +108,101 @@ async fn what_a_dead_requester_leaves_is_removed_after_its_absence() {
         .command(&["ZADD", "test-requesters", "1", dead.as_str()])
         .await
         .unwrap();
-    assert_eq!(harness.broker.attend(&there).await.unwrap().removed, 1);
+    assert_eq!(looks(&harness, &there).await.removed, 1);
     assert_eq!(harness.server.number(&["EXISTS", &stream(&dead)]).await, 0);
     assert_eq!(harness.server.number(&["EXISTS", &stream(&there)]).await, 1);
     assert_eq!(harness.server.number(&["ZCARD", "test-requesters"]).await, 1);
     harness.broker.replies(&there).close().await.unwrap();
     assert_eq!(harness.server.number(&["EXISTS", "test-requesters"]).await, 0);
+}
+
+/// Looks often enough to judge who is gone.
+pub(crate) async fn looks(harness: &Redis, there: &ReplyTo) -> broker::Attended {
+    let mut all = broker::Attended::default();
+    for _ in 0..11 {
+        let one = harness.broker.attend(there).await.unwrap();
+        all.removed += one.removed;
+        all.adopted += one.adopted;
+    }
+    all
+}
+
+#[tokio::test]
+async fn who_says_something_between_two_looks_is_not_gone() {
+    let (harness, slow, there) = (harness().await, ReplyTo::unique("slow"), ReplyTo::unique("there"));
+    // The server stood still, or its clock was set: everybody is silent for too long, until they say something.
+    for score in 1..30 {
+        harness
+            .server
+            .command(&["ZADD", "test-requesters", &score.to_string(), slow.as_str()])
+            .await
+            .unwrap();
+        for _ in 0..9 {
+            assert_eq!(harness.broker.attend(&there).await.unwrap().removed, 0);
+        }
+    }
+    assert_eq!(looks(&harness, &there).await.removed, 1, "now it says nothing any more");
+}
+
+#[tokio::test]
+async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
+    let (harness, me) = (harness().await, Consumer::unique("w"));
+    let (frozen, there) = (ReplyTo::unique("frozen"), ReplyTo::unique("there"));
+    harness.broker.attend(&frozen).await.unwrap();
+    let sent = [request(&frozen), request(&frozen), request(&frozen)];
+    let entries = harness.broker.publish(&sent).await.unwrap();
+    let deliveries = harness.broker.claim(&me, 3).await.unwrap();
+    harness.broker.settle(&[answered(&deliveries[0])]).await.unwrap();
+    harness
+        .server
+        .command(&["ZADD", "test-requesters", "1", frozen.as_str()])
+        .await
+        .unwrap();
+    assert_eq!(looks(&harness, &there).await.adopted, 1);
+    // Settled when it is known to be gone: plainly, and by the script of those who are not certain.
+    harness.broker.settle(&[answered(&deliveries[1])]).await.unwrap();
+    let late = answered(&deliveries[2]).asked_to_end(true);
+    harness.broker.settle(&[late]).await.unwrap();
+    for (request, entry) in sent.iter().zip(entries) {
+        // It wakes up, and its caller's time is over.
+        let promised = harness
+            .records
+            .keep(request.id, Some(entry), request.budget, &frozen)
+            .await;
+        promised.unwrap();
+        let record = record(harness.records.as_ref(), request.id).await.unwrap();
+        assert_eq!(
+            (record.status, record.outcome),
+            (Status::Succeeded, Some(Ok("{\"done\":true}".into())))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_could_not_be_written_is_owed_and_written_later() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    let server = &harness.server;
+    server
+        .command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"])
+        .await
+        .unwrap();
+    let url = server.url().replace("redis://", "redis://app:pw@");
+    let broker = connect(&url.parse().unwrap(), Duration::from_secs(60), Durability::Volatile).broker;
+    let sent = request(&requester);
+    broker.publish(std::slice::from_ref(&sent)).await.unwrap();
+    let delivery = broker.claim(&me, 1).await.unwrap().remove(0);
+    let stream = format!("test-responses:{requester}");
+    server.command(&["DEL", &stream]).await.unwrap();
+    server.command(&["ACL", "SETUSER", "app", "-eval"]).await.unwrap();
+    let settlement = [answered(&delivery)];
+    broker.settle(&settlement).await.unwrap_err();
+    assert_eq!(
+        server.number(&["XLEN", "test-requests"]).await,
+        0,
+        "it is settled, and its reply owed"
+    );
+    broker.settle(&settlement).await.unwrap_err();
+    server.command(&["ACL", "SETUSER", "app", "+eval"]).await.unwrap();
+    broker.settle(&settlement).await.unwrap();
+    assert_eq!(server.number(&["XLEN", &stream]).await, 1);
 }

@@ -221,8 +221,8 @@ impl Kept {
         self.cancelling.remove(&id);
     }
 
-    pub(super) fn cancelling(&self) -> Vec<CorrelationId> {
-        self.cancelling.iter().copied().collect()
+    pub(super) fn cancelling(&self, ids: &[CorrelationId]) -> Vec<CorrelationId> {
+        ids.iter().filter(|id| self.cancelling.contains(id)).copied().collect()
     }
 
     pub(super) fn record(&self, id: CorrelationId) -> Option<Record> {

@@ -6,8 +6,7 @@ use super::socket::ServerError;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
 /// The refusals of a server that is unwell or busy: the command had no effect, a later one may succeed.
-const TEMPORARY: [&str; 9] = [
-    "OOM",
+const TEMPORARY: [&str; 8] = [
     "MISCONF",
     "NOREPLICAS",
     "READONLY",
@@ -52,6 +51,7 @@ pub(super) fn unanswered(
 fn refusal(code: &str) -> BrokerErrorKind {
     match code {
         "LOADING" => BrokerErrorKind::Loading,
+        "OOM" => BrokerErrorKind::Full,
         // The second is what a read hears that was waiting when the stream was deleted.
         "NOGROUP" | "UNBLOCKED" => BrokerErrorKind::GroupLost,
         code if TEMPORARY.contains(&code) => BrokerErrorKind::Unavailable,

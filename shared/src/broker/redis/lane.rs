@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -73,6 +74,29 @@ impl Lane {
         introduction: impl FnOnce() -> Introduction,
         commands: &Commands,
     ) -> Result<Result<Cursor, ServerError>, BrokerError> {
+        let (answer, error) = self.exchange(link, operation, introduction, commands).await?;
+        Ok(error.map_or(Ok(Cursor::new(answer)), Err))
+    }
+
+    /// The same, where each command has an answer of its own: errors stand among the others.
+    pub(super) async fn run_each(
+        &self,
+        link: &Link,
+        operation: &'static str,
+        introduction: impl FnOnce() -> Introduction,
+        commands: &Commands,
+    ) -> Result<Cursor, BrokerError> {
+        let (answer, _) = self.exchange(link, operation, introduction, commands).await?;
+        Ok(Cursor::new(answer))
+    }
+
+    async fn exchange(
+        &self,
+        link: &Link,
+        operation: &'static str,
+        introduction: impl FnOnce() -> Introduction,
+        commands: &Commands,
+    ) -> Result<(Bytes, Option<ServerError>), BrokerError> {
         let mut place = self.socket.lock().await;
         // Taken out, and put back only after an answer: an exchange that fails or is dropped takes its
         // socket along, so that no answer is ever read by the wrong question.
@@ -85,16 +109,17 @@ impl Lane {
                 socket
             }
         };
-        let answer = match timeout(self.answer_timeout, socket.exchange(commands)).await {
-            Ok(Ok(answer)) => answer,
+        let (answer, error) = match timeout(self.answer_timeout, socket.exchange(commands)).await {
+            Ok(Ok(answered)) => answered,
             Ok(Err(error)) => return Err(unanswered(operation, Sent::Maybe, error)),
             Err(elapsed) => return Err(unanswered(operation, Sent::Maybe, elapsed)),
         };
         // A server that was demoted answers, and always no: the next try looks for its successor.
-        if !answer.as_ref().is_err_and(|error| error.code() == "READONLY") {
+        let demoted = |error: &ServerError| matches!(error.code(), "READONLY" | "UNBLOCKED");
+        if !error.as_ref().is_some_and(demoted) {
             *place = Some(socket);
         }
-        Ok(answer.map(Cursor::new))
+        Ok((answer, error))
     }
 }
 
@@ -114,7 +139,8 @@ async fn introduce(
         return Ok(());
     }
     let answer = match timeout(COMMAND_TIMEOUT, socket.exchange(&introduction.commands)).await {
-        Ok(Ok(answer)) => answer.map_err(|error| refused(operation, error))?,
+        Ok(Ok((_, Some(error)))) => return Err(refused(operation, error)),
+        Ok(Ok((answer, None))) => answer,
         Ok(Err(error)) => return Err(unanswered(operation, Sent::No, error)),
         Err(elapsed) => return Err(unanswered(operation, Sent::No, elapsed)),
     };

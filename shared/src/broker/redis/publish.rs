@@ -2,16 +2,20 @@
 //! half-written batch could not be reported. What did not reach its tier of durability is taken back, so that
 //! nothing runs that was refused.
 
-use redis::{Pipeline, Value};
+use std::num::NonZeroU32;
+
+use redis::Pipeline;
 
 use super::GROUP;
 use super::codec;
 use super::connection::{COMMAND_TIMEOUT, Link};
+use super::errors::refused;
 use super::keys::Keys;
 use super::lane::{Introduction, Lane};
 use super::presence;
 use super::script::{eval, one_number};
-use super::wire::{Commands, Cursor};
+use super::socket::ServerError;
+use super::wire::{Commands, Cursor, Value};
 use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId};
 use crate::message::{ReplyTo, Request};
 
@@ -49,18 +53,23 @@ pub(super) async fn publish(
         wait_for(&mut commands, replicas.get());
     }
     let introduction = || introduction(keys, durability, requests.iter().map(|request| &request.reply_to));
-    let mut answer = lane.run(link, PUBLISH, introduction, &commands).await?;
-    let entries = written(&mut answer, requests.len());
+    let mut answer = lane.run_each(link, PUBLISH, introduction, &commands).await?;
+    let entries = written(&mut answer, requests.len()).map_err(|error| refused(PUBLISH, error))?;
+    if entries.len() < requests.len() {
+        let cause = "the answer does not fit the question";
+        return Err(BrokerError::new(BrokerErrorKind::Unconfirmed, PUBLISH, cause));
+    }
     let Durability::Replicated(replicas) = durability else {
         return Ok(entries);
     };
-    let confirmed = answer.number().unwrap_or(0);
-    if confirmed >= u64::from(replicas.get()) {
-        return Ok(entries);
+    match confirmed(&mut answer, replicas, PUBLISH) {
+        Ok(()) => Ok(entries),
+        Err(error) if error.may_have_applied() => Err(error),
+        Err(error) => {
+            take_back(link, keys, &entries, requests.len()).await?;
+            Err(error)
+        }
     }
-    take_back(link, keys, &entries, requests.len()).await?;
-    let cause = format!("{confirmed} of {replicas} replicas confirmed the write; it was taken back");
-    Err(BrokerError::new(BrokerErrorKind::Unavailable, PUBLISH, cause))
 }
 
 /// What comes first on a new connection: the server may be another one, or may have lost everything.
@@ -108,14 +117,51 @@ pub(super) fn wait_for(commands: &mut Commands, replicas: u32) {
         .number(REPLICATION_TIMEOUT);
 }
 
-/// Reads the ids from the answer of one XADD, or of a transaction of some.
-fn written(answer: &mut Cursor, count: usize) -> Vec<EntryId> {
-    if count > 1 {
-        // MULTI, and each command, answered that it was heard; EXEC with a list.
-        (0..=count).for_each(|_| drop(answer.next()));
-        answer.list();
+/// Reads what WAIT answered. Too few replicas is a refusal, for whoever takes back what was written. Any error leaves
+/// open what became of the write: the server may have been demoted while it waited.
+pub(super) fn confirmed(answer: &mut Cursor, replicas: NonZeroU32, operation: &'static str) -> Result<(), BrokerError> {
+    match answer.next() {
+        Some(Value::Integer(count)) if count >= i64::from(replicas.get()) => Ok(()),
+        Some(Value::Integer(count)) => {
+            let cause = format!("{count} of {replicas} replicas confirmed the write; it was taken back");
+            Err(BrokerError::new(BrokerErrorKind::Unavailable, operation, cause))
+        }
+        Some(Value::Error(text)) => {
+            let cause = ServerError::new(&text);
+            Err(BrokerError::new(BrokerErrorKind::Unconfirmed, operation, cause))
+        }
+        _ => {
+            let cause = "the answer does not fit the question";
+            Err(BrokerError::new(BrokerErrorKind::Unconfirmed, operation, cause))
+        }
     }
-    (0..count).filter_map(|_| EntryId::parse(&answer.text()?)).collect()
+}
+
+/// Reads the ids from the answer of one XADD, or of a transaction of some, which is refused for its first error.
+fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, ServerError> {
+    let mut refusal = None;
+    if count > 1 {
+        // MULTI, and each command, answered that it was heard, or why not; EXEC with a list, or that it was not done.
+        for _ in 0..=count {
+            if let Some(Value::Error(text)) = answer.next() {
+                refusal.get_or_insert(ServerError::new(&text));
+            }
+        }
+        if let Some(Value::Error(text)) = answer.next() {
+            return Err(refusal.unwrap_or_else(|| ServerError::new(&text)));
+        }
+    }
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        match answer.next() {
+            Some(Value::Error(text)) => {
+                refusal.get_or_insert(ServerError::new(&text));
+            }
+            Some(Value::Text(id)) => entries.extend(EntryId::parse(&id)),
+            _ => {}
+        }
+    }
+    refusal.map_or(Ok(entries), Err)
 }
 
 async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) -> Result<(), BrokerError> {
@@ -129,7 +175,7 @@ async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) 
     // Whatever goes wrong here, the requests are in the stream: their outcome is unknown.
     let unknown =
         |cause: Box<dyn std::error::Error + Send + Sync>| BrokerError::new(BrokerErrorKind::Unconfirmed, TAKE, cause);
-    let taken: Value = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
+    let taken = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
     match one_number(&taken) == count as u64 {
         true => Ok(()),
         false => Err(unknown("some had been claimed already".into())),

@@ -1,10 +1,11 @@
 //! Settling: reply, then acknowledge and delete, as one transaction, so that a crash repeats work instead
 //! of losing it. The plain transaction serves whoever is certain to hold the delivery. Who is not, because
 //! the lease may have passed on or an earlier try may have worked, asks first, in a script; so does what has
-//! a record, which changes in the same step, and what ends as a dead letter, whose id the reply names.
+//! a record, which changes in the same step, what somebody wanted to end, and what ends as a dead letter, whose id the
+//! reply names. A server that is full refuses the transaction, as replies take memory; the script frees first.
 //!
 //! A reply does not make its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that
-//! is gone. Where it was missing, a second look decides whether its requester is.
+//! is gone. Where it was missing, a second look decides whether its requester is; until it was had, the reply is owed.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use super::lane::{Introduction, Lane};
 use super::presence;
 use super::records::{self, script};
 use super::wire::{Commands, Cursor, Value};
-use crate::broker::{BrokerError, BrokerErrorKind, EntryId, Settlement};
+use crate::broker::{BrokerError, BrokerErrorKind, EntryId, Retention, Settlement};
 use crate::message::{Keep, Reply, ReplyTo};
 
 const SETTLE: &str = "settle deliveries";
@@ -29,48 +30,100 @@ const SETTLE: &str = "settle deliveries";
 /// What a settlement takes, in bytes, about.
 const ENVELOPE: usize = 512;
 
+/// What the script answers where a delivery was settled and its reply could not be written, ever.
+const LOST: u64 = 3;
+
 /// Settles one delivery, if it is still its consumer's, and tells its record.
 const SETTLE_IF_STILL_OURS: &str = script!("records/settle.lua");
 
-/// The entries whose settlement was sent and never confirmed. Empty while the connection is well.
+/// What earlier settlements left open. Empty while the connection is well.
 #[derive(Debug, Default)]
-pub(super) struct Unsure(Mutex<HashSet<EntryId>>);
+pub(super) struct Unsure {
+    /// The entries whose settlement was sent and never confirmed.
+    entries: Mutex<HashSet<EntryId>>,
+    /// Replies of requests that are settled, whose stream was missing. Written before anything else is settled.
+    owed: Mutex<Vec<(ReplyTo, Reply)>>,
+}
+
+/// What is needed to settle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settling<'a> {
+    pub(super) lane: &'a Lane,
+    pub(super) link: &'a Link,
+    pub(super) keys: &'a Keys,
+    pub(super) lease: Duration,
+    pub(super) retention: &'a Retention,
+}
 
 impl Unsure {
-    pub(super) async fn settle(
-        &self,
-        lane: &Lane,
-        link: &Link,
-        keys: &Keys,
-        lease: Duration,
-        settlements: &[Settlement],
-    ) -> Result<(), BrokerError> {
-        let (certain, by_script) = self.split(lease, settlements);
+    pub(super) async fn settle(&self, with: Settling<'_>, settlements: &[Settlement]) -> Result<(), BrokerError> {
+        self.pay(with).await?;
+        let (certain, by_script) = self.split(with.lease, settlements);
         // The plain transaction last: what comes after it could fail, and the whole batch be repeated, with
         // nothing left to say that it had worked.
-        if !by_script.is_empty() {
-            let outcome = run(lane, link, &scripts(keys, &by_script)).await;
-            self.note(&by_script, &outcome);
-            outcome?;
+        self.settle_by_script(with, &by_script).await?;
+        match self.settle_plainly(with, &certain).await {
+            Err(error) if error.is_full() => self.settle_by_script(with, &certain).await,
+            outcome => outcome,
         }
-        if certain.is_empty() {
+    }
+
+    async fn settle_by_script(&self, with: Settling<'_>, settlements: &[&Settlement]) -> Result<(), BrokerError> {
+        if settlements.is_empty() {
             return Ok(());
         }
-        let outcome = run(lane, link, &transaction(keys, &certain)).await;
-        self.note(&certain, &outcome);
-        let replies: Vec<_> = certain
-            .iter()
-            .filter_map(|settlement| settlement.reply.as_ref())
-            .collect();
-        if let Some(answer) = outcome? {
-            for (requester, reply) in unwritten(answer, &replies) {
-                // The request is settled: what fails here cannot be repeated by those who call.
-                if let Err(error) = presence::reply_unless_gone(link, keys, requester, reply).await {
-                    tracing::warn!(request_id = %reply.id, %error, "a reply had no stream, and was not written");
-                }
+        let outcome = run(with, &scripts(with, settlements)).await;
+        self.note(settlements, &outcome);
+        if let Some(mut answer) = outcome? {
+            let lost = settlements.iter().filter(|_| answer.number() == Some(LOST)).count();
+            if lost > 0 {
+                tracing::error!(lost, "replies were lost: their keys hold something else than a stream");
             }
         }
         Ok(())
+    }
+
+    async fn settle_plainly(&self, with: Settling<'_>, settlements: &[&Settlement]) -> Result<(), BrokerError> {
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        let outcome = run(with, &transaction(with.keys, settlements)).await;
+        self.note(settlements, &outcome);
+        let replies: Vec<_> = settlements
+            .iter()
+            .filter_map(|settlement| settlement.reply.as_ref())
+            .collect();
+        let Some(answer) = outcome? else { return Ok(()) };
+        let unwritten = unwritten(answer, &replies);
+        if unwritten.is_empty() {
+            return Ok(());
+        }
+        self.owed().extend(unwritten.into_iter().cloned());
+        let paid = self.pay(with).await;
+        if paid.is_err() {
+            // The whole batch comes again, and is settled already.
+            self.entries()
+                .extend(settlements.iter().map(|settlement| settlement.receipt.entry));
+        }
+        paid
+    }
+
+    /// Writes the replies that are owed. Their requests are settled: nothing else would ever write them.
+    async fn pay(&self, with: Settling<'_>) -> Result<(), BrokerError> {
+        while let Some((requester, reply)) = self.next_owed() {
+            presence::reply_unless_gone(with.link, with.keys, with.retention, &requester, &reply).await?;
+            // Written at least once; the first one counts.
+            self.owed().retain(|(_, owed)| owed.id != reply.id);
+        }
+        Ok(())
+    }
+
+    fn next_owed(&self) -> Option<(ReplyTo, Reply)> {
+        self.owed().first().cloned()
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<(ReplyTo, Reply)>> {
+        self.owed.lock().expect("no code panics while it holds the list")
     }
 
     /// A worker renews its leases, so half of one leaves time to notice that it could not.
@@ -79,6 +132,7 @@ impl Unsure {
         all.iter().partition(|settlement| {
             settlement.dead_letter.is_none()
                 && settlement.keep == Keep::No
+                && !settlement.end_was_asked_for
                 && settlement.receipt.claimed.elapsed() < lease / 2
                 && !unsure.contains(&settlement.receipt.entry)
         })
@@ -90,7 +144,12 @@ impl Unsure {
         match outcome.as_ref().map_err(BrokerError::kind) {
             Err(BrokerErrorKind::Unconfirmed) => unsure.extend(entries),
             // It will be repeated, and whatever was unsure still is.
-            Err(BrokerErrorKind::Unavailable | BrokerErrorKind::CircuitOpen | BrokerErrorKind::Loading) => {}
+            Err(
+                BrokerErrorKind::Unavailable
+                | BrokerErrorKind::CircuitOpen
+                | BrokerErrorKind::Loading
+                | BrokerErrorKind::Full,
+            ) => {}
             _ if unsure.is_empty() => {}
             Ok(_) | Err(BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) => entries.for_each(|entry| {
                 unsure.remove(&entry);
@@ -99,7 +158,7 @@ impl Unsure {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashSet<EntryId>> {
-        self.0.lock().expect("no code panics while it holds the set")
+        self.entries.lock().expect("no code panics while it holds the set")
     }
 }
 
@@ -113,8 +172,9 @@ fn unwritten<'a>(mut answer: Cursor, replies: &[&'a (ReplyTo, Reply)]) -> Vec<&'
 }
 
 /// Runs what settles; `None` when a part of it failed inside its transaction.
-async fn run(lane: &Lane, link: &Link, commands: &Commands) -> Result<Option<Cursor>, BrokerError> {
-    match lane.try_run(link, SETTLE, Introduction::none, commands).await? {
+async fn run(with: Settling<'_>, commands: &Commands) -> Result<Option<Cursor>, BrokerError> {
+    let run = with.lane.try_run(with.link, SETTLE, Introduction::none, commands);
+    match run.await? {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_inside_transaction() => {
             // Redis rolls nothing back: the other commands took effect, so there is nothing to repeat.
@@ -153,7 +213,8 @@ pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands 
     commands
 }
 
-fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
+fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
+    let (keys, retention) = (with.keys, with.retention);
     let mut commands = Commands::default();
     let too_large = records::too_large_json();
     for settlement in settlements {
@@ -170,7 +231,7 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
         }
         let letter = settlement.dead_letter.as_ref();
         let letter = letter.map_or_else(Vec::new, |letter| dead_letters::fields(receipt.entry, letter));
-        commands.begin(3 + 10 + 8 + letter.len());
+        commands.begin(3 + 10 + 10 + letter.len());
         commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(10);
         for name in keys.records() {
             commands.arg(name);
@@ -185,7 +246,9 @@ fn scripts(keys: &Keys, settlements: &[&Settlement]) -> Commands {
             .arg(id)
             .arg(outcome)
             .arg(&data)
-            .arg(&too_large);
+            .arg(&too_large)
+            .number(presence::adopted_for(retention))
+            .number(retention.max_result as u64);
         letter.iter().for_each(|argument| commands.push(argument));
     }
     commands

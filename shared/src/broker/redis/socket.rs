@@ -40,6 +40,14 @@ pub(super) struct ServerError {
 }
 
 impl ServerError {
+    /// An error that stands alone among the answers.
+    pub(super) fn new(text: &[u8]) -> Self {
+        Self {
+            text: String::from_utf8_lossy(text).into_owned(),
+            nested: false,
+        }
+    }
+
     /// The code word it begins with: `NOGROUP`, `OOM`, …
     pub(super) fn code(&self) -> &str {
         code_word(&self.text)
@@ -81,17 +89,16 @@ impl Socket {
             incoming: BytesMut::new(),
         };
         let greeting = greeting(info);
-        if greeting.count() > 0
-            && let Err(error) = socket.exchange(&greeting).await?
-        {
-            return Ok(Err(error));
+        if greeting.count() == 0 {
+            return Ok(Ok(socket));
         }
-        Ok(Ok(socket))
+        let (_, error) = socket.exchange(&greeting).await?;
+        Ok(error.map_or(Ok(socket), Err))
     }
 
-    /// Sends commands and awaits all their answers. After an error, or when dropped halfway, the connection
-    /// is of no use any more.
-    pub(super) async fn exchange(&mut self, commands: &Commands) -> io::Result<Result<Bytes, ServerError>> {
+    /// Sends commands and awaits all their answers; returns them with the first error among them. After an error of
+    /// its own, or when dropped halfway, the connection is of no use any more.
+    pub(super) async fn exchange(&mut self, commands: &Commands) -> io::Result<(Bytes, Option<ServerError>)> {
         self.stream.write_all(commands.bytes()).await?;
         self.stream.flush().await?;
         let mut scanner = Scanner::new(commands.count());
@@ -104,10 +111,9 @@ impl Socket {
                 continue;
             };
             let answer = self.incoming.split_to(end).freeze();
-            return Ok(match scanner.error(&answer) {
-                Some((text, nested)) => Err(ServerError { text, nested }),
-                None => Ok(answer),
-            });
+            let error = scanner.error(&answer);
+            let error = error.map(|(text, nested)| ServerError { text, nested });
+            return Ok((answer, error));
         }
     }
 

@@ -142,8 +142,10 @@ impl Scanner {
 /// One value of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// A string, simple or not, or an error.
+    /// A string, simple or not.
     Text(Bytes),
+    /// An error's text, without the sign.
+    Error(Bytes),
     Integer(i64),
     Nil,
     /// A list of so many values, which follow.
@@ -185,6 +187,10 @@ impl Cursor {
                         Some(Value::Text(self.bytes.slice(next..next + length)))
                     }
                 }
+            }
+            b'-' => {
+                self.position = next;
+                Some(Value::Error(self.bytes.slice(start..end)))
             }
             _ => {
                 self.position = next;

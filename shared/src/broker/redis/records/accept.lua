@@ -1,6 +1,8 @@
 -- KEYS[6..7]: request stream, the idempotency key's claim (the stream again, where there is none).
--- ARGV: id, budget, time to live, largest result, fingerprint ('' for none), its time to live, then the entry.
+-- ARGV: id, budget, time to live, largest result, fingerprint ('' for none), its time to live, requester, then the entry.
+-- The entry last: whatever fails before it, nothing runs; and what was written before it is taken back.
 local id, fingerprint = ARGV[1], ARGV[5]
+local record = KEYS[1] .. id
 if fingerprint ~= '' then
   local claim = redis.call('GET', KEYS[7])
   if claim then
@@ -11,15 +13,27 @@ if fingerprint ~= '' then
     end
   end
 end
-local now = millis()
-local entry = redis.call('XADD', KEYS[6], '*', unpack(ARGV, 7))
-redis.call('HSET', KEYS[1] .. id, 'status', 'queued', 'created', string.format('%.0f', now), 'entry', entry, 'ttl', ARGV[3],
-  'max', ARGV[4], 'attempts', 0, 'version', 1)
-move(id, nil, 'queued')
-keep_until(id, now + ARGV[2] + ARGV[3])
-if fingerprint ~= '' then
-  redis.call('HSET', KEYS[1] .. id, 'key', KEYS[7])
-  redis.call('SET', KEYS[7], id .. ' ' .. fingerprint, 'PX', ARGV[6])
+local function accept()
+  local now = millis()
+  redis.call('HSET', record, 'status', 'queued', 'created', whole(now), 'entry', '', 'ttl', ARGV[3], 'max', ARGV[4], 'attempts', 0,
+    'version', 1, 'replyTo', ARGV[7])
+  move(id, nil, 'queued')
+  look_at(id, now + ARGV[2], ARGV[3])
+  if fingerprint ~= '' then
+    redis.call('HSET', record, 'key', KEYS[7])
+    redis.call('SET', KEYS[7], id .. ' ' .. fingerprint, 'PX', ARGV[6])
+  end
+  local entry = redis.call('XADD', KEYS[6], '*', unpack(ARGV, 8))
+  -- A field more of a hash that was written above: nothing here can fail any more.
+  redis.call('HSET', record, 'entry', entry)
+  tell(id)
+  return {'as', entry}
 end
-tell(id)
-return {'as', entry}
+local done, result = pcall(accept)
+if done then return result end
+redis.pcall('DEL', record)
+redis.pcall('ZREM', KEYS[2] .. 'queued', id)
+redis.pcall('ZREM', KEYS[3], id)
+if fingerprint ~= '' then redis.pcall('DEL', KEYS[7]) end
+-- What was raised is a text; Redis 6.2 puts a place and a sign before it.
+return redis.error_reply(string.match(result, '^@.-: %-(.*)') or result)

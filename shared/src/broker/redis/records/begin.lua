@@ -6,9 +6,10 @@ if not state[1] then
   return redis.call('ZSCORE', KEYS[5], id) and 1 or 0
 end
 if is_final(state[1]) or state[2] then return 1 end
-redis.call('HSET', record, 'status', 'processing', 'attempts', ARGV[2], 'started', string.format('%.0f', millis()),
-  'startedVersion', next_version(id))
+-- First what takes no memory: a server that is full refuses nothing behind it.
 redis.call('HDEL', record, 'progress', 'message', 'progressVersion')
+redis.call('HSET', record, 'status', 'processing', 'attempts', ARGV[2], 'started', whole(millis()), 'startedVersion',
+  next_version(id))
 move(id, state[1], 'processing')
 tell(id)
 return 0

@@ -1,8 +1,12 @@
 -- What all scripts on records share. KEYS[1..5]: what names of records begin with, what names of indexes begin
--- with, when records expire, the channel of changes, what is to be cancelled.
+-- with, when something is due for a record, the channel of changes, what is to be cancelled.
 local function millis()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
 end
 
 local function is_final(status)
@@ -15,19 +19,39 @@ local function move(id, from, to)
   redis.call('ZADD', KEYS[2] .. to, 0, id)
 end
 
+-- A record that has ended is kept until `at`.
 local function keep_until(id, at)
-  at = string.format('%.0f', at)
+  at = whole(at)
   redis.call('PEXPIREAT', KEYS[1] .. id, at)
   redis.call('ZADD', KEYS[3], at, id)
   redis.call('HSET', KEYS[1] .. id, 'expires', at)
+end
+
+-- How long after its deadline a record may still lack its result: it may be in the reply stream of a requester that is
+-- gone, which is adopted within a minute.
+local GRACE = 120000
+
+-- A record that has not ended is looked at some time after its deadline, and goes by itself if nobody looks.
+local function look_at(id, deadline, ttl)
+  local record = KEYS[1] .. id
+  redis.call('PEXPIREAT', record, whole(deadline + 2 * GRACE + ttl))
+  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), id)
+  redis.call('HSET', record, 'expires', whole(deadline + ttl))
 end
 
 local function next_version(id)
   return redis.call('HINCRBY', KEYS[1] .. id, 'version', 1)
 end
 
+-- Only wakes up: those who may not publish (Redis 7 gives a user no channels) still do all the rest.
 local function tell(id)
-  redis.call('PUBLISH', KEYS[4], 'record ' .. id)
+  redis.pcall('PUBLISH', KEYS[4], 'record ' .. id)
+end
+
+-- A server that is full refuses a script's first write where that takes memory, and none behind one that does not.
+-- What frees memory in the end, or ends what was begun, must not be refused.
+local function allow_writes(id)
+  redis.call('ZREM', KEYS[5], id)
 end
 
 -- The status that an outcome ends in, and the code of its fault.
@@ -39,25 +63,46 @@ local function fate(outcome, data)
   return 'failed', code
 end
 
--- Stores a result, unless there is no record, or one that has ended.
-local function finish(id, outcome, data, letter, too_large)
+-- Writes down how a record ended.
+local function set_outcome(id, outcome, data, letter, max, too_large)
   local record = KEYS[1] .. id
-  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'cancel')
-  if not state[1] or is_final(state[1]) then return 0 end
-  if outcome == 'ok' and #data > tonumber(state[3]) then outcome, data = 'fault', too_large end
+  if outcome == 'ok' and #data > tonumber(max) then outcome, data = 'fault', too_large end
   local status, code = fate(outcome, data)
   local now = millis()
-  redis.call('HSET', record, 'status', status, 'finished', string.format('%.0f', now), 'finishedVersion', next_version(id),
-    'outcome', outcome, 'data', data)
+  redis.call('HSET', record, 'status', status, 'finished', whole(now), 'finishedVersion', next_version(id), 'outcome', outcome,
+    'data', data)
   if letter then redis.call('HSET', record, 'deadLetter', letter) end
+  return status, code, now
+end
+
+-- Stores a result, unless there is no record, or one that has ended.
+local function finish(id, outcome, data, letter, too_large)
+  allow_writes(id)
+  local record = KEYS[1] .. id
+  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key')
+  if not state[1] or is_final(state[1]) then return 0 end
+  local status, code, now = set_outcome(id, outcome, data, letter, state[3], too_large)
   move(id, state[1], status)
   keep_until(id, now + state[2])
-  if state[5] then redis.call('ZREM', KEYS[5], id) end
   -- Nothing was attempted: the same call may come again under its key.
   if code == 'upstream-unavailable' and state[4] then
     local claim = redis.call('GET', state[4])
     if claim and string.sub(claim, 1, 36) == id then redis.call('DEL', state[4]) end
   end
+  tell(id)
+  return 1
+end
+
+-- Stores a result whose requester is gone, or seems to be. One that was only cut off may promise it later: so there is
+-- a record of it from now on, for as long as such a requester may take.
+local function keep_result(id, outcome, data, letter, ttl, max, too_large)
+  local record = KEYS[1] .. id
+  if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large) end
+  allow_writes(id)
+  redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)
+  local status, _, now = set_outcome(id, outcome, data, letter, max, too_large)
+  move(id, nil, status)
+  keep_until(id, now + ttl)
   tell(id)
   return 1
 end

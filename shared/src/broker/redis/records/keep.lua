@@ -1,7 +1,9 @@
--- KEYS[6]: request stream. ARGV: id, entry ('' where unknown), budget, time to live, largest result, group.
+-- KEYS[6]: request stream. ARGV: id, entry ('' where unknown), budget, time to live, largest result, group, requester.
 local id, entry = ARGV[1], ARGV[2]
 local record = KEYS[1] .. id
 if redis.call('EXISTS', record) == 1 then return 0 end
+-- A request that was accepted is to be found, however full the server is.
+allow_writes(id)
 local now = millis()
 -- What is neither in the stream nor pending has been settled: its reply is under way.
 local status, created, attempts = 'processing', now, 1
@@ -14,11 +16,11 @@ if entry ~= '' then
     status, attempts = 'queued', 0
   end
 end
-redis.call('HSET', record, 'status', status, 'created', string.format('%.0f', created), 'entry', entry, 'ttl', ARGV[4],
-  'max', ARGV[5], 'attempts', attempts, 'version', 1)
+redis.call('HSET', record, 'status', status, 'created', whole(created), 'entry', entry, 'ttl', ARGV[4], 'max', ARGV[5],
+  'attempts', attempts, 'version', 1, 'replyTo', ARGV[7])
 if status == 'processing' then
-  redis.call('HSET', record, 'started', string.format('%.0f', now), 'startedVersion', next_version(id))
+  redis.call('HSET', record, 'started', whole(now), 'startedVersion', next_version(id))
 end
 move(id, nil, status)
-keep_until(id, now + ARGV[3] + ARGV[4])
+look_at(id, created + ARGV[3], ARGV[4])
 return 1

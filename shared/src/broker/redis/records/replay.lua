@@ -5,6 +5,8 @@ local letter = redis.call('XRANGE', KEYS[6], ARGV[1], ARGV[1])[1]
 if not letter then return false end
 local fields = {}
 for i = #letter[2] - tonumber(ARGV[2]) + 1, #letter[2] do fields[#fields + 1] = letter[2][i] end
+-- Deletes nothing, and fails where nothing may be deleted: before the request is there twice.
+redis.call('XDEL', KEYS[6], '0-0')
 local entry = redis.call('XADD', KEYS[7], '*', unpack(fields))
 redis.call('XDEL', KEYS[6], ARGV[1])
 local request = named(fields)
@@ -12,10 +14,10 @@ local id = request.requestId
 local state = redis.call('HMGET', KEYS[1] .. id, 'status', 'ttl')
 if state[1] and is_final(state[1]) then
   redis.call('HDEL', KEYS[1] .. id, 'finished', 'finishedVersion', 'outcome', 'data', 'deadLetter', 'cancel')
-  redis.call('HSET', KEYS[1] .. id, 'status', 'queued', 'entry', entry)
+  redis.call('HSET', KEYS[1] .. id, 'status', 'queued', 'entry', entry, 'replyTo', request.replyTo)
   next_version(id)
   move(id, state[1], 'queued')
-  keep_until(id, millis() + request.budgetMs + state[2])
+  look_at(id, millis() + request.budgetMs, state[2])
   tell(id)
 end
 return entry

@@ -1,22 +1,37 @@
 -- KEYS[6..10]: request stream, reply stream, dead letters, requesters that are gone, requesters. ARGV: group, consumer,
 -- entry, requester ('' where nobody waits), id ('' where there is none), outcome, data, what is stored for a result that
--- is too large, then the dead letter. A reply that tells of a dead letter names it.
+-- is too large, for how long a result is kept whose requester is gone, how large it may be, then the dead letter. A reply
+-- that tells of a dead letter names it.
 local entry, requester, id, outcome, data = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if redis.call('EXISTS', KEYS[6]) == 0 then return 0 end
 local held = redis.pcall('XPENDING', KEYS[6], ARGV[1], entry, entry, 1)
 if held.err or #held == 0 or held[1][2] ~= ARGV[2] then return 0 end
-local letter = #ARGV > 8 and redis.call('XADD', KEYS[8], '*', unpack(ARGV, 9))
+-- These end nothing yet, and come first for two reasons. Who may not end the delivery fails here, before a reply or a letter
+-- is written that would be written again with each try. And a server that is full refuses nothing behind them.
+redis.call('XDEL', KEYS[6], '0-0')
+redis.call('XACK', KEYS[6], ARGV[1], '0-0')
+local letter = #ARGV > 10 and redis.call('XADD', KEYS[8], '*', unpack(ARGV, 11))
+local lost = 0
 if requester ~= '' then
   local reply = {'requestId', id, 'status', outcome, 'data', data}
   if letter then
     reply[7], reply[8] = 'deadLetter', letter
   end
-  if not redis.call('XADD', KEYS[7], 'NOMKSTREAM', '*', unpack(reply)) and not redis.call('ZSCORE', KEYS[9], requester) then
-    redis.call('ZADD', KEYS[10], 'NX', string.format('%.0f', millis()), requester)
-    redis.call('XADD', KEYS[7], '*', unpack(reply))
+  local written = redis.pcall('XADD', KEYS[7], 'NOMKSTREAM', '*', unpack(reply))
+  if written and written.err then
+    -- The key holds something else than a stream: no other try would work.
+    if not string.find(written.err, 'WRONGTYPE', 1, true) then return written end
+    lost = 2
+  elseif not written then
+    if redis.call('ZSCORE', KEYS[9], requester) then
+      keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8])
+    else
+      redis.call('ZADD', KEYS[10], 'NX', whole(millis()), requester)
+      redis.call('XADD', KEYS[7], '*', unpack(reply))
+    end
   end
 end
 if id ~= '' then finish(id, outcome, data, letter, ARGV[8]) end
 redis.call('XACK', KEYS[6], ARGV[1], entry)
 redis.call('XDEL', KEYS[6], entry)
-return 1
+return 1 + lost

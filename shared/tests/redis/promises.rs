@@ -1,0 +1,170 @@
+//! Records of requests whose result will not come, and wishes that are over.
+
+use super::*;
+
+/// Makes everything due that would be due one day.
+async fn let_time_pass(server: &RedisServer, requests: &[&Request]) {
+    for request in requests {
+        let id = request.id.to_string();
+        server
+            .command(&["ZADD", "test-results-expiry", "XX", "1", &id])
+            .await
+            .unwrap();
+    }
+}
+
+async fn sweep(records: &dyn Records) -> Swept {
+    records.sweep().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    harness.broker.attend(&requester).await.unwrap();
+    let (lost, at_work, waiting) = (
+        kept(&requester, Keep::Only),
+        kept(&requester, Keep::Only),
+        kept(&requester, Keep::Only),
+    );
+    for request in [&lost, &at_work] {
+        accepted_and_claimed(&harness, &me, request, None).await;
+    }
+    harness.records.accept(&[acceptance(&waiting, None)]).await.unwrap();
+    let lost_entry = harness
+        .server
+        .command(&["HGET", &format!("test-result:{}", lost.id), "entry"])
+        .await;
+    let Some(redis::Value::BulkString(entry)) = lost_entry else {
+        panic!("no entry")
+    };
+    let entry = String::from_utf8(entry).unwrap();
+    harness
+        .server
+        .command(&["XACK", "test-requests", "processing-group", &entry])
+        .await
+        .unwrap();
+    harness
+        .server
+        .command(&["XDEL", "test-requests", &entry])
+        .await
+        .unwrap();
+
+    assert_eq!(
+        sweep(harness.records.as_ref()).await,
+        Swept::default(),
+        "its time is not over"
+    );
+    let_time_pass(&harness.server, &[&lost, &at_work, &waiting]).await;
+    assert_eq!(sweep(harness.records.as_ref()).await, Swept { removed: 0, ended: 1 });
+    let ended = record(harness.records.as_ref(), lost.id).await.unwrap();
+    assert_eq!(ended.status, Status::Expired);
+    assert!(matches!(ended.outcome, Some(Err(fault)) if fault.code == FaultCode::Expired));
+    for request in [&at_work, &waiting] {
+        assert_eq!(
+            record(harness.records.as_ref(), request.id).await.unwrap().status,
+            Status::Queued
+        );
+    }
+    assert_eq!(
+        sweep(harness.records.as_ref()).await,
+        Swept::default(),
+        "they are looked at again later"
+    );
+    let_time_pass(&harness.server, &[&lost]).await;
+    assert_eq!(sweep(harness.records.as_ref()).await, Swept { removed: 1, ended: 0 });
+}
+
+#[tokio::test]
+async fn a_record_waits_for_a_reply_that_nobody_has_read_yet() {
+    let (harness, me, away) = (harness().await, Consumer::unique("w"), ReplyTo::unique("away"));
+    harness.broker.attend(&away).await.unwrap();
+    let sent = request(&away);
+    let entries = harness.broker.publish(std::slice::from_ref(&sent)).await.unwrap();
+    let delivery = harness.broker.claim(&me, 1).await.unwrap().remove(0);
+    harness
+        .records
+        .keep(sent.id, Some(entries[0]), sent.budget, &away)
+        .await
+        .unwrap();
+    harness.broker.settle(&[answered(&delivery)]).await.unwrap();
+    harness
+        .server
+        .command(&["ZADD", "test-requesters", "1", away.as_str()])
+        .await
+        .unwrap();
+    let_time_pass(&harness.server, &[&sent]).await;
+    assert_eq!(sweep(harness.records.as_ref()).await, Swept::default());
+    replies::looks(&harness, &ReplyTo::unique("there")).await;
+    assert_eq!(
+        record(harness.records.as_ref(), sent.id).await.unwrap().status,
+        Status::Succeeded
+    );
+}
+
+#[tokio::test]
+async fn a_wish_to_end_goes_with_the_settlement_and_with_the_deadline() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    harness.broker.attend(&requester).await.unwrap();
+    let sent = [
+        request(&requester),
+        request(&requester),
+        kept(&requester, Keep::WithReply),
+    ];
+    let mut entries = harness.broker.publish(&sent[..2]).await.unwrap();
+    let mut deliveries = harness.broker.claim(&me, 2).await.unwrap();
+    deliveries.push(accepted_and_claimed(&harness, &me, &sent[2], None).await);
+    entries.push(deliveries[2].receipt.entry);
+    for (request, entry) in sent.iter().zip(&entries) {
+        let asked = harness.records.cancel(request.id, Some(*entry)).await.unwrap();
+        assert_eq!(asked, Cancelled::Asked);
+        let score = ["ZSCORE", "test-cancelling", &request.id.to_string()];
+        let Some(redis::Value::BulkString(score)) = harness.server.command(&score).await else {
+            panic!("no wish")
+        };
+        let score: f64 = String::from_utf8(score).unwrap().parse().unwrap();
+        let deadline = entry.millis as f64 + 30_000.0;
+        assert!(
+            (deadline..deadline + 300_000.0).contains(&score),
+            "{score} is not after {deadline}"
+        );
+    }
+    let asked: Vec<_> = sent.iter().map(|request| request.id).collect();
+    let mut known = harness.records.cancelling(&asked).await.unwrap();
+    known.sort_unstable();
+    assert_eq!(known, asked);
+    let settlements: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| answered(delivery).asked_to_end(true))
+        .collect();
+    harness.broker.settle(&settlements).await.unwrap();
+    assert_eq!(harness.server.number(&["ZCARD", "test-cancelling"]).await, 0);
+    harness
+        .server
+        .command(&["ZADD", "test-cancelling", "1", "x"])
+        .await
+        .unwrap();
+    sweep(harness.records.as_ref()).await;
+    assert_eq!(harness.server.number(&["ZCARD", "test-cancelling"]).await, 0);
+}
+
+#[tokio::test]
+async fn a_page_is_full_although_records_expired_that_nobody_swept() {
+    let (harness, requester) = (harness().await, ReplyTo::unique("r"));
+    let requests = [(); 30].map(|()| kept(&requester, Keep::Only));
+    let asked: Vec<_> = requests.iter().map(|request| acceptance(request, None)).collect();
+    harness.records.accept(&asked).await.unwrap();
+    for request in &requests[5..25] {
+        harness
+            .server
+            .command(&["DEL", &format!("test-result:{}", request.id)])
+            .await
+            .unwrap();
+    }
+    for status in [None, Some(Status::Queued)] {
+        let page = harness.records.list(status, None, 7).await.unwrap();
+        let newest = requests[25..].iter().chain(&requests[3..5]);
+        let mut newest: Vec<_> = newest.map(|request| request.id).collect();
+        newest.sort_unstable_by(|one, other| other.cmp(one));
+        assert_eq!(page.iter().map(|record| record.id).collect::<Vec<_>>(), newest);
+    }
+}
