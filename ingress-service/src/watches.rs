@@ -24,7 +24,15 @@ pub(crate) type Seen = Option<Arc<Record>>;
 #[derive(Debug)]
 pub(crate) struct Watches {
     records: Arc<dyn Records>,
-    watched: Mutex<HashMap<CorrelationId, watch::Sender<Option<Seen>>>>,
+    watched: Mutex<HashMap<CorrelationId, Watched>>,
+}
+
+/// A record that is watched. The watchers are counted under the map's lock: a receiver that is being dropped still
+/// counts as one, and of two that leave at the same time neither would be the last.
+#[derive(Debug)]
+struct Watched {
+    sender: watch::Sender<Option<Seen>>,
+    watchers: usize,
 }
 
 /// One who watches one record.
@@ -47,17 +55,15 @@ impl Watches {
 
     /// Begins to watch a record.
     pub(crate) fn watch(self: &Arc<Self>, id: CorrelationId) -> Watch {
-        let receiver = match self.watched().entry(id) {
-            std::collections::hash_map::Entry::Occupied(sender) => sender.get().subscribe(),
-            std::collections::hash_map::Entry::Vacant(place) => {
-                let (sender, receiver) = watch::channel(None);
-                place.insert(sender);
-                receiver
-            }
-        };
+        let mut all = self.watched();
+        let watched = all.entry(id).or_insert_with(|| Watched {
+            sender: watch::Sender::new(None),
+            watchers: 0,
+        });
+        watched.watchers += 1;
         Watch {
             id,
-            receiver,
+            receiver: watched.sender.subscribe(),
             watches: self.clone(),
             began: false,
         }
@@ -75,15 +81,15 @@ impl Watches {
             let read = self.records.records(some).await?;
             let watched = self.watched();
             for (id, record) in some.iter().zip(read) {
-                if let Some(sender) = watched.get(id) {
-                    sender.send_replace(Some(record.map(Arc::new)));
+                if let Some(watched) = watched.get(id) {
+                    watched.sender.send_replace(Some(record.map(Arc::new)));
                 }
             }
         }
         Ok(())
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<CorrelationId, watch::Sender<Option<Seen>>>> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<CorrelationId, Watched>> {
         self.watched.lock().expect("no code panics while it holds the map")
     }
 }
@@ -125,9 +131,11 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut watched = self.watches.watched();
-        if watched.get(&self.id).is_some_and(|sender| sender.receiver_count() == 1) {
-            watched.remove(&self.id);
+        let mut all = self.watches.watched();
+        let watched = all.get_mut(&self.id).expect("the entry stays while somebody watches");
+        watched.watchers -= 1;
+        if watched.watchers == 0 {
+            all.remove(&self.id);
         }
     }
 }
@@ -186,5 +194,17 @@ mod tests {
         assert!(watches.watched().is_empty());
         stop.cancel();
         listening.await.unwrap();
+    }
+
+    #[test]
+    fn who_has_left_does_not_count_though_its_receiver_still_lives() {
+        let (watches, id) = (Watches::new(Arc::new(MemoryBroker::new())), CorrelationId::new());
+        let (one, other) = (watches.watch(id), watches.watch(id));
+        let half_dropped = one.receiver.clone();
+        drop(one);
+        assert_eq!(watches.watched().len(), 1, "the other watches");
+        drop(other);
+        assert_eq!(watches.watched().len(), 0);
+        drop(half_dropped);
     }
 }
