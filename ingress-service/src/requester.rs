@@ -2,6 +2,8 @@
 //! under the request's id, and only then something is kept.
 
 mod promise;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use promise::away;
 

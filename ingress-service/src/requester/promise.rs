@@ -51,7 +51,7 @@ impl Requester {
 
     /// Waits for the result of a request that another call made.
     pub(super) async fn follow(&self, id: CorrelationId, wait: Wait, deadline: Instant) -> Result<Answer, Problem> {
-        let record = self.end_of(id, deadline).await?;
+        let record = self.end_of(id, deadline, wait).await?;
         match record.as_deref().and_then(|record| record.outcome.clone()) {
             Some(outcome) => Ok(Answer::Done {
                 id,
@@ -62,17 +62,18 @@ impl Requester {
         }
     }
 
-    /// A record when it has ended, or as it is at the deadline, or when this instance drains.
+    /// A record when it has ended, or as it is at the deadline; when this instance drains, for those who do not wait
+    /// for the answer.
     ///
     /// # Errors
     /// When the broker cannot be asked.
-    pub(crate) async fn end_of(&self, id: CorrelationId, deadline: Instant) -> Result<Seen, Problem> {
+    pub(crate) async fn end_of(&self, id: CorrelationId, deadline: Instant, wait: Wait) -> Result<Seen, Problem> {
         let mut watch = self.watches.watch(id);
         let mut seen = watch.next().await.map_err(|error| away(&error))?;
         while seen.as_ref().is_some_and(|record| !record.status.is_final()) {
             let next = tokio::select! {
                 next = timeout_at(deadline, watch.next()) => next,
-                () = self.draining.cancelled() => break,
+                () = self.draining.cancelled(), if wait != Wait::ForAnswer => break,
             };
             match next {
                 Ok(next) => seen = next.map_err(|error| away(&error))?,

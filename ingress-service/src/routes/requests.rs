@@ -196,11 +196,11 @@ async fn cancel(State(requester): State<Arc<Requester>>, Path(id): Path<String>)
 /// A record, after the wait that its caller prefers.
 async fn find(requester: &Requester, id: &str, headers: &HeaderMap) -> Result<(Arc<Record>, Preference), Problem> {
     let (id, preference) = (parse(id)?, Preference::of(headers));
-    let patience = match preference.wait() {
-        Wait::UpTo(patience) => patience,
-        Wait::ForAnswer | Wait::Not => Duration::ZERO,
+    let (wait, patience) = match preference.wait() {
+        Wait::UpTo(patience) => (Wait::UpTo(patience), patience),
+        Wait::ForAnswer | Wait::Not => (Wait::Not, Duration::ZERO),
     };
-    let record = requester.end_of(id, Instant::now() + patience).await?;
+    let record = requester.end_of(id, Instant::now() + patience, wait).await?;
     Ok((record.ok_or_else(unknown)?, preference))
 }
 

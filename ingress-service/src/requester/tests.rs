@@ -1,0 +1,5 @@
+//! Round trips without HTTP: the loops of an ingress on a broker in memory, with the test as its worker.
+#![allow(clippy::unwrap_used)]
+
+mod draining;
+mod stage;

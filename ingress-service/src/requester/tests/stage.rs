@@ -1,0 +1,137 @@
+//! An ingress whose clock is paused, and its worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use bytes::Bytes;
+use roundtrip::broker::memory::MemoryBroker;
+use roundtrip::broker::{Consumer, Delivery, Records, Settlement};
+use roundtrip::service::guard::GuardedBroker;
+use roundtrip::service::health::Health;
+use roundtrip::service::listener;
+use roundtrip::service::metrics::{BrokerMetrics, Metrics};
+use roundtrip::service::problem::Problem;
+use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, batch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{Admission, Limits};
+use crate::call::Call;
+use crate::metrics::IngressMetrics;
+use crate::pending::Pending;
+use crate::requester::{Answer, Ask, Requester, Times};
+use crate::watches::{FALLBACK, Watches};
+use crate::{acceptor, publisher, replies};
+
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const MAX_IN_FLIGHT: u32 = 4;
+
+pub(super) struct Stage {
+    pub(super) requester: Arc<Requester>,
+    broker: Arc<MemoryBroker>,
+    worker: Consumer,
+}
+
+pub(super) type Calling = JoinHandle<Result<Answer, Problem>>;
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        let broker = Arc::new(MemoryBroker::new());
+        let records: Arc<dyn Records> = broker.clone();
+        let metrics = Metrics::new();
+        let ingress_metrics = IngressMetrics::new(&metrics);
+        let breaker = GuardedBroker::new(broker.clone()).breaker();
+        let health = Health::new("test", breaker, BrokerMetrics::new(&metrics));
+        let pending = Pending::new(MAX_IN_FLIGHT as usize, ingress_metrics.pending.clone());
+        let limits = Limits {
+            request_timeout: TIMEOUT,
+            max_in_flight: MAX_IN_FLIGHT,
+            max_queue_age: None,
+        };
+        let (reply_to, never) = (ReplyTo::unique("test"), CancellationToken::new());
+        let (publisher, batches) = batch::channel(100, publisher::MAX_BATCH);
+        let (acceptor, applications) = batch::channel(100, acceptor::MAX_BATCH);
+        let watches = Watches::new(records.clone());
+        tokio::spawn(publisher::run(
+            broker.clone(),
+            pending.clone(),
+            batches,
+            ingress_metrics.clone(),
+        ));
+        tokio::spawn(acceptor::run(records.clone(), applications));
+        let reading = broker.replies(&reply_to);
+        let metrics_of_replies = ingress_metrics.clone();
+        tokio::spawn(replies::run(
+            reading,
+            records.clone(),
+            pending.clone(),
+            metrics_of_replies,
+            never.clone(),
+        ));
+        tokio::spawn(listener::listen(records.clone(), watches.clone(), FALLBACK, never));
+        let requester = Requester {
+            reply_to,
+            admission: Arc::new(Admission::new(limits, health)),
+            pending,
+            publisher,
+            acceptor,
+            records,
+            watches,
+            hangups: None,
+            times: Times {
+                request: TIMEOUT,
+                job: Duration::from_secs(3600),
+            },
+            draining: CancellationToken::new(),
+            metrics: ingress_metrics,
+        };
+        Self {
+            requester: Arc::new(requester),
+            broker,
+            worker: Consumer::unique("worker"),
+        }
+    }
+
+    /// Makes a call with some headers, and goes on.
+    pub(super) async fn call(&self, headers: &[(&str, &str)]) -> Calling {
+        let mut request = axum::http::Request::new(());
+        for (name, value) in headers {
+            let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let call = Call::from_request_parts(&mut request.into_parts().0, &())
+            .await
+            .unwrap();
+        let requester = self.requester.clone();
+        tokio::spawn(async move {
+            let ask = Ask {
+                id: CorrelationId::new(),
+                route: "POST /test",
+                data: "{}".into(),
+                call: &call,
+            };
+            requester.request(ask).await
+        })
+    }
+
+    /// The next request, as a worker gets it.
+    pub(super) async fn claim(&self) -> Delivery {
+        self.broker.claim(&self.worker, 1).await.unwrap().remove(0)
+    }
+
+    /// Ends a delivery with this outcome.
+    pub(super) async fn settle(&self, delivery: Delivery, outcome: Result<Bytes, Fault>) {
+        let request = delivery.content.unwrap();
+        let reply = Reply {
+            id: request.id,
+            outcome,
+        };
+        let settlement = Settlement::reply(delivery.receipt, request.reply_to, reply).keeping(request.keep);
+        self.broker.settle(&[settlement]).await.unwrap();
+    }
+}
+
+pub(super) fn is_done(answer: &Result<Answer, Problem>) -> bool {
+    matches!(answer, Ok(Answer::Done { outcome: Ok(data), .. }) if data == "\"done\"")
+}
