@@ -60,6 +60,14 @@ pub struct Config {
     #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
+    /// Calls that wait for a request another call made, by a known Idempotency-Key, before further ones are refused with 503; as many GET /requests/{id} may wait, 1 to 1000000
+    #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_followers: u32,
+
+    /// Streams of events that may be open before further ones are refused with 503, 1 to 1000000
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_event_streams: u32,
+
     /// What a request must have reached before it counts as accepted: volatile (the server's memory), aof (a server
     /// that keeps an append-only file), replicated (replicas confirmed it)
     #[arg(long, env, default_value = "volatile")]
@@ -204,6 +212,8 @@ mod tests {
             "LISTEN_ADDR",
             "REQUEST_TIMEOUT",
             "MAX_IN_FLIGHT",
+            "MAX_FOLLOWERS",
+            "MAX_EVENT_STREAMS",
             "MAX_QUEUE_AGE",
             "MAX_BODY",
             "DRAIN_TIMEOUT",
@@ -240,6 +250,8 @@ mod tests {
     #[case("--request-timeout", "0s", "above zero")]
     #[case("--request-timeout", "48h", "at most a day")]
     #[case("--max-in-flight", "0", "1..=1000000")]
+    #[case("--max-followers", "0", "1..=1000000")]
+    #[case("--max-event-streams", "1000001", "1..=1000000")]
     #[case("--durability", "forever", "[possible values: volatile, aof, replicated]")]
     #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-queue-age", "0s", "above zero")]

@@ -19,6 +19,7 @@ mod acceptor;
 mod admission;
 mod embedded;
 mod hangups;
+mod onlookers;
 mod pending;
 mod presence;
 mod publisher;
@@ -46,6 +47,7 @@ use admission::{Admission, Limits};
 use config::{Config, OnDisconnect};
 use json_body::BodyLimit;
 use metrics::IngressMetrics;
+use onlookers::Onlookers;
 use pending::Pending;
 use requester::{Requester, Times};
 use routes::weather::WeatherState;
@@ -147,6 +149,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         acceptor,
         records,
         watches,
+        onlookers: Onlookers::new(config.max_followers, config.max_event_streams, &ingress_metrics),
         hangups: (config.on_disconnect == OnDisconnect::Cancel).then_some(hangups),
         times: Times {
             request: config.request_timeout,

@@ -23,6 +23,8 @@ pub struct IngressMetrics {
     pub(crate) promised: IntCounterVec,
     pub(crate) keys: IntCounterVec,
     pub(crate) cancelled: IntCounterVec,
+    pub(crate) followers: IntGauge,
+    pub(crate) waits: IntGauge,
     pub(crate) event_streams: IntGauge,
     pub(crate) predicted_wait: Gauge,
     pub(crate) completion_rate: Gauge,
@@ -52,12 +54,14 @@ impl IngressMetrics {
             refused: metrics.counters_of(
                 "ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
-                 broker_unavailable or outcome_unknown",
+                 followers (MAX_FOLLOWERS), event_streams (MAX_EVENT_STREAMS), broker_unavailable or outcome_unknown",
                 "reason",
                 &[
                     "overloaded",
                     "queue_wait",
                     "queue_age",
+                    "followers",
+                    "event_streams",
                     "broker_unavailable",
                     "outcome_unknown",
                 ],
@@ -93,6 +97,14 @@ impl IngressMetrics {
                  or unknown",
                 "outcome",
                 &["never_started", "asked", "ended_before", "unknown"],
+            ),
+            followers: metrics.gauge(
+                "ingress_followers",
+                "Calls that wait for a request that another call with their Idempotency-Key made",
+            ),
+            waits: metrics.gauge(
+                "ingress_record_waits",
+                "Calls of GET /requests/{id} that wait for the request's end (Prefer: wait)",
             ),
             event_streams: metrics.gauge("ingress_event_streams", "Streams of events that are open"),
             predicted_wait: metrics.float_gauge(

@@ -112,7 +112,10 @@ pub enum RoundTripErrors {
     #[response(
         status = 503,
         content_type = "application/problem+json",
-        headers(("Retry-After" = u64, description = "When to try again, in seconds"))
+        headers(
+            ("Retry-After" = u64, description = "When to try again, in seconds"),
+            ("Location" = Option<String>, description = "Where to ask for the request that the Idempotency-Key names, which another call made and which goes on"),
+        )
     )]
     Unavailable(ProblemDocument),
     /// No reply in time, or no confirmation from the broker: the request may have run, or still run

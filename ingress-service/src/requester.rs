@@ -3,7 +3,7 @@
 
 mod promise;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use promise::away;
 
@@ -26,6 +26,7 @@ use crate::admission::{Admission, Refusal};
 use crate::call::{Call, Wait};
 use crate::hangups::Hangup;
 use crate::metrics::IngressMetrics;
+use crate::onlookers::Onlookers;
 use crate::pending::{Outcome, Pending, PendingReply};
 use crate::watches::{Seen, Watches};
 
@@ -51,6 +52,7 @@ pub struct Requester {
     pub(crate) acceptor: Batcher<Application>,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) onlookers: Onlookers,
     /// Whom to tell that a caller has gone; `None` where work is finished all the same.
     pub(crate) hangups: Option<mpsc::Sender<Hangup>>,
     pub(crate) times: Times,
@@ -104,10 +106,9 @@ impl Requester {
         let wait = call.preference.wait();
         let (budget, patience) = self.times_of(call, wait);
         let admitted = Instant::now();
-        let place = self.admit(id, admitted, budget).map_err(|refusal| {
-            self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
-            refusal.problem(id)
-        })?;
+        let place = self
+            .admit(id, admitted, budget)
+            .map_err(|refusal| self.refuse(refusal, id))?;
         let key = call.key.as_ref().map(|key| key.digest(route, &data));
         let publishing = self.publishing(call, id);
         let published = if publishing.is_recorded() {
@@ -139,7 +140,11 @@ impl Requester {
                     return Ok(Answer::Promised { id, record: None });
                 }
                 Accepted::As(entry) => self.pending.published(id, entry),
-                Accepted::Known(other) => return self.follow(other, wait, deadline).await,
+                Accepted::Known(other) => {
+                    // Nothing of its own is in flight.
+                    drop(waiting);
+                    return self.follow(other, id, wait, deadline).await;
+                }
                 Accepted::Conflict => return Err(conflict()),
             }
         } else if self.publisher.send(request).await.is_err() {
@@ -213,6 +218,12 @@ impl Requester {
         }
         self.admission.admit(now, budget)?;
         self.pending.register(id).ok_or_else(full)
+    }
+
+    /// Counts a refusal; returns what the call of this id is told.
+    pub(crate) fn refuse(&self, refusal: Refusal, id: CorrelationId) -> Problem {
+        self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
+        refusal.problem(id)
     }
 
     async fn accept(&self, request: Request, key: Option<IdempotencyKey>) -> Result<Accepted, Problem> {

@@ -24,6 +24,10 @@ pub(crate) enum Refusal {
     },
     /// The oldest waiting request has waited for this long, which is too long.
     QueueAge(Duration),
+    /// Too many calls wait for requests that others made.
+    Followers,
+    /// Too many streams of events are open.
+    EventStreams,
 }
 
 impl Refusal {
@@ -33,6 +37,8 @@ impl Refusal {
             Self::InFlight(_) => "overloaded",
             Self::QueueWait { .. } => "queue_wait",
             Self::QueueAge(_) => "queue_age",
+            Self::Followers => "followers",
+            Self::EventStreams => "event_streams",
         }
     }
 
@@ -55,6 +61,10 @@ impl Refusal {
                 "the oldest request has been waiting for {:.1} s, which is too long; this one was not accepted",
                 age.as_secs_f64()
             ),
+            Self::Followers => "the Idempotency-Key names a request at work, which goes on and can be asked for at \
+                                Location; as many calls as this instance takes wait for such requests"
+                .to_owned(),
+            Self::EventStreams => "as many streams of events as this instance takes are open".to_owned(),
         }
     }
 
@@ -64,6 +74,8 @@ impl Refusal {
             // From the first place that becomes free to the last.
             Self::InFlight(Some(turnover)) => (Duration::ZERO, turnover),
             Self::InFlight(None) => (SOONEST, SOONEST * 2),
+            // How long the others stay is theirs to decide.
+            Self::Followers | Self::EventStreams => (SOONEST, SOONEST * 5),
             // From when the queue is short enough to when all that waits now was begun.
             Self::QueueWait { wait, longest } => (wait.saturating_sub(longest), wait),
             // Nothing is known but for how long it has not worked: about as long again.

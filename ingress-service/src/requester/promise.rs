@@ -1,8 +1,8 @@
 //! The end of a wait: what goes on gets a record, and its caller the promise of a result.
 
 use super::{
-    Answer, Arc, CorrelationId, Fault, FaultCode, Instant, Outcome, Problem, ProblemType, Reply, Requester, Seen, Wait,
-    Waiting, timeout_at,
+    Answer, Arc, CorrelationId, Fault, FaultCode, Instant, Outcome, Problem, ProblemType, Refusal, Reply, Requester,
+    Seen, Wait, Waiting, timeout_at,
 };
 
 impl Requester {
@@ -49,15 +49,25 @@ impl Requester {
         }
     }
 
-    /// Waits for the result of a request that another call made.
-    pub(super) async fn follow(&self, id: CorrelationId, wait: Wait, deadline: Instant) -> Result<Answer, Problem> {
-        let record = self.end_of(id, deadline, wait).await?;
+    /// Waits for the result of a request that another call made. Where no place to wait is free, `call` hears how the
+    /// request is now.
+    pub(super) async fn follow(
+        &self,
+        id: CorrelationId,
+        call: CorrelationId,
+        wait: Wait,
+        deadline: Instant,
+    ) -> Result<Answer, Problem> {
+        let place = self.onlookers.followers.take();
+        let until = place.as_ref().map_or_else(Instant::now, |_| deadline);
+        let record = self.end_of(id, until, wait).await?;
         match record.as_deref().and_then(|record| record.outcome.clone()) {
             Some(outcome) => Ok(Answer::Done {
                 id,
                 outcome,
                 replayed: true,
             }),
+            None if place.is_none() && wait == Wait::ForAnswer => Err(self.refuse(Refusal::Followers, call).at(id)),
             None => self.promised(id, record, wait),
         }
     }

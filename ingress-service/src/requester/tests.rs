@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod draining;
-mod stage;
+mod following;
+pub(crate) mod stage;

@@ -2,6 +2,8 @@
 
 mod document;
 mod events;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -193,15 +195,23 @@ async fn cancel(State(requester): State<Arc<Requester>>, Path(id): Path<String>)
     Ok(response)
 }
 
-/// A record, after the wait that its caller prefers.
+/// A record, after the wait that its caller prefers, where there is a place to wait; and what was used of that.
 async fn find(requester: &Requester, id: &str, headers: &HeaderMap) -> Result<(Arc<Record>, Preference), Problem> {
     let (id, preference) = (parse(id)?, Preference::of(headers));
-    let (wait, patience) = match preference.wait() {
-        Wait::UpTo(patience) => (Wait::UpTo(patience), patience),
-        Wait::ForAnswer | Wait::Not => (Wait::Not, Duration::ZERO),
+    let place = match preference.wait() {
+        Wait::UpTo(patience) => requester.onlookers.waits.take().map(|place| (place, patience)),
+        Wait::ForAnswer | Wait::Not => None,
     };
-    let record = requester.end_of(id, Instant::now() + patience, wait).await?;
-    Ok((record.ok_or_else(unknown)?, preference))
+    let patience = place.as_ref().map_or(Duration::ZERO, |(_, patience)| *patience);
+    let record = requester
+        .end_of(id, Instant::now() + patience, Wait::UpTo(patience))
+        .await?;
+    // A wait that found no place was not used.
+    let used = match (preference.wait(), place) {
+        (Wait::UpTo(_), None) => Preference::default(),
+        _ => preference,
+    };
+    Ok((record.ok_or_else(unknown)?, used))
 }
 
 /// What is no id at all is as unknown as any other: nobody learns from it what ids look like.

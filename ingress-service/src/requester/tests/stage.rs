@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Admission, Limits};
 use crate::call::Call;
 use crate::metrics::IngressMetrics;
+use crate::onlookers::Onlookers;
 use crate::pending::Pending;
 use crate::requester::{Answer, Ask, Requester, Times};
 use crate::watches::{FALLBACK, Watches};
@@ -26,17 +27,18 @@ use crate::{acceptor, publisher, replies};
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const MAX_IN_FLIGHT: u32 = 4;
+pub(crate) const MAX_FOLLOWERS: u32 = 6;
 
-pub(super) struct Stage {
-    pub(super) requester: Arc<Requester>,
+pub(crate) struct Stage {
+    pub(crate) requester: Arc<Requester>,
     broker: Arc<MemoryBroker>,
     worker: Consumer,
 }
 
-pub(super) type Calling = JoinHandle<Result<Answer, Problem>>;
+pub(crate) type Calling = JoinHandle<Result<Answer, Problem>>;
 
 impl Stage {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let broker = Arc::new(MemoryBroker::new());
         let records: Arc<dyn Records> = broker.clone();
         let metrics = Metrics::new();
@@ -78,6 +80,7 @@ impl Stage {
             acceptor,
             records,
             watches,
+            onlookers: Onlookers::new(MAX_FOLLOWERS, MAX_FOLLOWERS, &ingress_metrics),
             hangups: None,
             times: Times {
                 request: TIMEOUT,
@@ -94,7 +97,7 @@ impl Stage {
     }
 
     /// Makes a call with some headers, and goes on.
-    pub(super) async fn call(&self, headers: &[(&str, &str)]) -> Calling {
+    pub(crate) async fn call(&self, headers: &[(&str, &str)]) -> Calling {
         let mut request = axum::http::Request::new(());
         for (name, value) in headers {
             let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();

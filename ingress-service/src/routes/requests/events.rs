@@ -12,13 +12,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
-use prometheus::IntGauge;
+use roundtrip::CorrelationId;
 use roundtrip::broker::Record;
 use roundtrip::service::problem::{Problem, ProblemDocument};
 use serde_json::json;
 
 use super::document::timestamp;
 use super::{PROBLEM, parse, unknown};
+use crate::admission::Refusal;
+use crate::onlookers::Place;
 use crate::requester::{Requester, away};
 use crate::watches::Watch;
 
@@ -48,7 +50,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
          example = "event: processing\nid: 2\ndata: {\"status\":\"processing\",\"at\":\"2026-11-21T09:30:01.456Z\",\"attempts\":1}\n\n"),
         (status = 204, description = "It has ended, and all was heard: do not come back"),
         (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
-        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away, or MAX_EVENT_STREAMS are open", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 pub(super) async fn events(
@@ -57,6 +59,9 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parse(&id)?;
+    let Some(place) = requester.onlookers.streams.take() else {
+        return Err(requester.refuse(Refusal::EventStreams, CorrelationId::new()));
+    };
     let mut watch = requester.watches.watch(id);
     let record = watch.next().await.map_err(|error| away(&error))?.ok_or_else(unknown)?;
     // What is no number is none of ours: from the beginning.
@@ -67,7 +72,7 @@ pub(super) async fn events(
         watch,
         heard: heard.unwrap_or(0),
         ended: false,
-        _open: Open::new(requester.metrics.event_streams.clone()),
+        _place: place,
     };
     let first = telling.events_of(&record);
     if telling.ended && first.is_empty() {
@@ -91,7 +96,7 @@ struct Telling {
     /// The last version that was told.
     heard: u64,
     ended: bool,
-    _open: Open,
+    _place: Place,
 }
 
 impl Telling {
@@ -145,20 +150,4 @@ fn happened(record: &Record) -> Vec<(u64, &'static str, serde_json::Value)> {
         all.push((finished.version, status, data));
     }
     all
-}
-
-/// Counts a stream as long as it is open.
-struct Open(IntGauge);
-
-impl Open {
-    fn new(gauge: IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
