@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::message::{CorrelationId, Keep, Reply, ReplyTo, Request};
+use crate::message::{CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
 
 pub use dead_letters::{DeadLetters, Replayed, StoredLetter};
 pub use durability::Durability;
@@ -301,6 +301,20 @@ impl Settlement {
         }
     }
 
+    /// Whether the delivery ends without having been worked on to a result. Such ends come much quicker than work: they
+    /// say nothing of how fast what waits is worked off.
+    #[must_use]
+    pub fn is_discard(&self) -> bool {
+        let fault = self.reply.as_ref().and_then(|(_, reply)| reply.outcome.as_ref().err());
+        let discards = |code| {
+            matches!(
+                code,
+                FaultCode::Expired | FaultCode::Cancelled | FaultCode::UpstreamUnavailable
+            )
+        };
+        self.dead_letter.is_some() || fault.is_some_and(|fault| discards(fault.code))
+    }
+
     /// The same, of a request of which something is kept.
     #[must_use]
     pub fn keeping(self, keep: Keep) -> Self {
@@ -345,6 +359,11 @@ pub struct Depth {
     /// were completed in between. Goes back when the stream begins anew. `None` where the backend does not
     /// count: Redis before 7.0, and before the first request.
     pub completed: Option<u64>,
+    /// How many of these were removed without a result: expired, cancelled, set aside, or never attempted. As far as
+    /// those who removed them said so; goes back when the count is lost.
+    pub discarded: u64,
+    /// What the request stream takes, in bytes, about: what waits and what is claimed. 0 where that is not known.
+    pub bytes: u64,
     /// The memory of the server that holds all this; `None` where there is none.
     pub memory: Option<Memory>,
 }

@@ -24,8 +24,8 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Broker, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Records, Replayed,
-    ReplyStream, Settlement,
+    Broker, Cancelled, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Records,
+    Replayed, ReplyStream, Settlement,
 };
 use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 
@@ -102,6 +102,8 @@ macro_rules! broker_conformance {
             waiting_time_and_deadline_are_counted_from_publishing,
             depth_counts_what_waits_and_what_is_claimed,
             depth_counts_what_was_completed,
+            depth_counts_what_was_discarded,
+            depth_says_what_the_requests_take,
             a_backend_that_is_there_answers_a_ping,
         );
     };
@@ -152,6 +154,8 @@ fn content(delivery: &Delivery) -> &Request {
 async fn depth(broker: &dyn Broker) -> Depth {
     Depth {
         completed: None,
+        discarded: 0,
+        bytes: 0,
         memory: None,
         ..broker.depth().await.expect("depth")
     }

@@ -184,6 +184,8 @@ impl Broker for MemoryBroker {
             dead_letters: state.letters.len() as u64,
             oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
             completed: Some(state.completed),
+            discarded: state.discarded,
+            bytes: state.bytes(),
             memory: None,
         })
     }
@@ -311,6 +313,7 @@ impl Records for MemoryBroker {
         }
         let place = state.kept.place(id).or(entry);
         if let Some(content) = place.and_then(|place| state.take_waiting(place)) {
+            state.discarded += 1;
             let reply = records::cancelled_reply(id);
             state.kept.finish(&reply);
             if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {

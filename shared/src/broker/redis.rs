@@ -12,6 +12,7 @@ mod codec;
 mod connection;
 mod dead_letters;
 mod depth;
+mod discards;
 mod due;
 mod errors;
 mod keys;

@@ -156,6 +156,65 @@ pub async fn depth_counts_what_was_completed(harness: &impl Harness) {
     }
 }
 
+/// What ends without a result counts apart, whoever ends it, with a record and without.
+pub async fn depth_counts_what_was_discarded(harness: &impl Harness) {
+    let (broker, records, me, requester) = (harness.broker(), harness.records(), consumer(), requester());
+    let discarded = async || broker.depth().await.expect("depth").discarded;
+    let before = discarded().await;
+    let mut sent = requests(&requester, 9);
+    sent.iter_mut()
+        .skip(6)
+        .for_each(|request| request.keep = Keep::WithReply);
+    let entries = broker.publish(&sent).await.expect("publish");
+    let ends = [
+        None,
+        Some(FaultCode::Invalid),
+        Some(FaultCode::Expired),
+        Some(FaultCode::Cancelled),
+        Some(FaultCode::UpstreamUnavailable),
+        Some(FaultCode::DeadLettered),
+        None,
+        Some(FaultCode::Expired),
+    ];
+    let deliveries = claim(broker.as_ref(), &me, ends.len()).await;
+    let settle = |(delivery, end): (&Delivery, &Option<FaultCode>)| {
+        let mut settlement = echo(delivery).keeping(content(delivery).keep);
+        if let (Some(code), Some((_, reply))) = (*end, &mut settlement.reply) {
+            reply.outcome = Err(Fault::new(code, "so it ended"));
+        }
+        settlement.dead_letter = (*end == Some(FaultCode::DeadLettered)).then(|| DeadLetter {
+            reason: "it never worked".to_owned(),
+            attempts: 5,
+            last_error: String::new(),
+            fields: Vec::new(),
+        });
+        settlement
+    };
+    let settlements: Vec<_> = deliveries.iter().zip(&ends).map(settle).collect();
+    broker.settle(&settlements).await.expect("settle");
+    assert_eq!(discarded().await - before, 5);
+    let cancelled = records.cancel(sent[8].id, Some(entries[8])).await.expect("cancel");
+    assert_eq!(cancelled, Cancelled::Done);
+    assert_eq!(discarded().await - before, 6);
+    assert_eq!(depth(broker.as_ref()).await.waiting, 0);
+}
+
+/// What a large body takes shows, until its request is settled.
+pub async fn depth_says_what_the_requests_take(harness: &impl Harness) {
+    let (broker, me, requester) = (harness.broker(), consumer(), requester());
+    let bytes = async || broker.depth().await.expect("depth").bytes;
+    let before = bytes().await;
+    let large = format!("\"{}\"", "x".repeat(100_000));
+    let sent: Vec<_> = (0..10).map(|_| request(&requester, &large)).collect();
+    broker.publish(&sent).await.expect("publish");
+    let taken = bytes().await - before;
+    assert!((1_000_000..2_000_000).contains(&taken), "{taken}");
+    let settlements: Vec<_> = claim(broker.as_ref(), &me, 10).await.iter().map(echo).collect();
+    assert!(bytes().await - before >= 1_000_000, "what is claimed is still there");
+    broker.settle(&settlements).await.expect("settle");
+    assert!(bytes().await < before + 100_000);
+}
+
 /// Somebody is there.
 pub async fn a_backend_that_is_there_answers_a_ping(harness: &impl Harness) {
     assert!(harness.broker().ping().await.expect("ping") < Duration::from_secs(1));

@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) replies: HashMap<ReplyTo, Mailbox>,
     pub(super) letters: BTreeMap<EntryId, Letter>,
     pub(super) completed: u64,
+    pub(super) discarded: u64,
     pub(super) kept: Kept,
 }
 
@@ -159,6 +160,7 @@ impl State {
             return;
         };
         self.completed += 1;
+        self.discarded += u64::from(settlement.is_discard());
         let letter = settlement
             .dead_letter
             .as_ref()
@@ -177,6 +179,14 @@ impl State {
         if settlement.keep != Keep::Only {
             self.deliver(reply_to, reply);
         }
+    }
+
+    /// What the requests take that wait or are claimed.
+    pub(super) fn bytes(&self) -> u64 {
+        let waiting = self.waiting.iter().map(|(_, entry)| entry);
+        let all = waiting.chain(self.claimed.values().map(|claim| &claim.entry));
+        let requests = all.filter_map(|entry| entry.content.as_ref().ok());
+        requests.map(|request| request.data.len() as u64).sum()
     }
 
     /// A requester that is gone has no mailbox: nobody would ever read, or empty, a new one.

@@ -8,14 +8,17 @@ use redis::{Pipeline, Value};
 use super::GROUP;
 use super::codec;
 use super::connection::Link;
+use super::discards;
 use super::keys::Keys;
 use super::script::eval;
 use crate::broker::{BrokerError, Depth, Memory};
 
 /// Before the first claim there is no group, perhaps no stream: both read as nothing. What is not known is -1:
 /// Redis 6.2 does not count what was added. Settled entries are deleted, so what is there and not pending was
-/// never claimed. INFO needs a permission of its own, and nothing depends on it.
+/// never claimed. INFO and MEMORY need permissions of their own, and nothing depends on them. Of a long stream so many
+/// nodes are weighed: entries of 4 KiB and more have a node each, smaller ones share it.
 const MEASURE: &str = r"
+local discarded = tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or 0)
 local letters = redis.call('XLEN', KEYS[2])
 local memory = redis.pcall('INFO', 'memory')
 if type(memory) == 'table' then memory = '' end
@@ -25,7 +28,7 @@ local function named(row)
   return values
 end
 local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if info.err then return {0, -1, 0, -1, letters, memory} end
+if info.err then return {0, -1, 0, -1, letters, memory, discarded, 0} end
 local stream, pending, last = named(info), 0, '0-0'
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = named(row)
@@ -37,13 +40,19 @@ if first then
   local time = redis.call('TIME')
   age = math.max(time[1] * 1000 + math.floor(time[2] / 1000) - string.match(first[1], '^%d+'), 0)
 end
-return {stream.length, stream['entries-added'] or -1, pending, age, letters, memory}";
+local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 200)
+if type(bytes) == 'table' then bytes = 0 end
+return {stream.length, stream['entries-added'] or -1, pending, age, letters, memory, discarded, bytes}";
 
 /// <https://redis.io/docs/latest/commands/xinfo-stream/>
 pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError> {
     let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, MEASURE, &[keys.requests(), keys.dead_letters()]);
-    commands.arg(GROUP);
+    eval(
+        &mut commands,
+        MEASURE,
+        &[keys.requests(), keys.dead_letters(), keys.counts()],
+    );
+    commands.arg(GROUP).arg(discards::FIELD);
     let answer = link.run("measure the backlog", &commands).await?;
     let Value::Array(answers) = answer else {
         return Ok(Depth::default());
@@ -60,6 +69,8 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
         dead_letters: number(4).unwrap_or(0),
         oldest_waiting: number(3).map(Duration::from_millis),
         completed: number(1).map(|added| added.saturating_sub(length)),
+        discarded: number(6).unwrap_or(0),
+        bytes: number(7).unwrap_or(0),
         memory: numbers.get(5).and_then(memory),
     })
 }

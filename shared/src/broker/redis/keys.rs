@@ -11,6 +11,7 @@ pub(super) struct Keys {
     replies: String,
     records: [String; 5],
     claims: String,
+    counts: String,
 }
 
 impl Keys {
@@ -29,6 +30,7 @@ impl Keys {
                 format!("{operation}-cancelling"),
             ],
             claims: format!("{operation}-key:"),
+            counts: format!("{operation}-counts"),
         }
     }
 
@@ -68,6 +70,11 @@ impl Keys {
     /// Which request an idempotency key stands for, by the key's digest.
     pub(super) fn claim(&self, digest: &str) -> String {
         format!("{}{digest}", self.claims)
+    }
+
+    /// What workers and requesters count.
+    pub(super) fn counts(&self) -> &str {
+        &self.counts
     }
 
     /// What the name of every reply stream begins with.

@@ -145,7 +145,7 @@ pub(super) async fn cancel(
     id: CorrelationId,
     entry: Option<EntryId>,
 ) -> Result<Cancelled, BrokerError> {
-    let mut commands = on_records(CANCEL, keys, &[keys.requests()]);
+    let mut commands = on_records(CANCEL, keys, &[keys.requests(), keys.counts()]);
     commands
         .arg(id.to_string())
         .arg(entry.map_or_else(String::new, |entry| entry.to_string()))

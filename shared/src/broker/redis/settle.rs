@@ -16,6 +16,7 @@ use super::GROUP;
 use super::codec::{self, Arguments};
 use super::connection::Link;
 use super::dead_letters;
+use super::discards;
 use super::errors::refused;
 use super::keys::Keys;
 use super::lane::{Introduction, Lane};
@@ -72,7 +73,9 @@ impl Unsure {
         if settlements.is_empty() {
             return Ok(());
         }
-        let outcome = run(with, &scripts(with, settlements)).await;
+        let mut commands = scripts(with, settlements);
+        discards::count(&mut commands, with.keys, settlements);
+        let outcome = run(with, &commands).await;
         self.note(settlements, &outcome);
         if let Some(mut answer) = outcome? {
             let lost = settlements.iter().filter(|_| answer.number() == Some(LOST)).count();
@@ -87,7 +90,9 @@ impl Unsure {
         if settlements.is_empty() {
             return Ok(());
         }
-        let outcome = run(with, &transaction(with.keys, settlements)).await;
+        let mut commands = transaction(with.keys, settlements);
+        discards::count(&mut commands, with.keys, settlements);
+        let outcome = run(with, &commands).await;
         self.note(settlements, &outcome);
         let replies: Vec<_> = settlements
             .iter()

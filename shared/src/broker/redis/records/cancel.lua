@@ -1,4 +1,4 @@
--- KEYS[6]: request stream. ARGV: id, entry ('' where unknown), group, the fault for whoever waits, what names of
+-- KEYS[6..7]: request stream, counts. ARGV: id, entry ('' where unknown), group, the fault for whoever waits, what names of
 -- reply streams begin with, how long a wish is remembered whose request's deadline is not known.
 local id = ARGV[1]
 local record = KEYS[1] .. id
@@ -12,6 +12,7 @@ local request = found and named(found[2])
 local held = found and redis.pcall('XPENDING', KEYS[6], ARGV[3], entry, entry, 1)
 if found and (held.err or #held == 0) then
   redis.call('XDEL', KEYS[6], entry)
+  redis.pcall('HINCRBY', KEYS[7], 'discarded', 1)
   if request.keep ~= 'only' and request.replyTo then
     redis.call('XADD', ARGV[5] .. request.replyTo, 'NOMKSTREAM', '*', 'requestId', id, 'status', 'fault', 'data', ARGV[4])
   end
