@@ -114,9 +114,14 @@ impl Admission {
         known.then(|| Duration::from_nanos(self.empty_at.load(Relaxed).saturating_sub(now)))
     }
 
-    /// Counts a request that was let in and whose time ran out.
+    /// Counts a request that was let in and whose own time, not only its caller's, ran out.
     pub(crate) fn count_expired(&self) {
         self.expired.fetch_add(1, Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn expired(&self) -> u64 {
+        self.expired.load(Relaxed)
     }
 
     fn queue(&self, now: u64, step: u64, longest: Duration) -> Result<(), Refusal> {

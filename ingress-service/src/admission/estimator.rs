@@ -36,16 +36,21 @@ pub(super) struct Estimator {
     known: Option<(Instant, f64)>,
 }
 
-/// Completions without those that were discarded because their time had run out: discarding is so much
-/// quicker than work that one burst of it would pass for a capacity nobody has, and the queue that is then
-/// let in expires as well.
+/// Completions without those that were discarded: discarding is so much quicker than work that one burst of it
+/// would pass for a capacity nobody has, and the queue that is then let in expires as well. Whoever discards says
+/// so; where workers do not, what our callers saw expire is the next best. What counts is the larger of the two, so
+/// that nothing is taken off twice. See docs/adr/0016.
 #[derive(Debug, Default)]
 struct Useful {
     count: u64,
+    /// What was discarded in this busy period, as those who did it say, and as callers make believe.
+    told: u64,
+    guessed: u64,
     /// Expired requests that no worker has found so far.
     unfound: u64,
     /// The counters at the last sample.
     completed: u64,
+    discarded: u64,
     expired: u64,
 }
 
@@ -70,10 +75,10 @@ impl Estimator {
         }
         let idle = depth.waiting == 0;
         if self.last.is_none() {
-            self.useful = Useful::begin(completed, expired);
+            self.useful = Useful::begin(completed, depth.discarded, expired);
         }
         let (last, before) = (self.last.replace((at, idle)), self.useful.count);
-        let completed = self.useful.observe(completed, expired, idle);
+        let completed = self.useful.observe(completed, depth.discarded, expired, idle);
         if idle {
             self.steps.clear();
             self.standstill = false;
@@ -143,24 +148,37 @@ impl Estimator {
 }
 
 impl Useful {
-    fn begin(completed: u64, expired: u64) -> Self {
+    fn begin(completed: u64, discarded: u64, expired: u64) -> Self {
         Self {
             completed,
+            discarded,
             expired,
             ..Self::default()
         }
     }
 
-    /// What expired is known when its caller leaves, and counts as completed when a worker finds it: until
-    /// then the count stands still. Where nothing waits, everything that expired has been found.
-    fn observe(&mut self, completed: u64, expired: u64, idle: bool) -> u64 {
+    fn observe(&mut self, completed: u64, discarded: u64, expired: u64, idle: bool) -> u64 {
         let new = completed - self.completed;
-        self.unfound += expired - self.expired;
-        let found = new.min(self.unfound);
-        self.unfound = if idle { 0 } else { self.unfound - found };
-        (self.completed, self.expired) = (completed, expired);
-        self.count += new - found;
+        let before = self.told.max(self.guessed);
+        self.told += discarded.saturating_sub(self.discarded);
+        self.guessed += self.find(new, expired - self.expired);
+        let useless = self.told.max(self.guessed) - before;
+        self.count += new.saturating_sub(useless);
+        if idle {
+            // Everything that expired has been found.
+            (self.told, self.guessed, self.unfound) = (0, 0, 0);
+        }
+        (self.completed, self.discarded, self.expired) = (completed, discarded, expired);
         self.count
+    }
+
+    /// What expired is known when its caller leaves, and counts as completed when a worker finds it: until
+    /// then the count stands still. Returns how many of the `new` completions may be such finds.
+    fn find(&mut self, new: u64, expired: u64) -> u64 {
+        self.unfound += expired;
+        let found = new.min(self.unfound);
+        self.unfound -= found;
+        found
     }
 }
 

@@ -17,7 +17,6 @@ impl Requester {
         waiting.hangups = None;
         if wait == Wait::ForAnswer {
             self.metrics.timeouts.inc();
-            self.admission.count_expired();
         }
         // The record first: a reply that comes now finds it, or whoever still waits.
         let kept = waiting.has_record
@@ -26,7 +25,12 @@ impl Requester {
                 .keep(id, waiting.place.entry(), waiting.budget, &self.reply_to)
                 .await
                 .is_ok();
-        match waiting.place.give_up().await {
+        let given_up = waiting.place.give_up().await;
+        // The work may have more time than its caller.
+        if given_up.is_none() && admitted.elapsed() >= waiting.budget.as_duration() {
+            self.admission.count_expired();
+        }
+        match given_up {
             Some(Outcome::Replied(outcome)) => {
                 // A moment too late, and good all the same.
                 let reply = Reply { id, outcome };

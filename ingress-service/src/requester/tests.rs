@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod draining;
+mod expiring;
 mod following;
 pub(crate) mod stage;

@@ -71,16 +71,36 @@ fn long_jobs_that_end_together_are_no_standstill() {
     assert!(more.refused > 0 && more.expired == 0, "{more:?}");
 }
 
-#[test]
-fn workers_that_become_slow_are_noticed_in_seconds() {
-    let admissions = [admission(TIMEOUT, None)];
-    let mut world = World::new(&admissions, TERMINALS, JOB);
+/// Workers become eight times as slow, so that most of what they were let in for expires.
+fn workers_become_slow(world: &mut World) {
     world.run(secs(20), CAPACITY * 3.0);
     world.job = JOB * 8;
     world.run(secs(6), CAPACITY * 3.0);
     let slow = world.run(secs(10), CAPACITY * 3.0);
     assert!(slow.served as f64 > CAPACITY / 8.0 * 10.0 * 0.9, "{slow:?}");
     assert!(slow.expired < slow.served / 20, "{slow:?}");
+}
+
+#[test]
+fn workers_that_become_slow_are_noticed_in_seconds() {
+    let admissions = [admission(TIMEOUT, None)];
+    workers_become_slow(&mut World::new(&admissions, TERMINALS, JOB));
+}
+
+#[test]
+fn where_nobody_says_what_is_discarded_the_callers_know_it() {
+    let admissions = [admission(TIMEOUT, None)];
+    let mut world = World::new(&admissions, TERMINALS, JOB);
+    world.counts_discarded = false;
+    workers_become_slow(&mut world);
+}
+
+#[test]
+fn expired_jobs_that_nobody_waits_for_are_no_capacity() {
+    let admissions = [admission(TIMEOUT, None)];
+    let mut world = World::new(&admissions, TERMINALS, JOB);
+    world.is_waited_for = false;
+    workers_become_slow(&mut world);
 }
 
 #[test]

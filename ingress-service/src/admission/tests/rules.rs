@@ -16,6 +16,7 @@ struct Seen {
     estimator: Estimator,
     now: Instant,
     completed: u64,
+    discarded: u64,
 }
 
 impl Seen {
@@ -24,23 +25,25 @@ impl Seen {
             estimator: Estimator::default(),
             now: Instant::now(),
             completed: 1_000_000,
+            discarded: 0,
         }
     }
 
     /// Some seconds of five samples each, with as many completions a sample; the last rate.
     fn seconds(&mut self, seconds: u32, waiting: u64, per_sample: u64) -> Option<f64> {
-        let mut rate = None;
-        for _ in 0..seconds * 5 {
-            self.now += Duration::from_millis(200);
-            self.completed += per_sample;
-            let depth = Depth {
-                waiting,
-                completed: Some(self.completed),
-                ..Depth::default()
-            };
-            rate = self.estimator.observe(self.now, &depth, 0);
-        }
-        rate
+        (0..seconds * 5).fold(None, |_, _| self.once(waiting, per_sample))
+    }
+
+    fn once(&mut self, waiting: u64, completed: u64) -> Option<f64> {
+        self.now += Duration::from_millis(200);
+        self.completed += completed;
+        let depth = Depth {
+            waiting,
+            completed: Some(self.completed),
+            discarded: self.discarded,
+            ..Depth::default()
+        };
+        self.estimator.observe(self.now, &depth, 0)
     }
 }
 
@@ -76,6 +79,22 @@ fn a_rate_is_remembered_for_a_while_and_raised_by_what_is_done_without_a_queue()
     assert_eq!(seen.seconds(1, 0, 2), Some(50.0));
     assert_eq!(seen.seconds(1, 0, 30), Some(150.0));
     assert_eq!(seen.seconds(5, 0, 2), None);
+}
+
+#[test]
+fn what_is_cancelled_is_no_capacity() {
+    let mut seen = Seen::new();
+    assert_eq!(seen.seconds(5, 1000, 10), Some(50.0));
+    // Somebody ends a hundred that wait, five times a second.
+    for _ in 0..15 {
+        seen.discarded += 100;
+        seen.completed += 100;
+        seen.once(1000, 10);
+    }
+    assert_eq!(seen.seconds(1, 1000, 10), Some(50.0));
+    // A counter that was lost begins anew, and takes nothing from what is done.
+    seen.discarded = 0;
+    assert_eq!(seen.seconds(1, 1000, 10), Some(50.0));
 }
 
 #[test]

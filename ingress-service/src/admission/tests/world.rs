@@ -29,6 +29,10 @@ pub(super) struct World<'a> {
     tick: u32,
     timeout: Duration,
     pub(super) counts_completed: bool,
+    /// Whether workers say what they discard.
+    pub(super) counts_discarded: bool,
+    /// Whether anybody waits for answers, and so knows what expired.
+    pub(super) is_waited_for: bool,
     pub(super) queue: VecDeque<Instant>,
     /// Those who wait for an answer, by when they came and to which ingress, until their time is over.
     callers: VecDeque<(Instant, usize)>,
@@ -39,6 +43,7 @@ pub(super) struct World<'a> {
     pub(super) terminals: Vec<Option<Instant>>,
     pub(super) job: Duration,
     completed: u64,
+    discarded: u64,
     arrivals: f64,
     pub(super) longest_wait: Duration,
     pub(super) refusal: Option<Refusal>,
@@ -57,6 +62,8 @@ impl<'a> World<'a> {
             tick: 0,
             timeout: admissions[0].limits.request_timeout,
             counts_completed: true,
+            counts_discarded: true,
+            is_waited_for: true,
             queue: VecDeque::new(),
             callers: VecDeque::new(),
             gone: 0,
@@ -64,6 +71,7 @@ impl<'a> World<'a> {
             terminals: vec![None; terminals],
             job,
             completed: 0,
+            discarded: 0,
             arrivals: 0.0,
             longest_wait: Duration::ZERO,
             refusal: None,
@@ -93,7 +101,9 @@ impl<'a> World<'a> {
         match self.ingresses[ingress].admission.admit(self.now, self.timeout) {
             Ok(()) => {
                 self.queue.push_back(self.now);
-                self.callers.push_back((self.now, ingress));
+                if self.is_waited_for {
+                    self.callers.push_back((self.now, ingress));
+                }
                 self.count.admitted += 1;
             }
             Err(refusal) => {
@@ -130,6 +140,7 @@ impl<'a> World<'a> {
                 if wait > self.timeout {
                     self.count.expired += 1;
                     self.completed += 1;
+                    self.discarded += u64::from(self.counts_discarded);
                     continue;
                 }
                 self.count.served += 1;
@@ -144,10 +155,10 @@ impl<'a> World<'a> {
         let depth = Depth {
             waiting: self.queue.len() as u64,
             claimed: self.terminals.iter().flatten().count() as u64,
-            dead_letters: 0,
             oldest_waiting: self.queue.front().map(|since| self.now - *since),
             completed: self.counts_completed.then_some(self.completed),
-            memory: None,
+            discarded: self.discarded,
+            ..Depth::default()
         };
         let sample = Sample {
             response_time: Some(TICK),
