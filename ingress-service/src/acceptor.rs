@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use roundtrip::BrokerError;
-use roundtrip::batch::Batches;
+use roundtrip::batch::{Batches, Weigh};
 use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, Records};
 use tokio::sync::oneshot;
 
@@ -18,6 +18,12 @@ pub(crate) const MAX_BATCH: usize = 128;
 pub(crate) struct Application {
     pub(crate) acceptance: Acceptance,
     pub(crate) answer: oneshot::Sender<Result<Accepted, BrokerErrorKind>>,
+}
+
+impl Weigh for Application {
+    fn weight(&self) -> usize {
+        self.acceptance.request.weight()
+    }
 }
 
 /// Accepts until the last sender is gone and the queue is empty.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::metrics::IngressMetrics;
 use crate::pending::{Outcome, Pending};
 
-/// The most requests of one call. As many as wait by default: when Redis hangs, those behind the batch that
+/// The most requests of one call, where they are small. As many as wait by default: when Redis hangs, those behind the batch that
 /// noticed it all go with the next one, and hear within a second.
 pub(crate) const MAX_BATCH: usize = 1024;
 

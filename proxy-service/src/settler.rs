@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::WorkerMetrics;
 use crate::terminals::Terminals;
 
-/// The most settlements of one call; bounds the time of one transaction.
+/// The most settlements of one call, where they are small; bounds the time of one transaction.
 pub(crate) const MAX_BATCH: usize = 256;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

@@ -22,7 +22,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::message::{CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
+use crate::batch::Weigh;
+use crate::message::{CorrelationId, ENVELOPE, FaultCode, Keep, Reply, ReplyTo, Request};
 
 pub use dead_letters::{DeadLetters, Replayed, StoredLetter};
 pub use durability::Durability;
@@ -328,6 +329,17 @@ impl Settlement {
             end_was_asked_for,
             ..self
         }
+    }
+}
+
+impl Weigh for Settlement {
+    fn weight(&self) -> usize {
+        let reply = self.reply.as_ref().map_or(ENVELOPE, |(_, reply)| reply.weight());
+        let letter = self.dead_letter.as_ref().map_or(0, |letter| {
+            let fields = letter.fields.iter().map(|(name, value)| name.len() + value.len());
+            letter.last_error.len() + fields.sum::<usize>()
+        });
+        reply + letter
     }
 }
 

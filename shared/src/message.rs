@@ -10,6 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::batch::Weigh;
+
 /// Names one request and ties its reply to it. Always made by us, never by a caller, so that nobody can
 /// guess or repeat one: a UUID version 7 ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -200,6 +202,25 @@ impl Keep {
             b"only" => Self::Only,
             _ => Self::WithReply,
         }
+    }
+}
+
+/// What a message takes beside its data, in bytes, about: ids, names of fields, the command around it.
+pub(crate) const ENVELOPE: usize = 512;
+
+impl Weigh for Request {
+    fn weight(&self) -> usize {
+        ENVELOPE + self.data.len()
+    }
+}
+
+impl Weigh for Reply {
+    fn weight(&self) -> usize {
+        ENVELOPE
+            + self
+                .outcome
+                .as_ref()
+                .map_or_else(|fault| fault.detail.len(), Bytes::len)
     }
 }
 
