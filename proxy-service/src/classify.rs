@@ -3,7 +3,14 @@
 
 use std::time::Duration;
 
+use roundtrip::service::breaker::Verdict;
 use roundtrip::{Fault, FaultCode};
+
+/// The longest pause between two attempts: a `Retry-After` up to here is slept out in the terminal.
+pub(crate) const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
+
+/// The longest pause an upstream is given at a time, whatever it asked for: then a few probes ask again.
+const MAX_UPSTREAM_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why an attempt, or the whole work on a request, produced no answer.
 ///
@@ -55,19 +62,35 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether another attempt may succeed.
+    /// Whether another attempt may succeed soon.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttled { .. } | Self::Upstream { .. } | Self::AttemptTimeout
-        )
+        match self {
+            Self::Throttled { retry_after } => retry_after.is_none_or(|asked| asked <= MAX_RETRY_DELAY),
+            Self::Upstream { .. } | Self::AttemptTimeout => true,
+            _ => false,
+        }
     }
 
-    /// Whether it speaks against the upstream's health. What the caller or we ourselves did wrong does not.
+    /// What it says about the upstream's health. `had_fair_time`: whether the upstream had as long as its answers
+    /// take; a caller with less time than that says nothing.
     #[must_use]
-    pub fn counts_against_upstream(&self) -> bool {
-        self.is_retryable()
+    pub fn verdict(&self, had_fair_time: bool) -> Verdict {
+        match self {
+            Self::Throttled {
+                retry_after: Some(asked),
+            } if *asked > MAX_RETRY_DELAY => Verdict::Pause((*asked).min(MAX_UPSTREAM_PAUSE)),
+            Self::Throttled { .. } | Self::Upstream { .. } | Self::AttemptTimeout => Verdict::Failed,
+            Self::DeadlineExceeded if had_fair_time => Verdict::Failed,
+            // It answered.
+            Self::NotFound { .. } | Self::UpstreamRefused { .. } => Verdict::Well,
+            // It was not asked, or nobody knows what it would have said.
+            Self::DeadlineExceeded
+            | Self::Invalid { .. }
+            | Self::Panicked { .. }
+            | Self::Cancelled
+            | Self::CircuitOpen { .. } => Verdict::Nothing,
+        }
     }
 
     /// The least time to wait before another attempt, where the upstream said so.
@@ -147,16 +170,42 @@ mod tests {
     #[test]
     fn a_callers_mistake_is_neither_retried_nor_held_against_the_upstream() {
         let detail = String::new();
-        for failure in [
-            Failure::Invalid { detail: detail.clone() },
-            Failure::NotFound { detail: detail.clone() },
-            Failure::UpstreamRefused { detail },
-            Failure::Panicked { message: String::new() },
-            Failure::DeadlineExceeded,
+        for (failure, verdict) in [
+            (Failure::Invalid { detail: detail.clone() }, Verdict::Nothing),
+            (Failure::NotFound { detail: detail.clone() }, Verdict::Well),
+            (Failure::UpstreamRefused { detail }, Verdict::Well),
+            (Failure::Panicked { message: String::new() }, Verdict::Nothing),
+            (Failure::DeadlineExceeded, Verdict::Nothing),
+            (Failure::Cancelled, Verdict::Nothing),
         ] {
-            assert!(
-                !failure.is_retryable() && !failure.counts_against_upstream(),
-                "{failure:?}"
+            assert!(!failure.is_retryable(), "{failure:?}");
+            assert_eq!(failure.verdict(false), verdict, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_counts_where_the_upstream_had_fair_time() {
+        assert_eq!(Failure::DeadlineExceeded.verdict(true), Verdict::Failed);
+        assert_eq!(Failure::Cancelled.verdict(true), Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_retry_after_is_slept_out_when_short_and_a_bounded_pause_when_long() {
+        let throttled = |seconds: Option<u64>| Failure::Throttled {
+            retry_after: seconds.map(Duration::from_secs),
+        };
+        for (asked, retryable, verdict) in [
+            (None, true, Verdict::Failed),
+            (Some(0), true, Verdict::Failed),
+            (Some(2), true, Verdict::Failed),
+            (Some(3), false, Verdict::Pause(Duration::from_secs(3))),
+            (Some(86_400), false, Verdict::Pause(MAX_UPSTREAM_PAUSE)),
+        ] {
+            let failure = throttled(asked);
+            assert_eq!(
+                (failure.is_retryable(), failure.verdict(true)),
+                (retryable, verdict),
+                "{asked:?}"
             );
         }
     }

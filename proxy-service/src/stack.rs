@@ -4,6 +4,7 @@ mod breaker;
 mod cancel;
 mod catch_panic;
 mod deadline;
+mod fair;
 mod retry;
 mod telemetry;
 mod timeout;
@@ -39,13 +40,13 @@ pub fn around(
     upstream: Arc<Breaker>,
     metrics: WorkerMetrics,
 ) -> BoxHandler {
-    let budget = retry::budget();
+    let (budget, fair) = (retry::budget(), Arc::new(fair::FairTime::new(options.attempt_timeout)));
     let layers = ServiceBuilder::new()
         // Sees how the request ended for the caller, with all attempts and pauses.
         .layer(layer_fn(|inner| telemetry::Telemetry::new(inner, metrics.clone())))
         // Outside the retries: what somebody ended is not tried again.
         .layer(layer_fn(|inner| cancel::Cancel::new(inner, options.cancel_grace)))
-        // Outside the retries: no number of attempts outlives the caller.
+        // Outside the retries: all attempts together leave the answer its way back.
         .layer(layer_fn(deadline::Deadline::new))
         // Outside the breaker: an open breaker ends the attempts instead of being one more of them.
         .layer(layer_fn(|inner| {
@@ -53,9 +54,9 @@ pub fn around(
         }))
         // Counts attempts, not requests: it learns from each of them.
         .layer(layer_fn(|inner| {
-            breaker::CircuitBreaker::new(inner, upstream.clone(), metrics.clone())
+            breaker::CircuitBreaker::new(inner, upstream.clone(), fair.clone(), metrics.clone())
         }))
-        // Inside the breaker: a call that is dropped would count as nothing.
+        // Inside the breaker: a call that is dropped would count as nothing. It alone ends attempts, at the deadline too.
         .layer(layer_fn(|inner| {
             timeout::AttemptTimeout::new(inner, options.attempt_timeout)
         }))

@@ -16,7 +16,7 @@ use proxy_service::workers::{Running, Workers};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{Consumer, DeadLetters, Depth, MAX_WAIT, ReplyStream};
 use roundtrip::service::metrics::Metrics;
-use roundtrip::{Broker, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
@@ -354,6 +354,40 @@ async fn nothing_is_claimed_while_the_upstream_is_given_a_pause() {
     let failed: Vec<_> = replies.iter().filter(|reply| reply.outcome.is_err()).collect();
     assert!(failed.is_empty(), "the probes are within their number: {failed:?}");
     running.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_retry_after_gives_the_terminals_back_and_pauses_claims() {
+    let mut setup = Setup::new();
+    let asked = Duration::from_secs(600);
+    let running = setup.start(&["--terminals", "4"], move |_| async move {
+        Err(Failure::Throttled {
+            retry_after: Some(asked),
+        })
+    });
+    setup.publish(4, LONG * 60).await;
+    let faults: Vec<_> = setup
+        .read(4)
+        .await
+        .into_iter()
+        .map(|reply| reply.outcome.unwrap_err())
+        .collect();
+    // Those whose attempt had not begun hear of the pause.
+    assert!(
+        faults.iter().all(|fault| fault.retry_after_ms > Some(20_000)),
+        "{faults:?}"
+    );
+    let told = |fault: &Fault| (fault.code, fault.retry_after_ms) == (FaultCode::UpstreamFailed, Some(600_000));
+    assert!(faults.iter().any(told), "{faults:?}");
+    // A claim that was waiting meanwhile would still bring what comes.
+    sleep(MAX_WAIT * 2).await;
+    setup.publish(20, LONG * 60).await;
+    sleep(Duration::from_secs(2)).await;
+    let depth = setup.broker.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.claimed), (20, 0));
+    let stopped = Instant::now();
+    running.drain(LONG).await;
+    assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use roundtrip::service::breaker::{Breaker, Refused};
+use tokio::time::Instant;
 use tower::Service;
 
+use super::fair::FairTime;
 use crate::classify::Failure;
 use crate::job::{Handler, Job};
 use crate::metrics::WorkerMetrics;
@@ -17,14 +19,16 @@ use crate::metrics::WorkerMetrics;
 pub(super) struct CircuitBreaker<S> {
     inner: S,
     breaker: Arc<Breaker>,
+    fair: Arc<FairTime>,
     metrics: WorkerMetrics,
 }
 
 impl<S> CircuitBreaker<S> {
-    pub(super) fn new(inner: S, breaker: Arc<Breaker>, metrics: WorkerMetrics) -> Self {
+    pub(super) fn new(inner: S, breaker: Arc<Breaker>, fair: Arc<FairTime>, metrics: WorkerMetrics) -> Self {
         Self {
             inner,
             breaker,
+            fair,
             metrics,
         }
     }
@@ -41,11 +45,20 @@ impl<S: Handler> Service<Job> for CircuitBreaker<S> {
 
     fn call(&mut self, job: Job) -> Self::Future {
         let (breaker, mut handler) = (self.breaker.clone(), self.inner.clone());
-        let metrics = self.metrics.clone();
+        let (fair, metrics) = (self.fair.clone(), self.metrics.clone());
         Box::pin(async move {
+            let started = Instant::now();
             // Called inside: while the breaker is open the handler is not even asked for a future.
-            let attempt = async move { handler.call(job).await };
-            let outcome = breaker.call(Failure::counts_against_upstream, attempt).await;
+            let attempt = async {
+                let answer = handler.call(job).await?;
+                fair.answered(started.elapsed());
+                Ok(answer)
+            };
+            let judge = |failure: &Failure| {
+                let had_fair_time = *failure == Failure::DeadlineExceeded && fair.had(started.elapsed());
+                failure.verdict(had_fair_time)
+            };
+            let outcome = breaker.call(judge, attempt).await;
             metrics.upstream_circuit.set(breaker.state().gauge());
             outcome.map_err(|refused| match refused {
                 Refused::Failed(failure) => failure,

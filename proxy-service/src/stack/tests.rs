@@ -29,12 +29,23 @@ fn stack<F>(answer: impl Fn(u32) -> F + Clone + Send + Sync + 'static) -> Stack
 where
     F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
 {
-    let (calls, upstream) = (Arc::new(AtomicU32::new(0)), Arc::new(upstream_breaker()));
+    stack_with(upstream_breaker(), ATTEMPT_TIMEOUT, answer)
+}
+
+fn stack_with<F>(
+    breaker: Breaker,
+    attempt_timeout: Duration,
+    answer: impl Fn(u32) -> F + Clone + Send + Sync + 'static,
+) -> Stack
+where
+    F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+{
+    let (calls, upstream) = (Arc::new(AtomicU32::new(0)), Arc::new(breaker));
     let metrics = WorkerMetrics::new(&Metrics::new());
     let counted = calls.clone();
     let handler = service_fn(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
     let options = StackOptions {
-        attempt_timeout: ATTEMPT_TIMEOUT,
+        attempt_timeout,
         cancel_grace: CANCEL_GRACE,
     };
     Stack {
@@ -143,13 +154,75 @@ async fn work_ends_at_the_deadline_whatever_the_attempts_do() {
 async fn an_attempt_ends_before_the_deadline_so_that_its_caller_hears_of_it() {
     let stack = stack(|_| std::future::pending());
     let budget = ATTEMPT_TIMEOUT / 2;
-    for _ in 0..30 {
-        let started = Instant::now();
-        assert_eq!(stack.run(job(budget)).await, Err(Failure::DeadlineExceeded));
-        assert!(started.elapsed() < budget, "{:?}", started.elapsed());
-        assert!(started.elapsed() > budget * 8 / 10, "{:?}", started.elapsed());
+    let started = Instant::now();
+    assert_eq!(stack.run(job(budget)).await, Err(Failure::DeadlineExceeded));
+    assert!(started.elapsed() < budget, "{:?}", started.elapsed());
+    assert!(started.elapsed() > budget * 8 / 10, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_upstream_opens_the_breaker_though_its_callers_have_less_time_than_an_attempt() {
+    let stack = stack(|_| std::future::pending());
+    for _ in 0..10 {
+        assert_eq!(
+            stack.run(job(ATTEMPT_TIMEOUT / 5)).await,
+            Err(Failure::DeadlineExceeded)
+        );
     }
-    assert_eq!(stack.upstream.state(), State::Closed, "it had no time to answer");
+    assert_eq!(stack.upstream.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_with_less_time_than_the_upstream_takes_do_not_open_the_breaker() {
+    let stack = stack(|_| async {
+        sleep(ATTEMPT_TIMEOUT / 2).await;
+        done()
+    });
+    assert_eq!(stack.run(job(LONG)).await, done());
+    for _ in 0..20 {
+        assert_eq!(
+            stack.run(job(ATTEMPT_TIMEOUT / 4)).await,
+            Err(Failure::DeadlineExceeded)
+        );
+    }
+    assert_eq!(stack.upstream.state(), State::Closed);
+    let stack = super::tests::stack(|_| std::future::pending());
+    for _ in 0..50 {
+        let _ = stack.run(job(Duration::from_millis(1))).await;
+    }
+    assert_eq!(stack.upstream.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_nothing_about_the_upstream_leaves_a_half_open_breaker_as_it_is() {
+    const OPEN: Duration = Duration::from_millis(40);
+    let breaker = || Breaker::new("test", consecutive_failures(1, std::iter::repeat(OPEN)), PROBES);
+    for (name, failure) in [
+        ("a deadline", Failure::DeadlineExceeded),
+        ("a mistake", Failure::Invalid { detail: String::new() }),
+        ("a panic", Failure::Panicked { message: String::new() }),
+    ] {
+        let stack = stack_with(breaker(), ATTEMPT_TIMEOUT, move |call| {
+            std::future::ready(if call == 1 { Err(broken()) } else { Err(failure.clone()) })
+        });
+        let once = || Job {
+            delivery: 2,
+            ..job(LONG)
+        };
+        let _ = stack.run(once()).await;
+        assert_eq!(stack.upstream.state(), State::Open);
+        // The breaker runs on real time.
+        std::thread::sleep(OPEN + Duration::from_millis(10));
+        for _ in 0..PROBES * 2 {
+            let _ = stack.run(once()).await;
+            assert_eq!(stack.upstream.state(), State::HalfOpen, "{name}");
+        }
+        assert_eq!(
+            stack.calls() as usize,
+            1 + PROBES * 2,
+            "each probe gives its place back"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +250,7 @@ async fn a_panic_is_an_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn the_upstreams_own_retry_after_is_honoured() {
-    let asked = Duration::from_secs(7);
+    let asked = Duration::from_secs(2);
     let throttled = Failure::Throttled {
         retry_after: Some(asked),
     };
@@ -189,8 +262,29 @@ async fn the_upstreams_own_retry_after_is_honoured() {
     // Where it does not fit the time that is left, waiting would be for nothing.
     let stack = super::tests::stack(move |_| std::future::ready(Err(throttled.clone())));
     let started = Instant::now();
-    assert!(stack.run(job(Duration::from_secs(5))).await.is_err());
+    assert!(stack.run(job(Duration::from_secs(2))).await.is_err());
     assert_eq!((stack.calls(), started.elapsed()), (1, Duration::ZERO));
+    assert_eq!(
+        stack.upstream.state(),
+        State::Closed,
+        "a short pause is no reason to pause claims"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_retry_after_is_told_at_once_and_gives_the_upstream_its_pause() {
+    let throttled = Failure::Throttled {
+        retry_after: Some(Duration::from_secs(600)),
+    };
+    let answer = throttled.clone();
+    let stack = stack(move |_| std::future::ready(Err(answer.clone())));
+    let started = Instant::now();
+    assert_eq!(stack.run(job(LONG * 60)).await, Err(throttled));
+    assert_eq!((stack.calls(), started.elapsed()), (1, Duration::ZERO));
+    assert_eq!(stack.upstream.state(), State::Open);
+    let pause = stack.upstream.open_for().as_secs_f64();
+    assert!((25.0..=37.5).contains(&pause), "{pause} s");
+    assert_eq!(stack.metrics.upstream_circuit.get(), 0.0);
 }
 
 #[tokio::test(start_paused = true)]

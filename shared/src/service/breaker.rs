@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use failsafe::futures::CircuitBreaker;
-use failsafe::{Error, FailurePolicy, Instrument, StateMachine};
+use failsafe::{FailurePolicy, Instrument, StateMachine};
 use tokio::sync::Semaphore;
 
 /// Where a breaker stands.
@@ -56,6 +55,19 @@ pub enum Refused<E> {
     Failed(E),
 }
 
+/// What a call's error says about the one that was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is well: it answered, and the mistake is somebody else's.
+    Well,
+    /// It failed.
+    Failed,
+    /// It failed and asked for a pause: the breaker opens at once, for at least so long.
+    Pause(Duration),
+    /// Nothing, neither good nor bad.
+    Nothing,
+}
+
 type Policy = Box<dyn FailurePolicy + Send + Sync>;
 
 /// Refuses calls to something that keeps failing, and probes it now and then. Runs on real time.
@@ -89,14 +101,14 @@ impl Breaker {
         }
     }
 
-    /// Runs `call` unless the breaker is open. Errors for which `is_failure` holds count against it. A call
-    /// that is dropped counts as nothing, so a timeout belongs inside.
+    /// Runs `call` unless the breaker is open, and counts its errors as `judge` says. A call that is dropped counts as
+    /// nothing, so a timeout belongs inside.
     ///
     /// # Errors
     /// [`Refused`]: the breaker's, or the call's.
     pub async fn call<T, E>(
         &self,
-        is_failure: impl Fn(&E) -> bool,
+        judge: impl FnOnce(&E) -> Verdict,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Refused<E>> {
         let refused = || Refused::Open {
@@ -106,11 +118,23 @@ impl Breaker {
             State::Closed => None,
             _ => Some(self.probes.try_acquire().map_err(|_| refused())?),
         };
-        match self.machine.call_with(is_failure, call).await {
-            Ok(value) => Ok(value),
-            Err(Error::Rejected) => Err(refused()),
-            Err(Error::Inner(error)) => Err(Refused::Failed(error)),
+        if !self.machine.is_call_permitted() {
+            return Err(refused());
         }
+        let outcome = call.await;
+        match outcome.as_ref().map_or_else(judge, |_| Verdict::Well) {
+            Verdict::Well => self.machine.on_success(),
+            Verdict::Failed => self.machine.on_error(),
+            Verdict::Pause(pause) => {
+                self.mirror.ask_for(pause);
+                self.machine.on_error();
+                // An open machine asks its policy for nothing; a later failure is not to be taken for this one.
+                self.mirror.take_asked();
+            }
+            // Half-open it stays half-open, and the probe's place is free again.
+            Verdict::Nothing => {}
+        }
+        outcome.map_err(Refused::Failed)
     }
 
     /// How long it refuses calls for certain; zero when one may pass. Changes nothing.
@@ -151,7 +175,7 @@ impl FailurePolicy for Timed {
     }
 
     fn mark_dead_on_failure(&mut self) -> Option<Duration> {
-        let delay = self.policy.mark_dead_on_failure()?;
+        let delay = self.policy.mark_dead_on_failure().max(self.mirror.take_asked())?;
         self.mirror.open_for(delay);
         Some(delay)
     }
@@ -177,6 +201,8 @@ struct Shown {
 struct OpenTimes {
     delay: Duration,
     until: Option<Instant>,
+    /// The pause that the failure which is being counted asked for.
+    asked: Option<Duration>,
 }
 
 impl Mirror {
@@ -193,11 +219,19 @@ impl Mirror {
     }
 
     fn open_for(&self, delay: Duration) {
-        *self.times() = OpenTimes {
-            delay,
-            until: Some(Instant::now() + delay),
-        };
+        {
+            let mut times = self.times();
+            (times.delay, times.until) = (delay, Some(Instant::now() + delay));
+        }
         self.show(State::Open);
+    }
+
+    fn ask_for(&self, pause: Duration) {
+        self.times().asked = Some(pause);
+    }
+
+    fn take_asked(&self) -> Option<Duration> {
+        self.times().asked.take()
     }
 
     fn state(&self) -> State {
@@ -259,7 +293,7 @@ mod tests {
     }
 
     async fn fail(breaker: &Breaker) -> Result<(), Refused<&'static str>> {
-        breaker.call(|_| true, async { Err("broken") }).await
+        breaker.call(|_| Verdict::Failed, async { Err("broken") }).await
     }
 
     #[tokio::test]
@@ -269,7 +303,7 @@ mod tests {
             assert!(matches!(fail(&breaker).await, Err(Refused::Failed("broken"))));
         }
         assert_eq!(breaker.state(), State::Open);
-        let refused = breaker.call(|_: &()| true, async { Ok(()) }).await;
+        let refused = breaker.call(|_: &()| Verdict::Failed, async { Ok(()) }).await;
         assert!(matches!(refused, Err(Refused::Open { retry_after }) if retry_after <= OPEN && !retry_after.is_zero()));
     }
 
@@ -277,9 +311,62 @@ mod tests {
     async fn errors_that_are_no_failures_do_not_open_it() {
         let breaker = breaker(1, 1);
         for _ in 0..10 {
-            let _ = breaker.call(|_| false, async { Err::<(), _>("not found") }).await;
+            let not_found = async { Err::<(), _>("not found") };
+            let _ = breaker.call(|_| Verdict::Well, not_found).await;
         }
         assert_eq!(breaker.state(), State::Closed);
+    }
+
+    #[tokio::test]
+    async fn an_error_that_says_nothing_neither_opens_nor_closes_it_and_breaks_no_row() {
+        let breaker = breaker(2, 1);
+        let nothing = || breaker.call(|_| Verdict::Nothing, async { Err::<(), _>("cancelled") });
+        for _ in 0..10 {
+            let _ = nothing().await;
+        }
+        assert_eq!(breaker.state(), State::Closed);
+        let _ = fail(&breaker).await;
+        let _ = nothing().await;
+        let _ = fail(&breaker).await;
+        assert_eq!(
+            breaker.state(),
+            State::Open,
+            "two failures in a row, of those that count"
+        );
+        tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+        for _ in 0..3 {
+            assert!(
+                matches!(nothing().await, Err(Refused::Failed(_))),
+                "the probe's place is free again"
+            );
+            assert_eq!(breaker.state(), State::HalfOpen);
+        }
+        assert!(breaker.call(|()| Verdict::Failed, async { Ok(()) }).await.is_ok());
+        assert_eq!(breaker.state(), State::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_asks_for_a_pause_opens_it_for_so_long() {
+        let (breaker, asked) = (breaker(100, 1), Duration::from_secs(20));
+        let _ = breaker
+            .call(|_| Verdict::Pause(asked), async { Err::<(), _>("busy") })
+            .await;
+        assert_eq!(breaker.state(), State::Open);
+        assert!(breaker.open_for() > asked / 2 && breaker.open_for() <= asked);
+    }
+
+    #[tokio::test]
+    async fn a_pause_asked_for_while_it_is_open_is_not_the_next_failures() {
+        let breaker = breaker(1, 1);
+        let long = Duration::from_secs(20);
+        let late = breaker.call(|_| Verdict::Pause(long), async {
+            let _ = fail(&breaker).await;
+            Err::<(), _>("busy")
+        });
+        let _ = late.await;
+        tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+        let _ = fail(&breaker).await;
+        assert!(breaker.open_for() <= OPEN, "{:?}", breaker.open_for());
     }
 
     #[tokio::test]
@@ -296,7 +383,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(30)).await;
                     Ok::<(), ()>(())
                 };
-                breaker.call(|()| true, probe).await.is_ok()
+                breaker.call(|()| Verdict::Failed, probe).await.is_ok()
             })
         });
         for call in calls.collect::<Vec<_>>() {
@@ -311,9 +398,9 @@ mod tests {
         let breaker = breaker(1, 1);
         let _ = fail(&breaker).await;
         tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
-        let forever = breaker.call(|()| true, std::future::pending::<Result<(), ()>>());
+        let forever = breaker.call(|()| Verdict::Failed, std::future::pending::<Result<(), ()>>());
         assert!(tokio::time::timeout(Duration::from_millis(5), forever).await.is_err());
-        assert!(breaker.call(|()| true, async { Ok(()) }).await.is_ok());
+        assert!(breaker.call(|()| Verdict::Failed, async { Ok(()) }).await.is_ok());
         assert_eq!(breaker.state(), State::Closed);
     }
 }

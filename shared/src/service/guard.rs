@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use failsafe::failure_policy::consecutive_failures;
 
-use super::breaker::{Breaker, Refused};
+use super::breaker::{Breaker, Refused, Verdict};
 use crate::broker::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerErrorKind, Cancelled, Changes, Consumer,
     Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Settlement, Status, Swept,
@@ -57,7 +57,7 @@ impl<B: ?Sized> GuardedBroker<B> {
     }
 
     async fn guard<T>(&self, call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
-        let outcome = self.breaker.call(BrokerError::is_outage, call).await;
+        let outcome = self.breaker.call(verdict, call).await;
         outcome.map_err(|refused| match refused {
             Refused::Failed(error) => error,
             Refused::Open { .. } => BrokerError::new(
@@ -66,6 +66,14 @@ impl<B: ?Sized> GuardedBroker<B> {
                 "the circuit breaker is open after repeated failures",
             ),
         })
+    }
+}
+
+/// A refusal is an answer: whoever refuses is there.
+fn verdict(error: &BrokerError) -> Verdict {
+    match error.is_outage() {
+        true => Verdict::Failed,
+        false => Verdict::Well,
     }
 }
 
