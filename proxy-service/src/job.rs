@@ -18,7 +18,7 @@ pub struct Job {
     pub request: Request,
     /// Which delivery this is; the first is 1.
     pub delivery: u32,
-    /// When nobody waits for the answer any more.
+    /// When nobody waits for the answer any more; inside the stack a moment earlier, so that the answer is in time.
     pub deadline: Instant,
     /// Cancelled when somebody asked for the end of this job. A while (`CANCEL_GRACE`) later its future is dropped.
     pub cancelled: CancellationToken,

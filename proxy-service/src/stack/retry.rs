@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use crate::classify::Failure;
+use crate::classify::{Failure, MAX_RETRY_DELAY};
 use crate::job::{Handler, Job};
 use crate::metrics::WorkerMetrics;
 
@@ -21,7 +21,10 @@ use crate::metrics::WorkerMetrics;
 const ATTEMPTS: u32 = 3;
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// The least time another attempt is begun for. A tenth of the budget, where that is less.
+const LEAST_TIME: Duration = Duration::from_millis(100);
+const LEAST_PART: u32 = 10;
 
 /// Retries may be a fifth of the traffic of the last ten seconds; a quiet worker may do ten a second.
 pub(super) fn budget() -> Arc<TpsBudget> {
@@ -62,7 +65,7 @@ impl<S: Handler> Service<Job> for Retry<S> {
 
 impl<S: Handler> Retry<S> {
     async fn attempt_until_done(mut self, job: Job) -> Result<Bytes, Failure> {
-        let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
+        let mut delays = Delays::new(FIRST_DELAY, MAX_RETRY_DELAY);
         let mut attempts_left = if job.delivery == 1 { ATTEMPTS } else { 1 };
         let mut earlier = None;
         let mut number = 0;
@@ -87,9 +90,10 @@ impl<S: Handler> Retry<S> {
             attempts_left -= 1;
             let delay = delays
                 .next()
-                .unwrap_or(MAX_DELAY)
+                .unwrap_or(MAX_RETRY_DELAY)
                 .max(failure.retry_after().unwrap_or_default());
-            let too_late = Instant::now() + delay >= job.deadline;
+            let least = LEAST_TIME.min(job.request.budget.as_duration() / LEAST_PART);
+            let too_late = Instant::now() + delay + least >= job.deadline;
             if attempts_left == 0 || !failure.is_retryable() || too_late {
                 return Err(failure);
             }

@@ -226,6 +226,63 @@ async fn what_says_nothing_about_the_upstream_leaves_a_half_open_breaker_as_it_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn work_ends_so_long_before_its_deadline_that_the_answer_is_in_time() {
+    let (hanging, quick) = (
+        stack_with(never(), LONG, |_| std::future::pending()),
+        stack(|_| async { done() }),
+    );
+    for (budget, left, margin) in [
+        (30_000, 30_000, 100),
+        (30_000, 150, 75),
+        (30_000, 4, 2),
+        (1000, 1000, 100),
+        (1000, 900, 100),
+        (200, 200, 20),
+        (10, 10, 1),
+    ] {
+        let (budget, left) = (Duration::from_millis(budget), Duration::from_millis(left));
+        let late = || Job {
+            deadline: Instant::now() + left,
+            ..job(budget)
+        };
+        let started = Instant::now();
+        assert!(hanging.run(late()).await.is_err());
+        let spare = left.saturating_sub(started.elapsed());
+        let margin = Duration::from_millis(margin);
+        // Timers tick in milliseconds.
+        assert!(
+            spare + Duration::from_millis(1) >= margin && spare <= margin.max(left / 2),
+            "{left:?} of {budget:?}: {spare:?}"
+        );
+        assert_eq!(quick.run(late()).await, done(), "{left:?} of {budget:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_begins_that_has_no_fair_time_left() {
+    let budget = Duration::from_secs(1);
+    for _ in 0..50 {
+        let stack = stack(|_| async {
+            sleep(Duration::from_millis(830)).await;
+            Err(broken())
+        });
+        let started = Instant::now();
+        assert_eq!(stack.run(job(budget)).await, Err(broken()));
+        assert_eq!(stack.calls(), 1);
+        assert!(
+            started.elapsed() < Duration::from_millis(840),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}
+
+/// A breaker that never opens.
+fn never() -> Breaker {
+    Breaker::new("test", consecutive_failures(u32::MAX, std::iter::repeat(LONG)), PROBES)
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hanging_attempt_is_ended_and_another_made() {
     let stack = stack(|call| async move {
         if call == 1 {

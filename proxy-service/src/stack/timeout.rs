@@ -1,4 +1,4 @@
-//! One attempt does not use up the time of all, nor the moment its answer needs on the way back.
+//! One attempt does not use up the time of all.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,10 +11,7 @@ use tower::Service;
 use crate::classify::Failure;
 use crate::job::{Handler, Job};
 
-/// The most that is left of the budget for the answer's way back. A tenth of it, where that is less.
-const WAY_BACK: Duration = Duration::from_millis(50);
-
-/// Ends an attempt after a time, or shortly before the deadline.
+/// Ends an attempt after a time, or at the deadline.
 #[derive(Debug, Clone)]
 pub(super) struct AttemptTimeout<S> {
     inner: S,
@@ -38,7 +35,6 @@ impl<S: Handler> Service<Job> for AttemptTimeout<S> {
 
     fn call(&mut self, job: Job) -> Self::Future {
         let left = job.deadline.saturating_duration_since(Instant::now());
-        let left = left - WAY_BACK.min(left / 10);
         let attempt = timeout(self.limit.min(left), self.inner.call(job));
         // A caller with little time says nothing about the upstream.
         let over = match left < self.limit {
