@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
@@ -25,11 +24,8 @@ impl Harness for Memory {
         self.0.clone()
     }
 
-    fn short_lived_records(&self) -> Arc<dyn Records> {
-        Arc::new(MemoryBroker::with(Retention {
-            results: Duration::from_millis(1),
-            ..Retention::default()
-        }))
+    fn records_kept(&self, retention: Retention) -> Arc<dyn Records> {
+        Arc::new(MemoryBroker::with(retention))
     }
 
     async fn cut(&self) {}

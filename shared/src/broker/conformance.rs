@@ -4,6 +4,7 @@
 
 mod claiming;
 mod dead_letters;
+mod keys;
 mod reclaiming;
 mod recording;
 mod replying;
@@ -11,6 +12,7 @@ mod settling;
 
 pub use claiming::*;
 pub use dead_letters::*;
+pub use keys::*;
 pub use reclaiming::*;
 pub use recording::*;
 pub use replying::*;
@@ -25,7 +27,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Broker, Cancelled, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Records,
-    Replayed, ReplyStream, Settlement,
+    Replayed, ReplyStream, Retention, Settlement,
 };
 use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 
@@ -38,8 +40,8 @@ pub trait Harness: Send + Sync {
     fn dead_letters(&self) -> Arc<dyn DeadLetters>;
     /// Its records.
     fn records(&self) -> Arc<dyn Records>;
-    /// Records of the same backend that live for a millisecond after their request ended.
-    fn short_lived_records(&self) -> Arc<dyn Records>;
+    /// Records of the same backend that are kept so.
+    fn records_kept(&self, retention: Retention) -> Arc<dyn Records>;
     /// Breaks every connection there is; nothing, where there is none.
     async fn cut(&self);
     /// Puts an entry into the request stream that is no request: it has one field, `garbage`.
@@ -88,6 +90,10 @@ macro_rules! broker_conformance {
             what_a_requester_did_not_read_becomes_a_result,
             a_key_names_one_request,
             a_key_is_free_again_where_nothing_was_attempted,
+            a_key_is_free_again_after_a_cancellation_in_the_queue,
+            a_key_of_work_that_began_once_is_not_freed,
+            a_key_that_names_another_request_is_not_freed,
+            a_key_lives_as_long_as_its_requests_budget,
             records_are_listed_newest_first_in_pages,
             what_waits_can_be_cancelled,
             what_is_at_work_is_asked_to_end,

@@ -87,7 +87,7 @@ pub enum Change {
 pub struct Retention {
     /// How long a record is kept after its request ended.
     pub results: Duration,
-    /// How long an idempotency key names its request, at most as long as the record is there.
+    /// How long an idempotency key names its request: at least for its budget, at most as long as the record is there.
     pub keys: Duration,
     /// The largest result that is kept, in bytes.
     pub max_result: usize,
@@ -257,10 +257,24 @@ pub struct Record {
     pub progress: Option<(Progress, u64)>,
     /// Whether somebody asked for its end while it was at work.
     pub cancel_requested: bool,
+    /// Whether an idempotency key names it, so that its outcome is the answer to every call with that key. Not any
+    /// more where nothing was attempted: the key is free then. Unknown, and so `false`, in lists.
+    pub has_key: bool,
     /// Counts its changes; the first is 1.
     pub version: u64,
     /// How it ended; `None` until then, and in lists.
     pub outcome: Option<Result<Bytes, Fault>>,
+}
+
+/// Whether a request that ended so was never attempted, which frees its idempotency key: it ended before any delivery
+/// began it, or its only delivery found the upstream unavailable. The code alone does not say so: work that ran out of
+/// time has the same one.
+pub(super) fn never_began<T>(outcome: &Result<T, Fault>, attempts: u32) -> bool {
+    match outcome.as_ref().map_err(|fault| fault.code) {
+        Err(FaultCode::Expired | FaultCode::Cancelled) => attempts == 0,
+        Err(FaultCode::UpstreamUnavailable) => attempts <= 1,
+        _ => false,
+    }
 }
 
 /// When something happened.

@@ -1,6 +1,7 @@
 //! Letters that somebody wrote, or changed, by hand.
 
-use roundtrip::broker::Replayed;
+use roundtrip::broker::{Acceptance, IdempotencyKey, Replayed};
+use roundtrip::{Fault, FaultCode};
 
 use super::*;
 
@@ -45,4 +46,35 @@ async fn a_replay_puts_back_only_what_was_given_up() {
         }
         assert_eq!(redis.server.number(&["XLEN", "test-dead-letters"]).await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_replay_gives_the_idempotency_key_the_time_of_the_new_budget() {
+    let redis = harness().await;
+    let request = Request {
+        keep: Keep::Only,
+        ..request(&ReplyTo::unique("gone"))
+    };
+    let key = IdempotencyKey {
+        name: [1; 32],
+        fingerprint: [1; 32],
+    };
+    let id = request.id.to_string();
+    let acceptance = Acceptance {
+        request,
+        key: Some(key),
+    };
+    redis.records.accept(&[acceptance]).await.unwrap();
+    let given_up = Reply {
+        id: CorrelationId::parse(id.as_bytes()).unwrap(),
+        outcome: Err(Fault::new(FaultCode::DeadLettered, "")),
+    };
+    redis.records.finish(&[given_up]).await.unwrap();
+    let name = format!("test-key:{}", "01".repeat(32));
+    redis.server.command(&["PEXPIRE", &name, "1000"]).await.unwrap();
+    redis.server.command(&letter(&[], &id)).await.unwrap();
+    let letter = redis.dead_letters.letters(None, 1).await.unwrap().remove(0);
+    redis.dead_letters.replay(letter.id).await.unwrap();
+    let left = redis.server.number(&["PTTL", &name]).await;
+    assert!(left > 1000, "{left} ms are left, less than the budget of 5 s");
 }

@@ -49,11 +49,7 @@ impl Harness for Redis {
         self.records.clone()
     }
 
-    fn short_lived_records(&self) -> Arc<dyn Records> {
-        let retention = Retention {
-            results: Duration::from_millis(1),
-            ..Retention::default()
-        };
+    fn records_kept(&self, retention: Retention) -> Arc<dyn Records> {
         let options = BrokerOptions {
             retention,
             ..options(Duration::from_millis(40), Durability::Volatile)

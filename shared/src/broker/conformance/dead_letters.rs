@@ -8,20 +8,35 @@ async fn give_up(harness: &impl Harness, requester: &ReplyTo, count: usize) -> V
     let sent = requests(requester, count);
     broker.publish(&sent).await.expect("publish");
     for delivery in claim(broker.as_ref(), &me, count).await {
-        let fields = content(&delivery)
-            .fields()
-            .into_iter()
-            .map(|(name, value)| (name.into(), value));
-        let letter = DeadLetter {
-            reason: "it never worked".to_owned(),
-            attempts: 5,
-            last_error: "the handler panicked".to_owned(),
-            fields: fields.collect(),
+        let letter = Settlement {
+            reply: None,
+            keep: Keep::No,
+            ..given_up(&delivery)
         };
-        let letter = Settlement::dead_letter(delivery.receipt.clone(), letter, None);
         broker.settle(&[letter]).await.expect("settle");
     }
     sent
+}
+
+/// Gives a delivery up, and tells its requester.
+pub(super) fn given_up(delivery: &Delivery) -> Settlement {
+    let request = content(delivery);
+    let fields = request.fields().into_iter().map(|(name, value)| (name.into(), value));
+    let letter = DeadLetter {
+        reason: "it never worked".to_owned(),
+        attempts: 5,
+        last_error: "the handler panicked".to_owned(),
+        fields: fields.collect(),
+    };
+    let outcome = Err(Fault::new(FaultCode::DeadLettered, "it was set aside"));
+    let reply = (
+        request.reply_to.clone(),
+        Reply {
+            id: request.id,
+            outcome,
+        },
+    );
+    Settlement::dead_letter(delivery.receipt.clone(), letter, Some(reply)).keeping(request.keep)
 }
 
 /// A page follows from the last id of the one before.

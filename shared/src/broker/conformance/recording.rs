@@ -1,40 +1,34 @@
 //! Facts about records.
 
+use super::keys::key;
 use super::*;
 use crate::broker::{
     Acceptance, Accepted, Begun, Cancelled, Change, IdempotencyKey, Progress, Record, Records, Status,
 };
 use crate::message::Keep;
 
-fn kept(requester: &ReplyTo, keep: Keep) -> Request {
+pub(super) fn kept(requester: &ReplyTo, keep: Keep) -> Request {
     Request {
         keep,
         ..request(requester, "{\"kept\":true}")
     }
 }
 
-fn key(name: u8, fingerprint: u8) -> IdempotencyKey {
-    IdempotencyKey {
-        name: [name; 32],
-        fingerprint: [fingerprint; 32],
-    }
-}
-
-async fn accept(records: &dyn Records, request: &Request, key: Option<IdempotencyKey>) -> Accepted {
+pub(super) async fn accept(records: &dyn Records, request: &Request, key: Option<IdempotencyKey>) -> Accepted {
     let request = request.clone();
     let accepted = records.accept(&[Acceptance { request, key }]).await;
     *accepted.expect("accept")[0].as_ref().expect("accepted")
 }
 
-async fn record(records: &dyn Records, id: CorrelationId) -> Record {
+pub(super) async fn record(records: &dyn Records, id: CorrelationId) -> Record {
     find(records, id).await.expect("there is a record")
 }
 
-async fn find(records: &dyn Records, id: CorrelationId) -> Option<Record> {
+pub(super) async fn find(records: &dyn Records, id: CorrelationId) -> Option<Record> {
     records.records(&[id]).await.expect("read").remove(0)
 }
 
-fn settled(delivery: &Delivery) -> Settlement {
+pub(super) fn settled(delivery: &Delivery) -> Settlement {
     echo(delivery).keeping(content(delivery).keep)
 }
 
@@ -141,48 +135,6 @@ pub async fn what_a_requester_did_not_read_becomes_a_result(harness: &impl Harne
     broker.settle(&[echo(&deliveries[1])]).await.expect("settle late");
     for request in &sent {
         assert_eq!(record(records.as_ref(), request.id).await.status, Status::Succeeded);
-    }
-}
-
-/// One key, one request; the same key for something else is refused.
-pub async fn a_key_names_one_request(harness: &impl Harness) {
-    let (broker, records, requester) = (harness.broker(), harness.records(), requester());
-    let (first, second) = (kept(&requester, Keep::WithReply), kept(&requester, Keep::WithReply));
-    assert!(matches!(
-        accept(records.as_ref(), &first, Some(key(1, 1))).await,
-        Accepted::As(_)
-    ));
-    let again = accept(records.as_ref(), &second, Some(key(1, 1))).await;
-    assert_eq!(again, Accepted::Known(first.id));
-    assert_eq!(
-        accept(records.as_ref(), &second, Some(key(1, 2))).await,
-        Accepted::Conflict
-    );
-    assert_eq!(depth(broker.as_ref()).await.waiting, 1, "neither was published");
-    assert!(matches!(
-        accept(records.as_ref(), &second, Some(key(2, 1))).await,
-        Accepted::As(_)
-    ));
-    assert_eq!(depth(broker.as_ref()).await.waiting, 2);
-}
-
-/// Nothing was attempted, so the next call is a new one.
-pub async fn a_key_is_free_again_where_nothing_was_attempted(harness: &impl Harness) {
-    let (records, requester) = (harness.records(), requester());
-    for (code, free) in [
-        (FaultCode::UpstreamUnavailable, true),
-        (FaultCode::UpstreamFailed, false),
-    ] {
-        let (first, second) = (kept(&requester, Keep::WithReply), kept(&requester, Keep::WithReply));
-        let key = key(u8::from(free), 1);
-        accept(records.as_ref(), &first, Some(key)).await;
-        let reply = Reply {
-            id: first.id,
-            outcome: Err(Fault::new(code, "")),
-        };
-        records.finish(&[reply]).await.expect("finish");
-        let again = accept(records.as_ref(), &second, Some(key)).await;
-        assert_eq!(matches!(again, Accepted::As(_)), free, "{code:?}: {again:?}");
     }
 }
 
@@ -330,12 +282,13 @@ pub async fn a_result_that_is_too_large_is_not_kept(harness: &impl Harness) {
 
 /// Records that are over leave nothing behind.
 pub async fn expired_records_are_swept(harness: &impl Harness) {
-    let records = harness.short_lived_records();
-    let request = Request {
-        budget: Budget::new(Duration::from_millis(1)),
-        ..kept(&requester(), Keep::Only)
-    };
-    accept(records.as_ref(), &request, Some(key(9, 9))).await;
+    let records = harness.records_kept(Retention {
+        results: Duration::from_millis(1),
+        ..Retention::default()
+    });
+    let request = kept(&requester(), Keep::Only);
+    accept(records.as_ref(), &request, Some(key(9))).await;
+    assert_eq!(records.list(None, None, 10).await.expect("list").len(), 1);
     let reply = Reply {
         id: request.id,
         outcome: Ok("{}".into()),
@@ -345,6 +298,6 @@ pub async fn expired_records_are_swept(harness: &impl Harness) {
     assert_eq!(find(records.as_ref(), request.id).await, None);
     records.sweep().await.expect("sweep");
     assert!(records.list(None, None, 10).await.expect("list").is_empty());
-    let again = accept(records.as_ref(), &kept(&requester(), Keep::Only), Some(key(9, 9))).await;
+    let again = accept(records.as_ref(), &kept(&requester(), Keep::Only), Some(key(9))).await;
     assert!(matches!(again, Accepted::As(_)), "its key is free: {again:?}");
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
-use crate::broker::records::{cancelled, too_large};
+use crate::broker::records::{cancelled, never_began, too_large};
 use crate::broker::{
     Accepted, Begun, Cancelled, Change, EntryId, IdempotencyKey, Noted, Progress, Record, Retention, Status,
 };
-use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply};
+use crate::message::{Budget, CorrelationId, Fault, Reply};
 
 /// Records that are kept in memory; of those that have ended, the oldest go first.
 const MAX_RECORDS: usize = 10_000;
@@ -70,7 +70,9 @@ impl Kept {
 
     pub(super) fn accept(&mut self, id: CorrelationId, place: EntryId, budget: Budget, key: Option<&IdempotencyKey>) {
         let claim = key.map(|key| {
-            let expires = millis() + self.retention.keys.as_millis() as u64;
+            // Who repeats a call within its time finds it.
+            let lives = (self.retention.keys.as_millis() as u64).max(budget.as_millis());
+            let expires = millis() + lives;
             let (name, fingerprint) = (key.name, key.fingerprint);
             self.keys.insert(
                 name,
@@ -115,6 +117,7 @@ impl Kept {
             attempts,
             progress: None,
             cancel_requested: false,
+            has_key: key.is_some(),
             version: if working { 2 } else { 1 },
             outcome: None,
         };
@@ -173,11 +176,12 @@ impl Kept {
             version: record.version,
         });
         record.expires = now + self.retention.results.as_millis() as u64;
-        // Nothing was attempted: the same call may come again under its key.
-        let released = matches!(&outcome, Err(fault) if fault.code == FaultCode::UpstreamUnavailable);
+        // The same call may come again under its key.
+        let freed = entry.key.take_if(|_| never_began(&outcome, record.attempts));
+        record.has_key = entry.key.is_some();
         record.outcome = Some(outcome);
-        if let Some(key) = entry.key.filter(|_| released) {
-            self.keys.remove(&key);
+        if let Some(key) = freed {
+            self.free(id, key);
         }
         self.cancelling.remove(&id);
         self.tell(Change::Record(id));
@@ -253,6 +257,13 @@ impl Kept {
     fn remove(&mut self, id: CorrelationId) {
         let key = self.records.remove(&id).and_then(|entry| entry.key);
         if let Some(key) = key {
+            self.free(id, key);
+        }
+    }
+
+    /// Removes a key, unless it names another request by now.
+    fn free(&mut self, id: CorrelationId, key: [u8; 32]) {
+        if self.keys.get(&key).is_some_and(|claim| claim.id == id) {
             self.keys.remove(&key);
         }
     }

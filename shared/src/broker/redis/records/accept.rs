@@ -68,13 +68,15 @@ fn add_acceptance(commands: &mut Commands, keys: &Keys, retention: &Retention, a
         commands.arg(name);
     }
     commands.arg(keys.requests()).arg(claim_of(keys, key.as_ref()));
+    // Who repeats a call within its time finds it.
+    let key_lives = millis(retention.keys).max(request.budget.as_millis());
     commands
         .arg(request.id.to_string())
         .number(request.budget.as_millis())
         .number(millis(retention.results))
         .number(retention.max_result as u64)
         .arg(fingerprint)
-        .number(millis(retention.keys))
+        .number(key_lives)
         .arg(request.reply_to.as_str());
     codec::write_request(commands, request);
 }

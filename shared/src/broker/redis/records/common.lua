@@ -63,6 +63,13 @@ local function fate(outcome, data)
   return 'failed', code
 end
 
+-- Nothing was attempted: it ended before any delivery began it, or its only delivery found the upstream unavailable.
+-- The code alone does not say so: work that ran out of time has the same one.
+local function never_began(code, attempts)
+  if code == 'upstream-unavailable' then return attempts <= 1 end
+  return (code == 'expired' or code == 'cancelled') and attempts == 0
+end
+
 -- Writes down how a record ended.
 local function set_outcome(id, outcome, data, letter, max, too_large)
   local record = KEYS[1] .. id
@@ -75,19 +82,21 @@ local function set_outcome(id, outcome, data, letter, max, too_large)
   return status, code, now
 end
 
--- Stores a result, unless there is no record, or one that has ended.
-local function finish(id, outcome, data, letter, too_large)
+-- Stores a result, unless there is no record, or one that has ended. Where it is uncertain whether the work began, its
+-- idempotency key stays.
+local function finish(id, outcome, data, letter, too_large, uncertain)
   allow_writes(id)
   local record = KEYS[1] .. id
-  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key')
+  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts')
   if not state[1] or is_final(state[1]) then return 0 end
   local status, code, now = set_outcome(id, outcome, data, letter, state[3], too_large)
   move(id, state[1], status)
   keep_until(id, now + state[2])
-  -- Nothing was attempted: the same call may come again under its key.
-  if code == 'upstream-unavailable' and state[4] then
+  -- The same call may come again under its key.
+  if state[4] and not uncertain and never_began(code, tonumber(state[5])) then
     local claim = redis.call('GET', state[4])
     if claim and string.sub(claim, 1, 36) == id then redis.call('DEL', state[4]) end
+    redis.call('HDEL', record, 'key')
   end
   tell(id)
   return 1

@@ -161,6 +161,7 @@ fn read_record(id: CorrelationId, fields: &Fields) -> Option<Record> {
         attempts: number("attempts").unwrap_or_default() as u32,
         progress: progress(),
         cancel_requested: text("cancel").is_some(),
+        has_key: text("key").is_some(),
         version: number("version").unwrap_or(1),
         outcome: read_outcome(fields),
     })

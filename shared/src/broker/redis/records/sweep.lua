@@ -24,7 +24,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', whole(now), 'LI
     if is_on_its_way(state[2], state[3]) then
       look_at(id, now, state[4])
     else
-      ended = ended + finish(id, 'fault', ARGV[2])
+      ended = ended + finish(id, 'fault', ARGV[2], false, '', true)
     end
   else
     redis.call('UNLINK', record)
