@@ -22,8 +22,13 @@ pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotenc
 /// Writes an answer, or why there is none, with what was used of the caller's preferences.
 pub(crate) fn response(answer: Result<Answer, Problem>, call: &Call, retry_after: Duration) -> Response {
     let mut response = match answer {
-        Ok(Answer::Done { id, outcome, replayed }) => {
-            let mut response = result(id, outcome);
+        Ok(Answer::Done {
+            id,
+            outcome,
+            replayed,
+            has_key,
+        }) => {
+            let mut response = result(id, outcome, has_key);
             if replayed {
                 let headers = response.headers_mut();
                 headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
@@ -39,12 +44,18 @@ pub(crate) fn response(answer: Result<Answer, Problem>, call: &Call, retry_after
     response
 }
 
-/// A request's result, the same whoever asks for it and whenever.
-pub(crate) fn result(id: CorrelationId, outcome: Result<Bytes, Fault>) -> Response {
+/// A request's result, the same whoever asks for it and whenever. `has_key` says that an idempotency key stands for it.
+pub(crate) fn result(id: CorrelationId, outcome: Result<Bytes, Fault>, has_key: bool) -> Response {
     match outcome {
         Ok(json) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response(),
-        Err(fault) => Problem::from(fault).of(id).into_response(),
+        Err(fault) => problem(id, fault, has_key).into_response(),
     }
+}
+
+/// Why a request has no result. Where an idempotency key stands for it, another call with the key will not change it.
+pub(crate) fn problem(id: CorrelationId, fault: Fault, has_key: bool) -> Problem {
+    let problem = Problem::from(fault).of(id);
+    if has_key { problem.for_good() } else { problem }
 }
 
 fn promise(id: CorrelationId, record: Option<&Arc<Record>>, retry_after: Duration) -> Response {

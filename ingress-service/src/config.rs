@@ -44,7 +44,7 @@ pub struct Config {
     #[arg(long, env, default_value = "24h", value_parser = kept)]
     pub result_ttl: Duration,
 
-    /// How long an Idempotency-Key names its request, at most as long as its result is kept
+    /// How long an Idempotency-Key names its request: at least for the time its work may take, at most as long as its result is kept
     #[arg(long, env, default_value = "24h", value_parser = kept)]
     pub idempotency_ttl: Duration,
 

@@ -85,6 +85,8 @@ pub enum Answer {
         outcome: Result<Bytes, Fault>,
         /// Whether the result was there before this call, or another call asked for it.
         replayed: bool,
+        /// Whether an idempotency key stands for this outcome, so that another call with it will hear the same.
+        has_key: bool,
     },
     /// The work goes on, and the result can be asked for.
     Promised {
@@ -160,7 +162,7 @@ impl Requester {
         match outcome {
             Some(outcome) => {
                 waiting.hangups = None;
-                self.done(id, outcome, admitted)
+                self.done(&waiting, id, outcome, admitted).await
             }
             None => {
                 awaiting.event("the wait is over");
@@ -245,21 +247,40 @@ impl Requester {
         Ok(accepted)
     }
 
-    fn done(&self, id: CorrelationId, outcome: Outcome, admitted: Instant) -> Result<Answer, Problem> {
+    async fn done(
+        &self,
+        waiting: &Waiting<'_>,
+        id: CorrelationId,
+        outcome: Outcome,
+        admitted: Instant,
+    ) -> Result<Answer, Problem> {
         match outcome {
             Outcome::Replied(outcome) => {
                 self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
                 if matches!(&outcome, Err(fault) if fault.code == FaultCode::Expired) {
                     self.admission.count_expired();
                 }
+                // Whoever waits and has a record has a key.
+                let has_key = waiting.has_record && self.key_stands_for(id, &outcome).await;
                 Ok(Answer::Done {
                     id,
                     outcome,
                     replayed: false,
+                    has_key,
                 })
             }
             Outcome::Unpublished(reason) => Err(self.unpublished(reason)),
         }
+    }
+
+    /// Whether the key of a request stands for its outcome. Where nothing was attempted it is free again, and only the
+    /// record knows. Of a result nobody needs to know.
+    async fn key_stands_for(&self, id: CorrelationId, outcome: &Result<Bytes, Fault>) -> bool {
+        if outcome.is_ok() {
+            return true;
+        }
+        let record = self.watches.read(id).await.ok().flatten();
+        record.is_none_or(|record| record.key_stands_for(outcome))
     }
 
     fn unpublished(&self, reason: BrokerErrorKind) -> Problem {

@@ -35,7 +35,7 @@ impl Requester {
                 // A moment too late, and good all the same.
                 let reply = Reply { id, outcome };
                 let _ = self.records.finish(std::slice::from_ref(&reply)).await;
-                self.done(id, Outcome::Replied(reply.outcome), admitted)
+                self.done(&waiting, id, Outcome::Replied(reply.outcome), admitted).await
             }
             Some(Outcome::Unpublished(reason)) => {
                 let outcome = Err(Fault::new(FaultCode::Internal, "the broker did not take the request"));
@@ -65,11 +65,15 @@ impl Requester {
         let place = self.onlookers.followers.take();
         let until = place.as_ref().map_or_else(Instant::now, |_| deadline);
         let record = self.end_of(id, until, wait).await?;
-        match record.as_deref().and_then(|record| record.outcome.clone()) {
-            Some(outcome) => Ok(Answer::Done {
+        match record
+            .as_deref()
+            .and_then(|record| Some((record.outcome.clone()?, record.has_key)))
+        {
+            Some((outcome, has_key)) => Ok(Answer::Done {
                 id,
                 outcome,
                 replayed: true,
+                has_key,
             }),
             None if place.is_none() && wait == Wait::ForAnswer => Err(self.refuse(Refusal::Followers, call).at(id)),
             None => self.promised(id, record, wait),

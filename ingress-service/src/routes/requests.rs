@@ -111,7 +111,7 @@ async fn result(
 ) -> Result<Response, Problem> {
     let (record, preference) = find(&requester, &id, &headers).await?;
     let mut response = match record.outcome.clone() {
-        Some(outcome) => answer::result(record.id, outcome),
+        Some(outcome) => answer::result(record.id, outcome, record.has_key),
         None => {
             let detail = "the request has not ended yet; ask again later, or with Prefer: wait=N";
             let problem = Problem::new(ProblemType::NotFinished, detail).of(record.id);

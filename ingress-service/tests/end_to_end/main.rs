@@ -9,6 +9,7 @@ mod client;
 mod dead_letters;
 mod flow;
 mod harness;
+mod keys;
 mod limits;
 mod openapi;
 mod outage;

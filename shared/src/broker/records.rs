@@ -266,6 +266,14 @@ pub struct Record {
     pub outcome: Option<Result<Bytes, Fault>>,
 }
 
+impl Record {
+    /// Whether an idempotency key stands for an outcome of this request, rather than being free again.
+    #[must_use]
+    pub fn key_stands_for<T>(&self, outcome: &Result<T, Fault>) -> bool {
+        self.has_key && !never_began(outcome, self.attempts)
+    }
+}
+
 /// Whether a request that ended so was never attempted, which frees its idempotency key: it ended before any delivery
 /// began it, or its only delivery found the upstream unavailable. The code alone does not say so: work that ran out of
 /// time has the same one.

@@ -67,6 +67,7 @@ pub struct Problem {
     /// The request it is about, where that is not the call's own.
     request: Option<CorrelationId>,
     has_location: bool,
+    is_for_good: bool,
 }
 
 impl Problem {
@@ -80,6 +81,7 @@ impl Problem {
             dead_letter: None,
             request: None,
             has_location: false,
+            is_for_good: false,
         }
     }
 
@@ -116,6 +118,21 @@ impl Problem {
         self.of(request)
     }
 
+    /// The same problem as the answer to every call with its Idempotency-Key: those will not go better.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        if self.kind.kind().retryable {
+            self.is_for_good = true;
+            self.retry_after = None;
+            let detail = format!(
+                "{}; its Idempotency-Key stands for this outcome: try again with another one",
+                self.detail
+            );
+            self.detail = detail.into();
+        }
+        self
+    }
+
     /// The document, for a problem that says whose it is.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -137,7 +154,7 @@ impl Problem {
             status: kind.status.as_u16(),
             detail: self.detail.clone(),
             request_id,
-            retryable: kind.retryable,
+            retryable: kind.retryable && !self.is_for_good,
             errors: self.errors.clone(),
             dead_letter: self.dead_letter.clone(),
         }

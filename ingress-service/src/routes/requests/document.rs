@@ -4,13 +4,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use roundtrip::CorrelationId;
 use roundtrip::broker::{Record, Status};
-use roundtrip::service::problem::Problem;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::answer;
 
 /// How a request is doing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -117,7 +118,7 @@ impl RequestStatus {
         let (mut result, mut problem) = (None, None);
         match &record.outcome {
             Some(Ok(json)) => result = raw(json),
-            Some(Err(fault)) => problem = raw(&Problem::from(fault.clone()).of(record.id).to_json()),
+            Some(Err(fault)) => problem = raw(&answer::problem(record.id, fault.clone(), record.has_key).to_json()),
             None => {}
         }
         Self {

@@ -1,0 +1,74 @@
+//! What becomes of an idempotency key when its request fails.
+
+use crate::client::{self, send};
+use crate::harness::embedded;
+
+#[tokio::test]
+async fn a_key_whose_request_expired_in_the_queue_runs_anew() {
+    let service = embedded()
+        .with("SIMULATED_LATENCY", "1500ms")
+        .with("TERMINALS", "1")
+        .start()
+        .await;
+    let client = client::new();
+    let call = || client::city(&client, &service.url, "Oslo", "");
+    let before = call().header("Prefer", "respond-async");
+    assert_eq!(send(before).await.unwrap().status, 202);
+    let keyed = || call().header("Idempotency-Key", "order-1");
+    // Behind what takes longer than it may wait.
+    let queued = keyed().header("Prefer", "respond-async").header("Request-Timeout", "1");
+    let queued = send(queued).await.unwrap();
+    let location = format!("{}{}", service.url, queued.header("location"));
+    let ended = client.get(&location).header("Prefer", "wait=30");
+    let ended = send(ended).await.unwrap();
+    assert_eq!(
+        (&ended.body["status"], &ended.body["attempts"]),
+        (&"expired".into(), &0.into())
+    );
+    assert_eq!(ended.body["problem"]["retryable"], true, "{ended:?}");
+
+    let again = send(keyed()).await.unwrap();
+    assert_eq!(
+        (again.status, again.header("idempotency-replayed")),
+        (200, ""),
+        "{again:?}"
+    );
+    let third = send(keyed()).await.unwrap();
+    assert_eq!(
+        (third.header("idempotency-replayed"), &third.body),
+        ("true", &again.body)
+    );
+}
+
+#[tokio::test]
+async fn a_fault_that_a_key_stands_for_is_not_retryable() {
+    let service = embedded()
+        .with("WEATHER_PROVIDER", "open-meteo")
+        // Nothing listens there.
+        .with("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:1")
+        .start()
+        .await;
+    let client = client::new();
+    let call = || client::city(&client, &service.url, "Oslo", "");
+    let keyed = || call().header("Idempotency-Key", "order-1");
+    let first = send(keyed()).await.unwrap();
+    first.assert_problem(502, "/problems/upstream-failed");
+    assert_eq!(first.body["retryable"], false, "{first:?}");
+    let replayed = send(keyed()).await.unwrap();
+    assert_eq!(replayed.header("idempotency-replayed"), "true");
+    assert_eq!(replayed.body, first.body);
+    let id = first.body["requestId"].as_str().unwrap();
+    let stored = send(client.get(format!("{}/requests/{id}/result", service.url)))
+        .await
+        .unwrap();
+    assert_eq!(stored.body, first.body);
+    let shown = send(client.get(format!("{}/requests/{id}", service.url)))
+        .await
+        .unwrap();
+    assert_eq!(shown.body["problem"], first.body);
+
+    // Without a key, or with another one, it may go better.
+    let plain = send(call()).await.unwrap();
+    plain.assert_problem(502, "/problems/upstream-failed");
+    assert_eq!(plain.body["retryable"], true, "{plain:?}");
+}
