@@ -124,6 +124,9 @@ mod tests {
         async fn finish(&self, _: &[Reply]) -> Result<usize, BrokerError> {
             unreachable!("nobody asks for it")
         }
+        async fn store(&self, _: &[Reply]) -> Result<(), BrokerError> {
+            unreachable!("nobody asks for it")
+        }
         async fn records(&self, _: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
             unreachable!("nobody asks for it")
         }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use roundtrip::broker::Record;
 use roundtrip::service::problem::Problem;
-use roundtrip::{CorrelationId, Fault};
+use roundtrip::{CorrelationId, Fault, FaultCode};
 
 use crate::call::{Call, PREFERENCE_APPLIED};
 use crate::requester::Answer;
@@ -26,9 +26,15 @@ pub(crate) fn response(answer: Result<Answer, Problem>, call: &Call, retry_after
             id,
             outcome,
             replayed,
+            has_record,
             has_key,
         }) => {
-            let mut response = result(id, outcome, has_key);
+            let mut response = match outcome {
+                Err(fault) if has_record && fault.code == FaultCode::Expired => {
+                    problem(id, fault, has_key).at(id).into_response()
+                }
+                outcome => result(id, outcome, has_key),
+            };
             if replayed {
                 let headers = response.headers_mut();
                 headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));

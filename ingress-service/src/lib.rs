@@ -18,6 +18,7 @@ pub mod bench;
 mod acceptor;
 mod admission;
 mod embedded;
+mod ends;
 mod hangups;
 mod onlookers;
 mod pending;
@@ -122,6 +123,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let (hangups, hung_up) = hangups::channel();
     // Without a sender it ends at once, and that is no reason to leave.
     let cancelling = tokio::spawn(hangups::run(records.clone(), hung_up, ingress_metrics.clone()));
+    let (ends, ended_requests) = ends::Ends::channel();
+    let telling = tokio::spawn(ends::run(records.clone(), ended_requests));
     let watches = Watches::new(records.clone());
     let stop_watching = CancellationToken::new();
     let listening = spawn_essential(
@@ -151,6 +154,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         watches,
         onlookers: Onlookers::new(config.max_followers, config.max_event_streams, &ingress_metrics),
         hangups: (config.on_disconnect == OnDisconnect::Cancel).then_some(hangups),
+        ends,
         times: Times {
             request: config.request_timeout,
             job: config.job_timeout,
@@ -200,7 +204,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         workers.drain(STOP_TIMEOUT).await;
     }
     // The last caller took the last sender along: the publisher ends by itself.
-    let _ = timeout(STOP_TIMEOUT, async { tokio::join!(publishing, accepting, cancelling) }).await;
+    let _ = timeout(STOP_TIMEOUT, async {
+        tokio::join!(publishing, accepting, cancelling, telling)
+    })
+    .await;
     // Before the reply stream is removed for good.
     stop_attending.cancel();
     let _ = timeout(STOP_TIMEOUT, attending).await;

@@ -28,13 +28,26 @@ pub(crate) enum Outcome {
     Unpublished(BrokerErrorKind),
 }
 
-/// Who waits, and where the request is in the stream, once that is known.
+/// Who waits, and where the request is on its way into the stream.
 #[derive(Debug)]
 struct Waiter {
     sender: oneshot::Sender<Outcome>,
-    entry: Option<EntryId>,
+    stage: Stage,
+    /// Told when the stage changes, where somebody waits for that.
+    moved: Option<oneshot::Sender<()>>,
     /// Ends when the request is published, or nobody waits any more.
     publishing: Span,
+}
+
+/// How far a request has come on its way into the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has sent it anywhere: it can be taken back.
+    Queued,
+    /// It is being sent, and may be in the stream.
+    Sent,
+    /// It is in the stream, as this entry.
+    Published(EntryId),
 }
 
 /// All requests in flight, at most a fixed number.
@@ -76,7 +89,8 @@ impl Pending {
             id,
             Waiter {
                 sender,
-                entry: None,
+                stage: Stage::Queued,
+                moved: None,
                 publishing: Span::default(),
             },
         );
@@ -87,10 +101,31 @@ impl Pending {
         })
     }
 
+    /// Notes that a request is about to be sent, if somebody waits for it; otherwise it need not be.
+    pub(crate) fn send(&self, id: CorrelationId) -> bool {
+        match self.shard(id).get_mut(&id) {
+            Some(waiter) => {
+                waiter.stage = Stage::Sent;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes that a request was not sent after all, and may be soon.
+    pub(crate) fn requeue(&self, id: CorrelationId) {
+        if let Some(waiter) = self.shard(id).get_mut(&id) {
+            waiter.stage = Stage::Queued;
+        }
+    }
+
     /// Notes where a request is in the stream.
     pub(crate) fn published(&self, id: CorrelationId, entry: EntryId) {
         if let Some(waiter) = self.shard(id).get_mut(&id) {
-            waiter.entry = Some(entry);
+            waiter.stage = Stage::Published(entry);
+            if let Some(moved) = waiter.moved.take() {
+                let _ = moved.send(());
+            }
             if waiter.publishing.is_recorded() {
                 waiter.publishing = Span::default();
             }
@@ -104,11 +139,6 @@ impl Pending {
             Some(waiter) => waiter.sender.send(outcome).err(),
             None => Some(outcome),
         }
-    }
-
-    /// Whether somebody waits for this id.
-    pub(crate) fn is_waiting(&self, id: CorrelationId) -> bool {
-        self.shard(id).contains_key(&id)
     }
 
     /// Whether the maximum is in flight.
@@ -153,7 +183,31 @@ impl PendingReply {
 
     /// Where the request is in the stream, once that is known.
     pub(crate) fn entry(&self) -> Option<EntryId> {
-        self.pending.shard(self.id).get(&self.id)?.entry
+        match self.pending.shard(self.id).get(&self.id)?.stage {
+            Stage::Published(entry) => Some(entry),
+            Stage::Queued | Stage::Sent => None,
+        }
+    }
+
+    /// Waits until the request is in the stream, or its outcome is known.
+    pub(crate) async fn published(&self) {
+        let moved = match self.pending.shard(self.id).get_mut(&self.id) {
+            Some(waiter) if !matches!(waiter.stage, Stage::Published(_)) => {
+                let (sender, receiver) = oneshot::channel();
+                waiter.moved = Some(sender);
+                receiver
+            }
+            _ => return,
+        };
+        // Dropped without a word where the outcome came first.
+        let _ = moved.await;
+    }
+
+    /// Takes a request back that was not sent yet: then it never will be.
+    pub(crate) fn take_back(&self) -> bool {
+        let mut shard = self.pending.shard(self.id);
+        let queued = shard.get(&self.id).is_some_and(|waiter| waiter.stage == Stage::Queued);
+        queued && shard.remove(&self.id).is_some()
     }
 
     /// Stops waiting; the outcome, where it came before that.

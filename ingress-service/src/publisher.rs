@@ -37,8 +37,8 @@ pub(crate) async fn run(
 ) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while batches.next(&mut batch).await {
-        // Whoever has gone meanwhile wants no work done.
-        batch.retain(|request: &Request| pending.is_waiting(request.id));
+        // Whoever has gone meanwhile wants no work done. Nobody was promised anything: that takes a request that is sent.
+        batch.retain(|request: &Request| pending.send(request.id));
         if batch.is_empty() {
             continue;
         }
@@ -114,8 +114,13 @@ async fn publish(
     loop {
         match broker.publish(batch).await {
             Ok(entries) => return Ok(entries),
-            Err(error) => retries.after(error).await?,
+            Err(error) => {
+                if !error.may_have_applied() {
+                    batch.iter().for_each(|request| pending.requeue(request.id));
+                }
+                retries.after(error).await?;
+            }
         }
-        batch.retain(|request| pending.is_waiting(request.id));
+        batch.retain(|request| pending.send(request.id));
     }
 }

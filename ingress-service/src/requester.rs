@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acceptor::Application;
 use crate::admission::{Admission, Refusal};
 use crate::call::{Call, Wait};
+use crate::ends::Ends;
 use crate::hangups::Hangup;
 use crate::metrics::IngressMetrics;
 use crate::onlookers::Onlookers;
@@ -55,6 +56,8 @@ pub struct Requester {
     pub(crate) onlookers: Onlookers,
     /// Whom to tell that a caller has gone; `None` where work is finished all the same.
     pub(crate) hangups: Option<mpsc::Sender<Hangup>>,
+    /// Where results are noted whose records may not know them.
+    pub(crate) ends: Ends,
     pub(crate) times: Times,
     /// Cancelled when this instance drains: nobody waits for longer than needed then.
     pub(crate) draining: CancellationToken,
@@ -85,6 +88,8 @@ pub enum Answer {
         outcome: Result<Bytes, Fault>,
         /// Whether the result was there before this call, or another call asked for it.
         replayed: bool,
+        /// Whether it can be asked for.
+        has_record: bool,
         /// Whether an idempotency key stands for this outcome, so that another call with it will hear the same.
         has_key: bool,
     },
@@ -254,23 +259,31 @@ impl Requester {
         outcome: Outcome,
         admitted: Instant,
     ) -> Result<Answer, Problem> {
-        match outcome {
-            Outcome::Replied(outcome) => {
-                self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
-                if matches!(&outcome, Err(fault) if fault.code == FaultCode::Expired) {
-                    self.admission.count_expired();
-                }
-                // Whoever waits and has a record has a key.
-                let has_key = waiting.has_record && self.key_stands_for(id, &outcome).await;
-                Ok(Answer::Done {
-                    id,
-                    outcome,
-                    replayed: false,
-                    has_key,
-                })
-            }
-            Outcome::Unpublished(reason) => Err(self.unpublished(reason)),
+        let outcome = match outcome {
+            Outcome::Replied(outcome) => outcome,
+            Outcome::Unpublished(reason) => return Err(self.unpublished(reason)),
+        };
+        self.metrics.reply_latency.observe(admitted.elapsed().as_secs_f64());
+        let mut has_record = waiting.has_record;
+        if matches!(&outcome, Err(fault) if fault.code == FaultCode::Expired) {
+            self.admission.count_expired();
+            // Whoever hears 504 can ask again what became of it, whether its time ran out there or here.
+            let outcome = outcome.clone();
+            has_record |= self.records.store(&[Reply { id, outcome }]).await.is_ok();
+        } else if has_record {
+            // The record knows already, unless the worker knows nothing of records.
+            let outcome = outcome.clone();
+            self.ends.note(Reply { id, outcome });
         }
+        // Whoever waits and has a record has a key.
+        let has_key = waiting.has_record && self.key_stands_for(id, &outcome).await;
+        Ok(Answer::Done {
+            id,
+            outcome,
+            replayed: false,
+            has_record,
+            has_key,
+        })
     }
 
     /// Whether the key of a request stands for its outcome. Where nothing was attempted it is free again, and only the
@@ -290,7 +303,10 @@ impl Requester {
             return Problem::new(ProblemType::OutcomeUnknown, detail);
         }
         self.metrics.refused.with_label_values(&["broker_unavailable"]).inc();
-        let detail = "the broker cannot take requests at the moment; this one was not accepted";
+        let detail = match reason {
+            BrokerErrorKind::Full => "the broker has no room for more requests; this one was not accepted",
+            _ => "the broker cannot take requests at the moment; this one was not accepted",
+        };
         Problem::new(ProblemType::BrokerUnavailable, detail).retry_after(RETRY_AFTER)
     }
 }

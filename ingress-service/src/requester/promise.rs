@@ -1,9 +1,17 @@
 //! The end of a wait: what goes on gets a record, and its caller the promise of a result.
 
+use std::time::Duration;
+
 use super::{
-    Answer, Arc, CorrelationId, Fault, FaultCode, Instant, Outcome, Problem, ProblemType, Refusal, Reply, Requester,
+    Answer, Arc, BrokerErrorKind, CorrelationId, Instant, Outcome, Problem, ProblemType, Refusal, Reply, Requester,
     Seen, Wait, Waiting, timeout_at,
 };
+use roundtrip::broker::Record;
+use tokio::time::timeout;
+
+/// How long after its wait a caller stays for a request that is not in the stream yet. The broker takes it, or says no,
+/// in less; one that is loading takes longer.
+const PUBLICATION: Duration = Duration::from_secs(2);
 
 impl Requester {
     /// Promises the result of what is still at work.
@@ -14,17 +22,19 @@ impl Requester {
         wait: Wait,
         admitted: Instant,
     ) -> Result<Answer, Problem> {
-        waiting.hangups = None;
         if wait == Wait::ForAnswer {
             self.metrics.timeouts.inc();
         }
+        if !waiting.has_record {
+            self.until_published(&waiting).await?;
+        }
+        waiting.hangups = None;
         // The record first: a reply that comes now finds it, or whoever still waits.
-        let kept = waiting.has_record
-            || self
-                .records
-                .keep(id, waiting.place.entry(), waiting.budget, &self.reply_to)
-                .await
-                .is_ok();
+        let entry = waiting.place.entry();
+        if !waiting.has_record && entry.is_some() {
+            let kept = self.records.keep(id, entry, waiting.budget, &self.reply_to).await;
+            waiting.has_record = kept.is_ok();
+        }
         let given_up = waiting.place.give_up().await;
         // The work may have more time than its caller.
         if given_up.is_none() && admitted.elapsed() >= waiting.budget.as_duration() {
@@ -37,19 +47,27 @@ impl Requester {
                 let _ = self.records.finish(std::slice::from_ref(&reply)).await;
                 self.done(&waiting, id, Outcome::Replied(reply.outcome), admitted).await
             }
-            Some(Outcome::Unpublished(reason)) => {
-                let outcome = Err(Fault::new(FaultCode::Internal, "the broker did not take the request"));
-                let _ = self.records.finish(&[Reply { id, outcome }]).await;
-                Err(self.unpublished(reason))
-            }
-            None if kept => {
+            Some(Outcome::Unpublished(reason)) => Err(self.unpublished(reason)),
+            None if waiting.has_record => {
                 let record = self.watches.read(id).await.ok().flatten();
-                self.promised(id, record, wait)
+                ended(id, record.as_deref(), false).map_or_else(|| self.promised(id, record, wait), Ok)
             }
+            // Being sent for longer than that takes.
+            None if entry.is_none() => Err(self.unpublished(BrokerErrorKind::Unconfirmed)),
             None => Err(Problem::new(
                 ProblemType::ReplyTimeout,
                 "the request was accepted, but no reply came in time; it may still run, and its result is not kept",
             )),
+        }
+    }
+
+    /// Waits until it is known whether the request is in the stream: only what is there can be promised. One that still
+    /// waits to be sent after that is taken back, and never runs.
+    async fn until_published(&self, waiting: &Waiting<'_>) -> Result<(), Problem> {
+        let known = timeout(PUBLICATION, waiting.place.published()).await;
+        match known.is_err() && waiting.place.take_back() {
+            true => Err(self.unpublished(BrokerErrorKind::Unavailable)),
+            false => Ok(()),
         }
     }
 
@@ -65,18 +83,14 @@ impl Requester {
         let place = self.onlookers.followers.take();
         let until = place.as_ref().map_or_else(Instant::now, |_| deadline);
         let record = self.end_of(id, until, wait).await?;
-        match record
-            .as_deref()
-            .and_then(|record| Some((record.outcome.clone()?, record.has_key)))
-        {
-            Some((outcome, has_key)) => Ok(Answer::Done {
-                id,
-                outcome,
-                replayed: true,
-                has_key,
-            }),
-            None if place.is_none() && wait == Wait::ForAnswer => Err(self.refuse(Refusal::Followers, call).at(id)),
-            None => self.promised(id, record, wait),
+        if let Some(answer) = ended(id, record.as_deref(), true) {
+            return Ok(answer);
+        }
+        match record {
+            // It was there a moment ago: taken back, because it missed its tier of durability. It will not run.
+            None => Err(self.unpublished(BrokerErrorKind::Unavailable)),
+            Some(_) if place.is_none() && wait == Wait::ForAnswer => Err(self.refuse(Refusal::Followers, call).at(id)),
+            record => self.promised(id, record, wait),
         }
     }
 
@@ -114,6 +128,18 @@ impl Requester {
             record: record.map(|record: Arc<_>| record),
         })
     }
+}
+
+/// The answer that a record holds, once it has ended.
+fn ended(id: CorrelationId, record: Option<&Record>, replayed: bool) -> Option<Answer> {
+    let record = record?;
+    Some(Answer::Done {
+        id,
+        outcome: record.outcome.clone()?,
+        replayed,
+        has_record: true,
+        has_key: record.has_key,
+    })
 }
 
 /// What a caller is told when the broker cannot be asked.

@@ -4,4 +4,5 @@
 mod draining;
 mod expiring;
 mod following;
+mod promising;
 pub(crate) mod stage;

@@ -290,6 +290,16 @@ impl Records for MemoryBroker {
         Ok(replies.iter().filter(|reply| state.kept.finish(reply)).count())
     }
 
+    async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
+        let mut state = self.store.lock();
+        for reply in replies {
+            let none = Budget::new(Duration::ZERO);
+            state.kept.insert(reply.id, Status::Processing, None, none, 1, None);
+            state.kept.finish(reply);
+        }
+        Ok(())
+    }
+
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
         let mut state = self.store.lock();
         state.kept.sweep();

@@ -38,6 +38,9 @@ pub trait Records: fmt::Debug + Send + Sync + 'static {
     /// Stores the results of those that have a record and no result yet; returns how many these were.
     async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError>;
 
+    /// Stores the results of those that have no result yet; those without a record get one.
+    async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError>;
+
     /// Records by their ids, each with its result; `None` where there is none, or none any more.
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError>;
 

@@ -225,6 +225,10 @@ impl Records for RedisBroker {
         records::finish(&self.link, &self.keys, replies).await
     }
 
+    async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
+        records::store(&self.link, &self.keys, &self.retention, replies).await
+    }
+
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
         records::records(&self.link, &self.keys, ids).await
     }

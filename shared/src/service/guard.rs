@@ -176,6 +176,10 @@ impl<B: Records + ?Sized> Records for GuardedBroker<B> {
         self.guard(self.broker.finish(replies)).await
     }
 
+    async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
+        self.guard(self.broker.store(replies)).await
+    }
+
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
         self.guard(self.broker.records(ids)).await
     }

@@ -1,10 +1,11 @@
 //! An ingress whose clock is paused, and its worker.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use bytes::Bytes;
+use roundtrip::batch::{self, Batches};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{Consumer, Delivery, Records, Settlement};
 use roundtrip::service::guard::GuardedBroker;
@@ -12,7 +13,7 @@ use roundtrip::service::health::Health;
 use roundtrip::service::listener;
 use roundtrip::service::metrics::{BrokerMetrics, Metrics};
 use roundtrip::service::problem::Problem;
-use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, batch};
+use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, Request};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -33,12 +34,21 @@ pub(crate) struct Stage {
     pub(crate) requester: Arc<Requester>,
     broker: Arc<MemoryBroker>,
     worker: Consumer,
+    /// What is to be published, until somebody publishes it.
+    held: Mutex<Option<Batches<Request>>>,
 }
 
 pub(crate) type Calling = JoinHandle<Result<Answer, Problem>>;
 
 impl Stage {
     pub(crate) fn new() -> Self {
+        let stage = Self::held();
+        stage.publish();
+        stage
+    }
+
+    /// A stage on which nothing is published until [`Stage::publish`].
+    pub(super) fn held() -> Self {
         let broker = Arc::new(MemoryBroker::new());
         let records: Arc<dyn Records> = broker.clone();
         let metrics = Metrics::new();
@@ -55,12 +65,8 @@ impl Stage {
         let (publisher, batches) = batch::channel(100, publisher::MAX_BATCH);
         let (acceptor, applications) = batch::channel(100, acceptor::MAX_BATCH);
         let watches = Watches::new(records.clone());
-        tokio::spawn(publisher::run(
-            broker.clone(),
-            pending.clone(),
-            batches,
-            ingress_metrics.clone(),
-        ));
+        let (ends, ended) = crate::ends::Ends::channel();
+        tokio::spawn(crate::ends::run(records.clone(), ended));
         tokio::spawn(acceptor::run(records.clone(), applications));
         let reading = broker.replies(&reply_to);
         let metrics_of_replies = ingress_metrics.clone();
@@ -82,6 +88,7 @@ impl Stage {
             watches,
             onlookers: Onlookers::new(MAX_FOLLOWERS, MAX_FOLLOWERS, &ingress_metrics),
             hangups: None,
+            ends,
             times: Times {
                 request: TIMEOUT,
                 job: Duration::from_secs(3600),
@@ -93,7 +100,20 @@ impl Stage {
             requester: Arc::new(requester),
             broker,
             worker: Consumer::unique("worker"),
+            held: Mutex::new(Some(batches)),
         }
+    }
+
+    /// Begins to publish.
+    pub(super) fn publish(&self) {
+        let batches = self.held.lock().unwrap().take().expect("not published yet");
+        let (pending, metrics) = (self.requester.pending.clone(), self.requester.metrics.clone());
+        tokio::spawn(publisher::run(self.broker.clone(), pending, batches, metrics));
+    }
+
+    /// How many requests wait for a worker.
+    pub(super) async fn waiting(&self) -> u64 {
+        self.broker.depth().await.unwrap().waiting
     }
 
     /// Makes a call with some headers, and goes on.

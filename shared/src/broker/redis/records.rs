@@ -34,6 +34,7 @@ const TAKE_BACK: &str = script!("records/take_back.lua");
 const KEEP: &str = script!("records/keep.lua");
 const BEGIN: &str = script!("records/begin.lua");
 const PROGRESS: &str = script!("records/progress.lua");
+const STORE: &str = script!("records/store.lua");
 const FINISH: &str = script!("records/finish.lua");
 const CANCEL: &str = script!("records/cancel.lua");
 const SWEEP: &str = script!("records/sweep.lua");
@@ -97,7 +98,7 @@ pub(super) async fn note_progress(
 
 /// Looks first which records wait for a result: mostly none, and then no result is sent for nothing.
 pub(super) async fn finish(link: &Link, keys: &Keys, replies: &[Reply]) -> Result<usize, BrokerError> {
-    const STORE: &str = "store results";
+    const FIND: &str = "find what waits for results";
     if replies.is_empty() {
         return Ok(0);
     }
@@ -105,7 +106,7 @@ pub(super) async fn finish(link: &Link, keys: &Keys, replies: &[Reply]) -> Resul
     for reply in replies {
         commands.cmd("HGET").arg(keys.record(reply.id)).arg("status");
     }
-    let Value::Array(statuses) = link.run(STORE, &commands).await? else {
+    let Value::Array(statuses) = link.run(FIND, &commands).await? else {
         return Ok(0);
     };
     let waits = |status: Value| {
@@ -122,21 +123,43 @@ pub(super) async fn finish(link: &Link, keys: &Keys, replies: &[Reply]) -> Resul
     }
     let mut commands = on_records(FINISH, keys, &[]);
     commands.arg(too_large_json());
-    for reply in waiting {
-        let (outcome, data) = codec::outcome(reply);
-        let letter = reply
-            .outcome
-            .as_ref()
-            .err()
-            .and_then(|fault| fault.dead_letter.as_deref());
-        commands
-            .arg(reply.id.to_string())
-            .arg(outcome)
-            .arg(data.as_ref())
-            .arg(letter.unwrap_or_default());
-    }
-    let finished = link.run(STORE, &commands).await?;
+    waiting.into_iter().for_each(|reply| add_reply(&mut commands, reply));
+    let finished = link.run("store results", &commands).await?;
     Ok(one_number(&finished) as usize)
+}
+
+/// Stores results, also of requests without a record.
+pub(super) async fn store(
+    link: &Link,
+    keys: &Keys,
+    retention: &Retention,
+    replies: &[Reply],
+) -> Result<(), BrokerError> {
+    if replies.is_empty() {
+        return Ok(());
+    }
+    let mut commands = on_records(STORE, keys, &[]);
+    commands
+        .arg(too_large_json())
+        .arg(millis(retention.results))
+        .arg(retention.max_result);
+    replies.iter().for_each(|reply| add_reply(&mut commands, reply));
+    link.run("store results", &commands).await.map(|_| ())
+}
+
+/// Id, outcome, data and dead letter of a reply.
+fn add_reply(commands: &mut Pipeline, reply: &Reply) {
+    let (outcome, data) = codec::outcome(reply);
+    let letter = reply
+        .outcome
+        .as_ref()
+        .err()
+        .and_then(|fault| fault.dead_letter.as_deref());
+    commands
+        .arg(reply.id.to_string())
+        .arg(outcome)
+        .arg(data.as_ref())
+        .arg(letter.unwrap_or_default());
 }
 
 pub(super) async fn cancel(

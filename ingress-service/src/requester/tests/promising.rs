@@ -1,0 +1,104 @@
+//! What is promised, and what becomes of it.
+
+use std::time::Duration;
+
+use roundtrip::broker::Status;
+use roundtrip::service::problem::ProblemType;
+use roundtrip::{Fault, FaultCode, Keep, Reply};
+use tokio::time::{Instant, sleep};
+
+use super::stage::{Stage, TIMEOUT, is_done};
+use crate::requester::Answer;
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_published_late_is_promised_then() {
+    let stage = Stage::held();
+    let call = stage.call(&[("prefer", "wait=1")]).await;
+    sleep(Duration::from_millis(1500)).await;
+    assert!(!call.is_finished(), "nothing is promised that nobody has");
+    stage.publish();
+    let Ok(Answer::Promised { id, record }) = call.await.unwrap() else {
+        panic!("it is in the stream")
+    };
+    assert_eq!(record.unwrap().status, Status::Queued);
+    assert_eq!(stage.claim().await.content.unwrap().id, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_published_in_time_is_refused_and_never_runs() {
+    for headers in [&[("prefer", "wait=1")][..], &[]] {
+        let (stage, began) = (Stage::held(), Instant::now());
+        let problem = stage.call(headers).await.await.unwrap().unwrap_err();
+        assert_eq!(problem.kind(), ProblemType::BrokerUnavailable);
+        assert!(began.elapsed() <= TIMEOUT + Duration::from_secs(3));
+        stage.publish();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(stage.waiting().await, 0);
+        let records = stage.requester.records.list(None, None, 10).await.unwrap();
+        assert!(records.is_empty(), "{records:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_promises_only_what_is_published() {
+    let stage = Stage::held();
+    let calls = [
+        stage.call(&[("prefer", "wait=60")]).await,
+        stage.call(&[("prefer", "wait=60")]).await,
+    ];
+    sleep(Duration::from_millis(100)).await;
+    stage.requester.draining.cancel();
+    sleep(Duration::from_millis(300)).await;
+    assert!(calls.iter().all(|call| !call.is_finished()));
+    stage.publish();
+    for call in calls {
+        assert!(matches!(
+            call.await.unwrap(),
+            Ok(Answer::Promised { record: Some(_), .. })
+        ));
+    }
+    assert_eq!(stage.waiting().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_was_adopted_is_the_answer_at_the_end_of_the_wait() {
+    let stage = Stage::new();
+    let call = stage.call(&[]).await;
+    let delivery = stage.claim().await;
+    // Another instance took this one for dead, and has kept its reply.
+    let id = delivery.content.unwrap().id;
+    let outcome = Ok("\"done\"".into());
+    stage.requester.records.store(&[Reply { id, outcome }]).await.unwrap();
+    assert!(is_done(&call.await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_that_the_time_ran_out_can_ask_again() {
+    for headers in [&[][..], &[("idempotency-key", "one")]] {
+        let stage = Stage::new();
+        let call = stage.call(headers).await;
+        let delivery = stage.claim().await;
+        let expired = Fault::new(FaultCode::Expired, "the budget ran out");
+        stage.settle(delivery, Err(expired)).await;
+        let answer = call.await.unwrap();
+        let Ok(Answer::Done { id, has_record, .. }) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(has_record);
+        let record = stage.requester.records.records(&[id]).await.unwrap().remove(0).unwrap();
+        assert_eq!(record.status, Status::Expired);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_knows_nothing_of_records_ends_them_all_the_same() {
+    let (stage, key) = (Stage::new(), [("idempotency-key", "order-1")]);
+    let call = stage.call(&key).await;
+    let mut delivery = stage.claim().await;
+    delivery.content.as_mut().unwrap().keep = Keep::No;
+    stage.settle(delivery, Ok("\"done\"".into())).await;
+    assert!(is_done(&call.await.unwrap()));
+    let again = stage.call(&key).await.await.unwrap();
+    assert!(is_done(&again));
+    assert!(matches!(again, Ok(Answer::Done { replayed: true, .. })));
+}
