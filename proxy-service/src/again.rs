@@ -6,6 +6,7 @@ use std::time::Duration;
 use roundtrip::Broker;
 use roundtrip::broker::{BrokerError, Consumer, Delivery, Dropped, EntryId};
 
+use crate::due::{Deadlines, MAX_DUE};
 use crate::judge::Judge;
 use crate::terminals::Held;
 
@@ -18,6 +19,7 @@ pub(crate) struct Again<'a> {
     pub(crate) consumer: &'a Consumer,
     pub(crate) held: &'a Held,
     pub(crate) judge: &'a Judge,
+    pub(crate) deadlines: &'a mut Deadlines,
 }
 
 /// What was found.
@@ -25,13 +27,15 @@ pub(crate) struct Again<'a> {
 pub(crate) struct Found {
     /// What runs now.
     pub(crate) deliveries: Vec<Delivery>,
+    /// What is told that it has no time left, or that it was delivered too often. It needs no room.
+    pub(crate) due: Vec<Delivery>,
     /// Whether there are some that must run alone.
     pub(crate) suspects: bool,
 }
 
 impl Again<'_> {
     /// What we were given and never saw. Nobody has run it, so it is the attempt it was.
-    pub(crate) async fn recovered(&self, max: usize) -> Result<Found, BrokerError> {
+    pub(crate) async fn recovered(&mut self, max: usize) -> Result<Found, BrokerError> {
         let lost = self.broker.recover(self.consumer, &self.held.entries(), max).await?;
         let found = self.sort_out(attempts(&lost, 0)).await?;
         if !found.deliveries.is_empty() {
@@ -44,7 +48,7 @@ impl Again<'_> {
     }
 
     /// What others dropped, as one more attempt.
-    pub(crate) async fn reclaimed(&self, lease: Duration, max: usize) -> Result<Found, BrokerError> {
+    pub(crate) async fn reclaimed(&mut self, lease: Duration, max: usize) -> Result<Found, BrokerError> {
         let found = self.sort_out(self.dropped(lease, max).await?).await?;
         if !found.deliveries.is_empty() {
             tracing::info!(
@@ -72,6 +76,12 @@ impl Again<'_> {
         Ok(self.broker.redeliver(self.consumer, attempts).await?.pop())
     }
 
+    /// Of what others dropped, what is to be told although there is no room for it. The rest is handed back.
+    pub(crate) async fn due(&mut self, lease: Duration) -> Result<Vec<Delivery>, BrokerError> {
+        let dropped = self.dropped(lease, MAX_DUE).await?;
+        self.look(&dropped).await
+    }
+
     async fn dropped(&self, lease: Duration, max: usize) -> Result<Vec<(EntryId, u32)>, BrokerError> {
         let mut dropped = self.broker.reclaim(self.consumer, lease, max).await?;
         // Our own, when renewing failed for a lease: still at work here.
@@ -80,16 +90,37 @@ impl Again<'_> {
         Ok(attempts(&dropped, 1))
     }
 
-    async fn sort_out(&self, attempts: Vec<(EntryId, u32)>) -> Result<Found, BrokerError> {
+    async fn sort_out(&mut self, attempts: Vec<(EntryId, u32)>) -> Result<Found, BrokerError> {
         let (suspects, now): (Vec<_>, Vec<_>) = attempts
             .into_iter()
             .partition(|(_, attempt)| self.judge.runs_alone(*attempt));
-        let entries: Vec<EntryId> = suspects.iter().map(|(entry, _)| *entry).collect();
-        self.broker.release(self.consumer, &entries).await?;
+        let due = self.look(&suspects).await?;
         Ok(Found {
             deliveries: self.broker.redeliver(self.consumer, &now).await?,
-            suspects: !suspects.is_empty(),
+            suspects: suspects.len() > due.len(),
+            due,
         })
+    }
+
+    /// Hands back all but those that are due. A look delivers as often as it was, so it counts as nothing; and one at
+    /// a time, as entries may be large.
+    async fn look(&mut self, dropped: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
+        let mut due = Vec::new();
+        for (entry, attempt) in self.deadlines.worth_a_look(dropped) {
+            let seen = self.broker.redeliver(self.consumer, &[(entry, attempt - 1)]).await?;
+            for delivery in seen {
+                let delivery = Delivery { attempt, ..delivery };
+                match self.judge.time_left(&delivery) {
+                    Some(deadline) => self.deadlines.note(entry, deadline),
+                    None => due.push(delivery),
+                }
+            }
+        }
+        let is_due = |entry: &EntryId| due.iter().any(|delivery| delivery.receipt.entry == *entry);
+        let entries = dropped.iter().map(|(entry, _)| *entry);
+        let rest: Vec<EntryId> = entries.filter(|entry| !is_due(entry)).collect();
+        self.broker.release(self.consumer, &rest).await?;
+        Ok(due)
     }
 }
 

@@ -93,6 +93,17 @@ impl Failure {
         }
     }
 
+    /// The upstream is given a pause: nothing was attempted, unless an earlier delivery did.
+    pub(crate) fn unavailable(delivery: u32, retry_after: Duration) -> Self {
+        match delivery {
+            1 => Self::CircuitOpen { retry_after },
+            _ => Self::Upstream {
+                detail: "the upstream is unavailable, and an earlier delivery of this request may have reached it"
+                    .to_owned(),
+            },
+        }
+    }
+
     /// The least time to wait before another attempt, where the upstream said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

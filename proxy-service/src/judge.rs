@@ -1,7 +1,9 @@
 //! What becomes of a delivery: it is worked on, or given up with a reason, and always settled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use roundtrip::broker::{Begun, DeadLetter, Delivery, Malformed, Receipt, Records, Settlement};
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::service::traces::Trace;
@@ -11,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::classify::Failure;
+use crate::due::DUE;
 use crate::job::{BoxHandler, Job};
 use crate::metrics::WorkerMetrics;
 use crate::progress::{Reporter, Reports};
@@ -28,6 +31,20 @@ pub(crate) struct Judge {
     pub(crate) metrics: WorkerMetrics,
 }
 
+/// What becomes of a delivery at first sight.
+enum Sorted {
+    Worthy(Worthy),
+    GivenUp(Settlement),
+}
+
+/// A request that is worth working on, and the proof of its claim.
+struct Worthy {
+    receipt: Receipt,
+    attempt: u32,
+    request: Request,
+    deadline: Instant,
+}
+
 /// Works on a delivery, or gives it up.
 pub(crate) async fn settlement(
     delivery: Delivery,
@@ -36,19 +53,15 @@ pub(crate) async fn settlement(
     handler: BoxHandler,
     judge: &Judge,
 ) -> Settlement {
-    let deadline = delivery.deadline();
-    let Delivery {
+    let Worthy {
         receipt,
         attempt,
-        content,
-        ..
-    } = delivery;
-    let request = match content {
-        Err(malformed) => return judge.set_aside_malformed(receipt, attempt, malformed),
-        Ok(request) if attempt > judge.max_deliveries => return judge.give_up_on_deaths(receipt, attempt, &request),
-        Ok(request) => request,
+        request,
+        deadline,
+    } = match judge.sort(delivery) {
+        Sorted::Worthy(worthy) => worthy,
+        Sorted::GivenUp(settlement) => return settlement,
     };
-    let deadline = deadline.unwrap_or(receipt.claimed);
     let job = Job {
         request: request.clone(),
         delivery: attempt,
@@ -65,15 +78,67 @@ pub(crate) async fn settlement(
     };
     match work.await {
         Err(Failure::Panicked { message }) => judge.give_up_on_panic(receipt, attempt, &request, message),
-        outcome => {
-            let outcome = outcome.map_err(|failure| failure.to_fault());
-            let Request { id, reply_to, keep, .. } = request;
-            Settlement::reply(receipt, reply_to, Reply { id, outcome }).keeping(keep)
-        }
+        outcome => answer(receipt, request, outcome),
     }
 }
 
+fn answer(receipt: Receipt, request: Request, outcome: Result<Bytes, Failure>) -> Settlement {
+    let outcome = outcome.map_err(|failure| failure.to_fault());
+    let Request { id, reply_to, keep, .. } = request;
+    Settlement::reply(receipt, reply_to, Reply { id, outcome }).keeping(keep)
+}
+
 impl Judge {
+    /// Gives up what is no request, and what was delivered too often.
+    fn sort(&self, delivery: Delivery) -> Sorted {
+        let deadline = delivery.deadline();
+        let Delivery {
+            receipt,
+            attempt,
+            content,
+            ..
+        } = delivery;
+        match content {
+            Err(malformed) => Sorted::GivenUp(self.set_aside_malformed(receipt, attempt, malformed)),
+            Ok(request) if attempt > self.max_deliveries => {
+                Sorted::GivenUp(self.give_up_on_deaths(receipt, attempt, &request))
+            }
+            Ok(request) => Sorted::Worthy(Worthy {
+                deadline: deadline.unwrap_or(receipt.claimed),
+                receipt,
+                attempt,
+                request,
+            }),
+        }
+    }
+
+    /// Settles what will not be worked on any more, because its time is over or about to be: while the upstream is
+    /// given a pause for the rest of `pause`, or because there is no room.
+    pub(crate) fn tell(&self, delivery: Delivery, pause: Duration) -> Settlement {
+        let Worthy {
+            receipt,
+            attempt,
+            request,
+            deadline,
+        } = match self.sort(delivery) {
+            Sorted::Worthy(worthy) => worthy,
+            Sorted::GivenUp(settlement) => return settlement,
+        };
+        let failure = match pause.is_zero() || deadline <= Instant::now() {
+            true => Failure::DeadlineExceeded,
+            false => Failure::unavailable(attempt, pause),
+        };
+        self.metrics.failed.with_label_values(&[failure.label()]).inc();
+        tracing::info!(request_id = %request.id, ?failure, "answered without work");
+        answer(receipt, request, Err(failure))
+    }
+
+    /// The deadline of a delivery that may wait for room; `None` for one that is to be told.
+    pub(crate) fn time_left(&self, delivery: &Delivery) -> Option<Instant> {
+        let deadline = delivery.deadline()?;
+        (delivery.attempt <= self.max_deliveries && deadline > Instant::now() + DUE).then_some(deadline)
+    }
+
     /// Whether an attempt must run with nothing beside it. One that will not run needs no room.
     pub(crate) fn runs_alone(&self, attempt: u32) -> bool {
         (ALONE_FROM..=self.max_deliveries).contains(&attempt)

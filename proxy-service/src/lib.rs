@@ -15,10 +15,12 @@ pub mod workers;
 
 mod again;
 mod cancels;
+mod due;
 mod judge;
 mod reclaimer;
 mod settler;
 mod spans;
+mod suspects;
 mod terminals;
 mod upkeep;
 mod worker;

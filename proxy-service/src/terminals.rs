@@ -142,8 +142,7 @@ impl Terminals {
                 Some(Ok(settlement)) => {
                     let settlement = settlement.asked_to_end(wish.is_cancelled());
                     held.settling(entry, spans::settle(worked, &settlement));
-                    // Fails only after the last batch; its lease returns it to the stream.
-                    let _ = work.settler.send(settlement).await;
+                    settle(settlement, &work, &abandon).await;
                 }
                 Some(Err(_)) => {
                     // The handler's panics are caught further in: this is a mistake in the stack. Not
@@ -156,6 +155,23 @@ impl Terminals {
             metrics.active_terminals.dec();
             drop(terminal);
         });
+    }
+
+    /// Settles deliveries that will not be worked on any more, which needs no terminal. `pause`: how long the
+    /// upstream will not be asked.
+    pub(crate) fn tell(&self, deliveries: Vec<Delivery>, pause: Duration, work: &Arc<Work>) {
+        for delivery in deliveries {
+            if self.held.insert(&delivery).is_none() {
+                continue;
+            }
+            self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
+            let (entry, told) = (delivery.receipt.entry, spans::process(&delivery));
+            let settlement = work.judge.tell(delivery, pause);
+            self.held.settling(entry, spans::settle(told, &settlement));
+            let (work, abandon) = (work.clone(), self.abandon.clone());
+            self.running
+                .spawn(async move { settle(settlement, &work, &abandon).await });
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -180,6 +196,16 @@ impl Terminals {
             self.running.wait().await;
         }
         done
+    }
+}
+
+/// Hands a settlement on. What finds no place before it is abandoned, or comes after the last batch, returns to the
+/// stream with its lease.
+async fn settle(settlement: Settlement, work: &Work, abandon: &CancellationToken) {
+    tokio::select! {
+        biased;
+        _ = work.settler.send(settlement) => {}
+        () = abandon.cancelled() => {}
     }
 }
 

@@ -6,30 +6,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::Broker;
-use roundtrip::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery};
+use roundtrip::broker::{BrokerError, BrokerErrorKind, Consumer};
 use roundtrip::service::breaker::{Breaker, State};
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::again::Again;
+use crate::due::{DUE, Deadlines, LOOK_INTERVAL, LookTimer, MAX_DUE};
 use crate::metrics::WorkerMetrics;
 use crate::reclaimer::ScanTimer;
 use crate::stack::PROBES;
+use crate::suspects::Suspects;
 use crate::terminals::{Taken, Terminals, Work};
 
 /// Pauses while the broker is away. The longest is short enough to be back within a second or two.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// While claims pause, how often what is about to expire is looked for, and how long before its end it is
-/// told: its caller then hears of the pause, and not nothing.
+/// While the upstream is given a pause, how often what is new and about to expire is looked for: its caller then hears
+/// of the pause, and not nothing.
 const PAUSE_STEP: Duration = Duration::from_millis(200);
-const DUE: Duration = Duration::from_millis(700);
-
-/// The most turns in a row that go to suspects while something else may wait.
-const SUSPECTS_IN_A_ROW: u32 = 8;
 
 /// Claims for a worker.
 pub(crate) struct Claimer {
@@ -53,26 +51,37 @@ enum Turn {
     Reclaim,
     /// One suspect, with nothing beside it.
     Suspect,
-    /// What is about to expire, while the upstream is given a pause.
+    /// What is about to expire, while there is no room for it, or the upstream is given a pause. Needs no room.
     Due,
     /// What is new.
     Claim,
+}
+
+/// What the loop remembers between its turns.
+struct Memory {
+    suspects: Suspects,
+    deadlines: Deadlines,
+    look: LookTimer,
 }
 
 impl Claimer {
     /// Claims until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
-        let mut scan = ScanTimer::new();
-        let (mut turn, mut suspects) = (Turn::Prepare, Suspects::default());
-        while let Some((now, taken)) = stop.run_until_cancelled(self.room(turn)).await {
-            match self.take_turn(now, taken, &mut suspects).await {
+        let (mut turn, mut scan) = (Turn::Prepare, ScanTimer::new());
+        let mut memory = Memory {
+            suspects: Suspects::default(),
+            deadlines: Deadlines::default(),
+            look: LookTimer::new(),
+        };
+        while let Some((now, taken)) = stop.run_until_cancelled(self.room(turn, &mut memory)).await {
+            match self.take_turn(now, taken, &mut memory).await {
                 Ok(()) => {
                     pauses.reset();
                     turn = match now {
                         // The turn it came before is still to be had.
                         Turn::Due => turn,
-                        _ if suspects.are_due() => Turn::Suspect,
+                        _ if memory.suspects.are_due() => Turn::Suspect,
                         _ if scan.is_due() => Turn::Reclaim,
                         _ => Turn::Claim,
                     };
@@ -91,86 +100,132 @@ impl Claimer {
     }
 
     /// Waits for what a turn needs: an upstream that is not given a pause, and terminals. None of these when a
-    /// suspect would have to wait for its neighbours for too long. While the upstream is given a pause, the
-    /// turn is not had, but one for what is about to expire.
-    async fn room(&self, turn: Turn) -> (Turn, Option<Taken>) {
+    /// suspect would have to wait for its neighbours for too long. Where any of it takes long, the turn is not had,
+    /// but one for what is about to expire.
+    async fn room(&self, turn: Turn, memory: &mut Memory) -> (Turn, Option<Taken>) {
         if turn == Turn::Prepare {
             return (turn, None);
+        }
+        if memory.deadlines.are_due() {
+            memory.look = LookTimer::new();
+            return (Turn::Due, None);
         }
         // Nothing is claimed while the upstream's breaker is open: what waits in the stream keeps its
         // deliveries, and may be served by a worker that is better off.
         let rest = self.upstream.open_for();
         if !rest.is_zero() {
             sleep(rest.min(PAUSE_STEP)).await;
-            return (Turn::Due, Some(self.terminals.take().await));
+            return (Turn::Due, None);
         }
+        if turn == Turn::Suspect {
+            let patience = memory.suspects.patience(self.lease);
+            let taken = self.terminals.take_all(patience.min(LOOK_INTERVAL)).await;
+            return match taken.is_none() && patience > LOOK_INTERVAL {
+                true => (Turn::Due, None),
+                false => (turn, taken),
+            };
+        }
+        match timeout(LOOK_INTERVAL, self.some_room()).await {
+            // It may have opened meanwhile.
+            Ok(taken) if self.upstream.open_for().is_zero() => (turn, Some(taken)),
+            _ => (Turn::Due, None),
+        }
+    }
+
+    async fn some_room(&self) -> Taken {
         if self.upstream.state() != State::Closed {
             // Half-open, or about to be: no more than the probes at a time.
             self.terminals.held().wait_until_at_most(PROBES - 1).await;
-        }
-        if turn == Turn::Suspect {
-            return (turn, self.terminals.take_all(self.lease).await);
         }
         let mut taken = self.terminals.take().await;
         if self.upstream.state() != State::Closed {
             // What is more than the probes would be refused, its delivery counted for nothing.
             taken.keep(PROBES.saturating_sub(self.terminals.held().len()).max(1));
         }
-        (turn, Some(taken))
+        taken
     }
 
-    async fn take_turn(&self, turn: Turn, taken: Option<Taken>, suspects: &mut Suspects) -> Result<(), BrokerError> {
+    async fn take_turn(&self, turn: Turn, taken: Option<Taken>, memory: &mut Memory) -> Result<(), BrokerError> {
         let again = Again {
             broker: self.broker.as_ref(),
             consumer: &self.consumer,
             held: self.terminals.held(),
             judge: &self.work.judge,
+            deadlines: &mut memory.deadlines,
         };
-        let Some(taken) = taken else {
-            return match turn {
-                Turn::Prepare => self.prepare().await,
-                _ => {
-                    suspects.postpone();
-                    Ok(())
-                }
-            };
-        };
-        if turn == Turn::Suspect {
-            let found = again.one_suspect(self.lease).await?;
-            suspects.met(found.is_some());
-            if let Some(delivery) = found {
-                tracing::warn!(
-                    entry = %delivery.receipt.entry,
-                    attempt = delivery.attempt,
-                    "running a request alone whose workers kept dying"
-                );
-                self.metrics.alone.inc();
-                self.terminals.start_alone(taken, delivery, &self.work);
+        match (turn, taken) {
+            (Turn::Prepare, _) => self.prepare().await,
+            (Turn::Due, _) => self.tell_what_is_due(again, memory.look.is_due()).await,
+            (_, None) => {
+                memory.suspects.postpone(self.lease);
+                Ok(())
             }
-            return Ok(());
+            (Turn::Suspect, Some(all)) => self.run_a_suspect(again, all, &mut memory.suspects).await,
+            (Turn::Claim, Some(taken)) => {
+                memory.suspects.others_had_a_turn();
+                self.claim(taken).await
+            }
+            (Turn::Recover | Turn::Reclaim, Some(taken)) => {
+                self.take_over(turn, again, taken, &mut memory.suspects).await
+            }
         }
-        let deliveries = match turn {
-            Turn::Recover => {
-                let found = again.recovered(taken.count()).await?;
-                self.metrics.recovered.inc_by(found.deliveries.len() as u64);
-                suspects.seen(found.suspects);
-                found.deliveries
-            }
-            Turn::Reclaim => {
-                let found = again.reclaimed(self.lease, taken.count()).await?;
-                self.metrics.reclaimed.inc_by(found.deliveries.len() as u64);
-                suspects.seen(found.suspects);
-                found.deliveries
-            }
-            Turn::Due => {
-                self.metrics.paused.inc();
-                self.broker.claim_due(&self.consumer, DUE, taken.count()).await?
-            }
-            _ => {
-                suspects.others_had_a_turn();
-                self.claim(taken.count()).await?
-            }
+    }
+
+    async fn tell_what_is_due(&self, mut again: Again<'_>, look: bool) -> Result<(), BrokerError> {
+        let pause = self.upstream.open_for();
+        if !pause.is_zero() {
+            self.metrics.paused.inc();
+            let new = self.broker.claim_due(&self.consumer, DUE, MAX_DUE).await?;
+            self.terminals.tell(new, pause, &self.work);
+        }
+        if look {
+            self.terminals.tell(again.due(self.lease).await?, pause, &self.work);
+        }
+        Ok(())
+    }
+
+    async fn run_a_suspect(&self, again: Again<'_>, all: Taken, suspects: &mut Suspects) -> Result<(), BrokerError> {
+        let found = again.one_suspect(self.lease).await?;
+        suspects.met(found.is_some());
+        if let Some(delivery) = found {
+            tracing::warn!(
+                entry = %delivery.receipt.entry,
+                attempt = delivery.attempt,
+                "running a request alone whose workers kept dying"
+            );
+            self.metrics.alone.inc();
+            self.terminals.start_alone(all, delivery, &self.work);
+        }
+        Ok(())
+    }
+
+    /// What was dropped, by others or by a claim of ours that failed.
+    async fn take_over(
+        &self,
+        turn: Turn,
+        mut again: Again<'_>,
+        taken: Taken,
+        suspects: &mut Suspects,
+    ) -> Result<(), BrokerError> {
+        let (found, counter) = match turn {
+            Turn::Recover => (again.recovered(taken.count()).await?, &self.metrics.recovered),
+            _ => (
+                again.reclaimed(self.lease, taken.count()).await?,
+                &self.metrics.reclaimed,
+            ),
         };
+        counter.inc_by(found.deliveries.len() as u64);
+        suspects.seen(found.suspects);
+        self.terminals.tell(found.due, Duration::ZERO, &self.work);
+        self.terminals.start(taken, found.deliveries, &self.work);
+        Ok(())
+    }
+
+    async fn claim(&self, taken: Taken) -> Result<(), BrokerError> {
+        let deliveries = self.broker.claim(&self.consumer, taken.count()).await?;
+        if !deliveries.is_empty() {
+            self.metrics.claim_batch.observe(deliveries.len() as f64);
+        }
         self.terminals.start(taken, deliveries, &self.work);
         Ok(())
     }
@@ -180,67 +235,5 @@ impl Claimer {
             self.metrics.groups_created.inc();
         }
         Ok(())
-    }
-
-    async fn claim(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let deliveries = self.broker.claim(&self.consumer, max).await?;
-        if !deliveries.is_empty() {
-            self.metrics.claim_batch.observe(deliveries.len() as f64);
-        }
-        Ok(deliveries)
-    }
-}
-
-/// Whether suspects are known to wait, and how many of them had a turn since anything else had one.
-#[derive(Debug, Default)]
-struct Suspects {
-    waiting: bool,
-    in_a_row: u32,
-}
-
-impl Suspects {
-    fn are_due(&self) -> bool {
-        self.waiting && self.in_a_row < SUSPECTS_IN_A_ROW
-    }
-
-    /// A scan has seen some, or none.
-    fn seen(&mut self, any: bool) {
-        self.waiting |= any;
-    }
-
-    /// A turn for suspects has found one, or there was none any more.
-    fn met(&mut self, one: bool) {
-        self.waiting = one;
-        self.in_a_row += 1;
-    }
-
-    /// There was no room; the next scan will see them again.
-    fn postpone(&mut self) {
-        self.waiting = false;
-    }
-
-    fn others_had_a_turn(&mut self) {
-        self.in_a_row = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn suspects_leave_every_ninth_turn_to_others() {
-        let mut suspects = Suspects::default();
-        assert!(!suspects.are_due());
-        suspects.seen(true);
-        for _ in 0..SUSPECTS_IN_A_ROW {
-            assert!(suspects.are_due());
-            suspects.met(true);
-        }
-        assert!(!suspects.are_due());
-        suspects.others_had_a_turn();
-        assert!(suspects.are_due());
-        suspects.met(false);
-        assert!(!suspects.are_due());
     }
 }

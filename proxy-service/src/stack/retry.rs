@@ -82,9 +82,10 @@ impl<S: Handler> Retry<S> {
             };
             let failure = match outcome {
                 Ok(answer) => return Ok(answer),
-                // "Nothing was attempted" would not be true any more.
-                Err(Failure::CircuitOpen { .. }) if job.delivery > 1 => return Err(after_an_earlier_delivery()),
-                Err(failure @ Failure::CircuitOpen { .. }) => return Err(earlier.unwrap_or(failure)),
+                // After an attempt, "nothing was attempted" would not be true any more.
+                Err(Failure::CircuitOpen { retry_after }) => {
+                    return Err(earlier.unwrap_or_else(|| Failure::unavailable(job.delivery, retry_after)));
+                }
                 Err(failure) => failure,
             };
             attempts_left -= 1;
@@ -106,11 +107,5 @@ impl<S: Handler> Retry<S> {
             self.metrics.retries.inc();
             sleep(delay).await;
         }
-    }
-}
-
-fn after_an_earlier_delivery() -> Failure {
-    Failure::Upstream {
-        detail: "the upstream is unavailable, and an earlier delivery of this request may have reached it".to_owned(),
     }
 }

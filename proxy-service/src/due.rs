@@ -1,0 +1,116 @@
+//! What is about to expire, and has no room: it is told, so that nobody who waits hears nothing. What time dropped
+//! entries have is known only by a look into them, so it is remembered.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use roundtrip::broker::EntryId;
+use tokio::time::Instant;
+
+/// How long before its end something is told. Longer than the time between two looks, and than its answer's way back.
+pub(crate) const DUE: Duration = Duration::from_millis(700);
+
+/// How often dropped work is looked at while it cannot be taken over: because no terminal becomes free for so long,
+/// or because the upstream is given a pause.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+
+/// The most that is told in one turn, and the most dropped entries that one turn finds.
+pub(crate) const MAX_DUE: usize = 64;
+
+/// The most entries that one turn looks into, one after the other: they may be large.
+const MAX_LOOKS: usize = 16;
+
+/// How many deadlines are remembered. Of what is forgotten another look is taken.
+const MAX_KNOWN: usize = 4096;
+
+/// The deadlines of dropped entries that this worker has looked into.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    known: HashMap<EntryId, Instant>,
+    earliest: Option<Instant>,
+}
+
+impl Deadlines {
+    /// Notes when an entry is over.
+    pub(crate) fn note(&mut self, entry: EntryId, deadline: Instant) {
+        if self.known.len() == MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(entry, deadline);
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    /// Whether one of them is due. If so they are forgotten: the look that follows finds those that are still there.
+    pub(crate) fn are_due(&mut self) -> bool {
+        let soon = Instant::now() + DUE;
+        let due = self.earliest.is_some_and(|earliest| earliest <= soon);
+        if due {
+            self.known.retain(|_, deadline| *deadline > soon);
+            self.earliest = self.known.values().min().copied();
+        }
+        due
+    }
+
+    /// Those of which a look is worth while: nothing is known of them, or that they are due.
+    pub(crate) fn worth_a_look(&self, entries: &[(EntryId, u32)]) -> Vec<(EntryId, u32)> {
+        let soon = Instant::now() + DUE;
+        let has_time = |entry: &EntryId| self.known.get(entry).is_some_and(|deadline| *deadline > soon);
+        let looks = entries.iter().filter(|(entry, _)| !has_time(entry));
+        looks.take(MAX_LOOKS).copied().collect()
+    }
+}
+
+/// When to look at dropped work again.
+#[derive(Debug)]
+pub(crate) struct LookTimer(Instant);
+
+impl LookTimer {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether it is time; if so, the next time is set.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.0 <= now;
+        if due {
+            self.0 = now + LOOK_INTERVAL;
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn entry(sequence: u64) -> EntryId {
+        EntryId { millis: 1, sequence }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_unknown_or_due_is_looked_into() {
+        let mut deadlines = Deadlines::default();
+        deadlines.note(entry(1), Instant::now() + DUE * 2);
+        deadlines.note(entry(2), Instant::now() + DUE / 2);
+        let all = [(entry(1), 2), (entry(2), 3), (entry(3), 4)];
+        assert_eq!(deadlines.worth_a_look(&all), all[1..]);
+        advance(DUE).await;
+        assert_eq!(deadlines.worth_a_look(&all), all);
+        assert!(deadlines.are_due());
+        assert!(!deadlines.are_due(), "each is due once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_and_memory_are_bounded() {
+        let mut deadlines = Deadlines::default();
+        let many: Vec<_> = (0..10_000).map(|n| (entry(n), 2)).collect();
+        assert_eq!(deadlines.worth_a_look(&many).len(), MAX_LOOKS);
+        for (entry, _) in &many {
+            deadlines.note(*entry, Instant::now() + DUE * 2);
+        }
+        assert!(deadlines.known.len() <= MAX_KNOWN);
+    }
+}

@@ -1,0 +1,105 @@
+//! A broker in memory, a requester, and workers that end with the test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use proxy_service::classify::Failure;
+use proxy_service::config::{Config, WorkerOptions};
+use proxy_service::job::Job;
+use proxy_service::metrics::WorkerMetrics;
+use proxy_service::workers::{Running, Workers};
+use roundtrip::broker::memory::MemoryBroker;
+use roundtrip::broker::{Consumer, ReplyStream};
+use roundtrip::service::metrics::Metrics;
+use roundtrip::{Broker, Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower::service_fn;
+
+pub(crate) fn options(flags: &[&str]) -> WorkerOptions {
+    let flags = std::iter::once("proxy-service").chain(flags.iter().copied());
+    Config::parse_from(flags).worker
+}
+
+pub(crate) struct Setup {
+    pub(crate) broker: Arc<MemoryBroker>,
+    pub(crate) requester: ReplyTo,
+    pub(crate) replies: Box<dyn ReplyStream>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        let (broker, requester) = (Arc::new(MemoryBroker::new()), ReplyTo::unique("test"));
+        Self {
+            replies: broker.replies(&requester),
+            broker,
+            requester,
+            metrics: Metrics::new(),
+        }
+    }
+
+    pub(crate) fn start<F>(&self, flags: &[&str], handler: impl Fn(Job) -> F + Clone + Send + Sync + 'static) -> Running
+    where
+        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    {
+        let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
+        let workers = Workers::new(service_fn(handler), &options, metrics.clone());
+        workers.start(
+            self.broker.clone(),
+            self.broker.clone(),
+            &options,
+            &metrics,
+            &CancellationToken::new(),
+        )
+    }
+
+    pub(crate) async fn publish(&self, count: usize, budget: Duration) -> Vec<Request> {
+        let requests: Vec<_> = (0..count)
+            .map(|n| Request {
+                id: CorrelationId::new(),
+                reply_to: self.requester.clone(),
+                budget: Budget::new(budget),
+                traceparent: None,
+                keep: Keep::No,
+                data: n.to_string().into(),
+            })
+            .collect();
+        self.broker.publish(&requests).await.unwrap();
+        requests
+    }
+
+    /// So many workers take all there is, one after the other, and die of it.
+    pub(crate) async fn crash_on_all(&self, times: u32) {
+        let mut held = self.broker.claim(&Consumer::unique("crashing"), 1000).await.unwrap();
+        for attempt in 2..=times {
+            let crashing = Consumer::unique("crashing");
+            let dropped = self.broker.reclaim(&crashing, Duration::ZERO, 1000).await.unwrap();
+            assert_eq!(dropped.len(), held.len());
+            let again: Vec<_> = dropped.iter().map(|one| (one.entry, attempt)).collect();
+            held = self.broker.redeliver(&crashing, &again).await.unwrap();
+        }
+    }
+
+    pub(crate) async fn read(&mut self, count: usize) -> Vec<Reply> {
+        let mut all = Vec::new();
+        let reading = async {
+            while all.len() < count {
+                all.extend(self.replies.next().await.unwrap());
+            }
+        };
+        timeout(Duration::from_secs(60), reading)
+            .await
+            .expect("the replies come");
+        all
+    }
+}
+
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) async fn echo(job: Job) -> Result<Bytes, Failure> {
+    Ok(job.request.data)
+}
