@@ -18,10 +18,12 @@ mod errors;
 mod keys;
 mod lane;
 mod lease;
+mod portion;
 mod presence;
 mod publish;
 mod reclaim;
 mod records;
+mod redeliver;
 mod replies;
 mod script;
 mod settle;
@@ -48,6 +50,7 @@ use keys::Keys;
 use lane::Lane;
 use presence::Silent;
 use reclaim::Scan;
+use redeliver::Again;
 use settle::{Settling, Unsure};
 
 /// The consumer group that all workers share.
@@ -104,11 +107,14 @@ impl Broker for RedisBroker {
     }
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.readers.claim(&self.link, &self.keys, consumer, max).await
+        self.readers
+            .claim(&self.link, &self.keys, consumer, self.lease, max)
+            .await
     }
 
     async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        due::claim_due(&self.link, &self.keys, consumer, within, max).await
+        let reader = self.readers.of(consumer);
+        due::claim_due(&reader, &self.link, &self.keys, consumer, self.lease, within, max).await
     }
 
     async fn recover(
@@ -125,11 +131,19 @@ impl Broker for RedisBroker {
     }
 
     async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
-        reclaim::redeliver(&self.link, &self.keys, consumer, attempts).await
+        let again = Again {
+            link: &self.link,
+            keys: &self.keys,
+            reader: &self.readers.of(consumer),
+            consumer,
+            lease: self.lease,
+        };
+        again.redeliver(attempts).await
     }
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
-        lease::renew(&self.link, &self.keys, consumer, receipts).await
+        let entries: Vec<EntryId> = receipts.iter().map(|receipt| receipt.entry).collect();
+        lease::renew(&self.link, &self.keys, consumer, &entries).await
     }
 
     async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {

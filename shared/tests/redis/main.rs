@@ -9,6 +9,7 @@ mod letters;
 mod promises;
 mod replies;
 mod rights;
+mod sizes;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;

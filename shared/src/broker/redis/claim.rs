@@ -13,7 +13,8 @@ use super::codec::{self, Fields};
 use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
-use super::lane::{Introduction, Lane};
+use super::lane::{Introduction, Lane, Unread};
+use super::portion::Portion;
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
@@ -21,7 +22,14 @@ const CLAIM: &str = "claim from the request stream";
 
 /// The readers of this process, one for each consumer.
 #[derive(Debug, Default)]
-pub(super) struct Readers(Mutex<HashMap<Consumer, Arc<Lane>>>);
+pub(super) struct Readers(Mutex<HashMap<Consumer, Arc<Reader>>>);
+
+/// The connection on which one consumer is given entries, and how many it asks for.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) lane: Lane,
+    pub(super) portion: Portion,
+}
 
 impl Readers {
     /// `XREADGROUP … >`, then `TIME` on the same connection: how long entries waited is judged on the
@@ -32,11 +40,14 @@ impl Readers {
         link: &Link,
         keys: &Keys,
         consumer: &Consumer,
+        lease: Duration,
         max: usize,
     ) -> Result<Vec<Delivery>, BrokerError> {
         if max == 0 {
             return Ok(Vec::new());
         }
+        let reader = self.of(consumer);
+        let asked_for = reader.portion.of(max);
         let mut commands = Commands::with_capacity(256);
         commands
             .begin(11)
@@ -45,7 +56,7 @@ impl Readers {
             .arg(GROUP)
             .arg(consumer.as_str())
             .arg("COUNT")
-            .number(max as u64)
+            .number(asked_for as u64)
             .arg("BLOCK")
             .number(MAX_WAIT.as_millis() as u64)
             .arg("STREAMS")
@@ -53,14 +64,23 @@ impl Readers {
             .arg(">")
             .begin(1)
             .arg("TIME");
-        let asked = Instant::now();
-        match self
-            .of(consumer)
-            .try_run(link, CLAIM, Introduction::none, &commands)
-            .await?
-        {
-            Ok(_) if is_stale(asked) => Err(stale(CLAIM)),
-            Ok(answer) => Ok(first_deliveries(consumer, answer)),
+        let (asked, limit) = (Instant::now(), Portion::limit(asked_for));
+        let answer = reader.lane.read(link, CLAIM, Introduction::none, &commands, limit);
+        let answer = answer.await.map_err(|unread| {
+            // What is too much at once was delivered all the same: it is recovered, one by one.
+            if matches!(unread, Unread::Cut(_)) {
+                reader.portion.cut();
+            }
+            unread.into_error(CLAIM)
+        })?;
+        match answer {
+            Ok(answer) if is_stale(asked, answer.began(), lease) => Err(stale(CLAIM)),
+            Ok(answer) => {
+                let length = answer.length();
+                let deliveries = first_deliveries(consumer, answer);
+                reader.portion.came(deliveries.len(), length);
+                Ok(deliveries)
+            }
             Err(error) => Err(refused(CLAIM, error)),
         }
     }
@@ -70,15 +90,18 @@ impl Readers {
         self.all().remove(consumer);
     }
 
-    fn of(&self, consumer: &Consumer) -> Arc<Lane> {
+    pub(super) fn of(&self, consumer: &Consumer) -> Arc<Reader> {
         let mut all = self.all();
-        let lane = all
-            .entry(consumer.clone())
-            .or_insert_with(|| Arc::new(Lane::blocking()));
-        lane.clone()
+        let reader = all.entry(consumer.clone()).or_insert_with(|| {
+            Arc::new(Reader {
+                lane: Lane::blocking(),
+                portion: Portion::default(),
+            })
+        });
+        reader.clone()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Consumer, Arc<Lane>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Consumer, Arc<Reader>>> {
         self.0.lock().expect("no code panics while it holds the readers")
     }
 }
@@ -102,10 +125,10 @@ pub(super) async fn create_group(link: &Link, keys: &Keys) -> Result<bool, Broke
     }
 }
 
-/// Whether an answer is so old that this process must have been frozen meanwhile: its leases may have passed
-/// on. It counts as lost, and what is still ours is recovered.
-pub(super) fn is_stale(asked: Instant) -> bool {
-    asked.elapsed() > MAX_WAIT + COMMAND_TIMEOUT
+/// Whether an answer is so old that this process must have been frozen meanwhile, or was so long on its way, that
+/// its leases may have passed on. It counts as lost, and what is still ours is recovered.
+pub(super) fn is_stale(asked: Instant, began: Instant, lease: Duration) -> bool {
+    began - asked > MAX_WAIT + COMMAND_TIMEOUT || began.elapsed() > (lease / 2).max(COMMAND_TIMEOUT)
 }
 
 pub(super) fn stale(operation: &'static str) -> BrokerError {
@@ -118,29 +141,36 @@ pub(super) fn stale(operation: &'static str) -> BrokerError {
 
 /// Reads the answers of XREADGROUP and TIME.
 pub(super) fn first_deliveries(consumer: &Consumer, mut answer: Cursor) -> Vec<Delivery> {
+    let claimed = answer.began();
     let entries = codec::read_stream(&mut answer);
     let time = codec::read_time(&mut answer);
     let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-    deliveries(consumer, time, first)
+    deliveries(consumer, claimed, time, first)
 }
 
-/// Turns entries, each with the number of its attempt, into deliveries.
+/// Turns entries, each with the number of its attempt, into deliveries. Their leases run since the first byte of
+/// the answer, however long the last took.
 pub(super) fn deliveries(
     consumer: &Consumer,
+    claimed: Instant,
     server_time: Option<u64>,
     entries: impl Iterator<Item = (EntryId, u32, Fields)>,
 ) -> Vec<Delivery> {
-    let claimed = Instant::now();
+    let server_time = move |entry: EntryId| server_time.unwrap_or(entry.millis);
     entries
         .map(|(entry, attempt, fields)| Delivery {
-            receipt: Receipt {
-                entry,
-                consumer: consumer.clone(),
-                claimed,
-            },
+            receipt: receipt(consumer, entry, claimed),
             attempt,
-            waited: Duration::from_millis(server_time.unwrap_or(entry.millis).saturating_sub(entry.millis)),
+            waited: Duration::from_millis(server_time(entry).saturating_sub(entry.millis)),
             content: codec::read_request(fields),
         })
         .collect()
+}
+
+pub(super) fn receipt(consumer: &Consumer, entry: EntryId, claimed: Instant) -> Receipt {
+    Receipt {
+        entry,
+        consumer: consumer.clone(),
+        claimed,
+    }
 }

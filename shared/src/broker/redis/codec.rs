@@ -99,8 +99,8 @@ fn write(arguments: &mut impl Arguments, name: &str, value: &[u8]) {
     arguments.push(value);
 }
 
-/// The largest data of a request, in bytes: no ingress accepts a larger body.
-const MAX_DATA: usize = 64 * 1024 * 1024;
+/// The largest data of a message, in bytes: no ingress accepts a larger body.
+pub(super) const MAX_DATA: usize = 64 * 1024 * 1024;
 
 /// What is kept of an entry that is no request: nobody needs more to see what it was, and it is written back
 /// as a dead letter.
@@ -143,6 +143,23 @@ pub(super) fn read_request(fields: Fields) -> Result<Request, Malformed> {
     })
 }
 
+/// What there is to say of an entry that was not read to its end, from the fields before that.
+pub(super) fn unread_request(fields: Fields, too_large: bool) -> Malformed {
+    let id = field(&fields, REQUEST_ID).and_then(|value| CorrelationId::parse(value));
+    let reply_to = field(&fields, REPLY_TO)
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|name| name.parse::<ReplyTo>().ok());
+    let reason = match too_large {
+        true => "the entry: at most 64 MiB of data are expected",
+        false => "the entry: the server sends it too slowly, and more than once",
+    };
+    Malformed {
+        reason: reason.to_owned(),
+        requester: id.zip(reply_to),
+        fields: cut(fields),
+    }
+}
+
 fn cut(fields: Fields) -> Fields {
     let cut = |bytes: Bytes| Bytes::copy_from_slice(&bytes[..bytes.len().min(MAX_KEPT_VALUE)]);
     let kept = fields.into_iter().take(MAX_KEPT_FIELDS);
@@ -161,6 +178,20 @@ pub(super) fn read_reply(fields: &Fields) -> Option<Reply> {
     let id = CorrelationId::parse(field(fields, REQUEST_ID)?)?;
     let outcome = read_outcome(field(fields, STATUS)?, field(fields, DATA)?, field(fields, DEAD_LETTER))?;
     Some(Reply { id, outcome })
+}
+
+/// The reply in place of one that was not read to its end; `None` when it does not even say whose it is.
+pub(super) fn unread_reply(fields: &Fields, too_large: bool) -> Option<Reply> {
+    let id = CorrelationId::parse(field(fields, REQUEST_ID)?)?;
+    let detail = match too_large {
+        true => "the answer is larger than 64 MiB",
+        false => "the answer is too large to be read in time",
+    };
+    let fault = Fault::new(FaultCode::ResultTooLarge, detail);
+    Some(Reply {
+        id,
+        outcome: Err(fault),
+    })
 }
 
 /// Reads a reply's outcome from its status, its data, and the letter it became; `None` when it is none.
@@ -199,21 +230,42 @@ fn read_stream_entries(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
         return None;
     }
     let (_pair, _key) = (answer.list()?, answer.text()?);
+    read_list(answer)
+}
+
+/// Reads the answer of XRANGE: `[[id, [name, value, …]], …]`.
+pub(super) fn read_range(answer: &mut Cursor) -> Vec<(EntryId, Fields)> {
+    read_list(answer).unwrap_or_default()
+}
+
+fn read_list(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
     let count = answer.list()?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
-        answer.list()?;
-        let id = EntryId::parse(&answer.text()?)?;
-        let arguments = answer.list()?;
-        let mut fields = Vec::with_capacity(arguments / 2);
-        for _ in 0..arguments / 2 {
-            fields.push((answer.text()?, answer.text()?));
+        let (id, fields, whole) = read_one(answer)?;
+        if !whole {
+            return None;
         }
         if !fields.is_empty() {
             entries.push((id, fields));
         }
     }
     Some(entries)
+}
+
+/// Reads one entry, as far as it goes: its id, its fields, and whether these are all.
+pub(super) fn read_one(answer: &mut Cursor) -> Option<(EntryId, Fields, bool)> {
+    answer.list()?;
+    let id = EntryId::parse(&answer.text()?)?;
+    let count = answer.list()? / 2;
+    let mut fields = Vec::with_capacity(count.min(MAX_KEPT_FIELDS));
+    for _ in 0..count {
+        let (Some(name), Some(value)) = (answer.text(), answer.text()) else {
+            return Some((id, fields, false));
+        };
+        fields.push((name, value));
+    }
+    Some((id, fields, true))
 }
 
 /// Reads the answer of TIME as milliseconds since the Unix epoch.
@@ -268,15 +320,6 @@ pub(super) fn number(value: &Value) -> Option<u64> {
         Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
         _ => None,
     }
-}
-
-/// Milliseconds since the Unix epoch from the answer of TIME: `[seconds, microseconds]`.
-pub(super) fn server_millis(time: &Value) -> Option<u64> {
-    let Value::Array(parts) = time else {
-        return None;
-    };
-    let (seconds, micros) = (number(parts.first()?)?, number(parts.get(1)?)?);
-    Some(seconds * 1000 + micros / 1000)
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::errors::{Sent, broker_error, spoils_connection};
+use super::socket::on_the_way;
 use crate::broker::{BrokerError, BrokerErrorKind, MAX_WAIT};
 
-/// A command on the shared connection takes well under a millisecond. Past this the server or the network
+/// A command on the shared connection takes well under a millisecond, and what is large has more time. Past this the server or the network
 /// hangs, and callers are better told so within a second.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -140,8 +141,19 @@ impl Link {
     }
 }
 
+/// How many bytes the arguments of some commands have.
+fn weight(commands: &Pipeline) -> usize {
+    let arguments = commands.cmd_iter().flat_map(redis::Cmd::args_iter);
+    let length = |argument: redis::Arg<&[u8]>| match argument {
+        redis::Arg::Simple(bytes) => bytes.len(),
+        _ => 0,
+    };
+    arguments.map(length).sum()
+}
+
 /// Sends commands and awaits their replies. A failure says whether they can have reached the server.
 async fn query(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Value, (Sent, RedisError)> {
+    connection.set_response_timeout(COMMAND_TIMEOUT + on_the_way(weight(commands)));
     let mut query = pin!(commands.query_async::<Value>(connection));
     // Whatever was handed to the socket needs at least one wait for its reply. An I/O error without any
     // wait comes from a connection that was found closed before: nothing was sent.

@@ -2,24 +2,26 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
 use super::GROUP;
-use super::claim::{deliveries, is_stale, stale};
+use super::claim::{Reader, deliveries, is_stale, stale};
 use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
-use super::script::eval;
+use super::lane::Introduction;
+use super::wire::Commands;
+use crate::batch::MAX_BYTES;
 use crate::broker::{BrokerError, Consumer, Delivery};
 
 const CLAIM_DUE: &str = "claim what is about to expire";
 
-/// The most of one call: the script looks at them with their data.
+/// The most of one call: the script looks at each, with its data.
 const MAX: usize = 64;
 
-/// The first alone first: mostly it is not due, and then nothing else is looked at. What has no budget is no
-/// request, and does not wait for anything.
+/// One after the other, until one is not due: mostly that is the first. What is large ends the search as well, so
+/// that the script never has much more in hand than one. What has no budget is no request, and does not wait for
+/// anything.
 const CLAIM: &str = r"
 local time = redis.call('TIME')
 local soon = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3]
@@ -31,50 +33,49 @@ for _, row in ipairs(groups) do
   if group.name == ARGV[1] then last = group['last-delivered-id'] end
 end
 if not last then return {time, {}} end
-local function due(count)
-  local entries, found = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', count), 0
-  for i, entry in ipairs(entries) do
-    local budget
-    for j = 1, #entry[2], 2 do
-      if entry[2][j] == 'budgetMs' then budget = tonumber(entry[2][j + 1]) end
-    end
-    if budget and string.match(entry[1], '^%d+') + budget > soon then break end
-    found = i
+local count, bytes = 0, 0
+while count < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
+  local entry, budget = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1], nil
+  if not entry then break end
+  for i = 1, #entry[2], 2 do
+    bytes = bytes + #entry[2][i + 1]
+    if entry[2][i] == 'budgetMs' then budget = tonumber(entry[2][i + 1]) end
   end
-  return found
+  if budget and string.match(entry[1], '^%d+') + budget > soon then break end
+  count, last = count + 1, entry[1]
 end
-if due(1) == 0 then return {time, {}} end
-local claimed = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', due(ARGV[4]), 'STREAMS', KEYS[1], '>')
+if count == 0 then return {time, {}} end
+local claimed = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count, 'STREAMS', KEYS[1], '>')
 return {time, claimed and claimed[1][2] or {}}";
 
 /// <https://redis.io/docs/latest/commands/xreadgroup/>
 pub(super) async fn claim_due(
+    reader: &Reader,
     link: &Link,
     keys: &Keys,
     consumer: &Consumer,
+    lease: Duration,
     within: Duration,
     max: usize,
 ) -> Result<Vec<Delivery>, BrokerError> {
     if max == 0 {
         return Ok(Vec::new());
     }
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, CLAIM, &[keys.requests()]);
-    commands.arg(&[GROUP, consumer.as_str()]);
-    commands.arg(within.as_millis() as u64).arg(max.min(MAX));
+    let mut commands = Commands::default();
+    commands.begin(9).arg("EVAL").arg(CLAIM).number(1).arg(keys.requests());
+    commands.arg(GROUP).arg(consumer.as_str());
+    commands.number(within.as_millis() as u64).number(max.min(MAX) as u64);
+    commands.number(MAX_BYTES as u64);
     let asked = Instant::now();
-    let answer = link.run(CLAIM_DUE, &commands).await?;
-    if is_stale(asked) {
+    let lane = &reader.lane;
+    let mut answer = lane.run(link, CLAIM_DUE, Introduction::none, &commands).await?;
+    if is_stale(asked, answer.began(), lease) {
         return Err(stale(CLAIM_DUE));
     }
-    let Value::Array(mut answers) = answer else {
-        return Ok(Vec::new());
-    };
-    let Some(Value::Array(mut parts)) = answers.pop() else {
-        return Ok(Vec::new());
-    };
-    let entries = codec::read_entries(parts.pop().unwrap_or(Value::Nil));
-    let time = parts.pop().as_ref().and_then(codec::server_millis);
-    let first = entries.into_iter().filter_map(|(id, fields)| Some((id, 1, fields?)));
-    Ok(deliveries(consumer, time, first))
+    let claimed = answer.began();
+    answer.list();
+    let time = codec::read_time(&mut answer);
+    let entries = codec::read_range(&mut answer);
+    let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
+    Ok(deliveries(consumer, claimed, time, first))
 }

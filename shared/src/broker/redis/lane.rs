@@ -3,20 +3,41 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::codec::MAX_DATA;
 use super::connection::{BLOCKING_TIMEOUT, COMMAND_TIMEOUT, CONNECT_TIMEOUT, Link};
 use super::errors::{Sent, refused, unanswered};
-use super::socket::{ServerError, Socket};
+use super::socket::{Cut, ServerError, Socket, Terms, Unanswered};
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, BrokerErrorKind};
+
+/// The largest answer there is: one entry with the largest data, and as much again as nobody needs beside it.
+pub(super) const MAX_ANSWER: usize = MAX_DATA + 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Lane {
     socket: Mutex<Option<Socket>>,
     answer_timeout: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Failed(BrokerError),
+    /// The server had one, and it was given up. What the commands do, they have done.
+    Cut(Cut),
+}
+
+impl Unread {
+    /// The error for those who do not look into it.
+    pub(super) fn into_error(self, operation: &'static str) -> BrokerError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Cut(cut) => unanswered(operation, Sent::Maybe, cut),
+        }
+    }
 }
 
 /// What a new connection has to answer before anything else is sent on it.
@@ -74,8 +95,8 @@ impl Lane {
         introduction: impl FnOnce() -> Introduction,
         commands: &Commands,
     ) -> Result<Result<Cursor, ServerError>, BrokerError> {
-        let (answer, error) = self.exchange(link, operation, introduction, commands).await?;
-        Ok(error.map_or(Ok(Cursor::new(answer)), Err))
+        let answer = self.read(link, operation, introduction, commands, MAX_ANSWER).await;
+        answer.map_err(|unread| unread.into_error(operation))
     }
 
     /// The same, where each command has an answer of its own: errors stand among the others.
@@ -86,8 +107,22 @@ impl Lane {
         introduction: impl FnOnce() -> Introduction,
         commands: &Commands,
     ) -> Result<Cursor, BrokerError> {
-        let (answer, _) = self.exchange(link, operation, introduction, commands).await?;
-        Ok(Cursor::new(answer))
+        let answered = self.exchange(link, operation, introduction, commands, MAX_ANSWER).await;
+        let (answers, _) = answered.map_err(|unread| unread.into_error(operation))?;
+        Ok(answers)
+    }
+
+    /// The same as [`Lane::try_run`], for answers whose size nobody knows: given up where they are longer than `limit`.
+    pub(super) async fn read(
+        &self,
+        link: &Link,
+        operation: &'static str,
+        introduction: impl FnOnce() -> Introduction,
+        commands: &Commands,
+        limit: usize,
+    ) -> Result<Result<Cursor, ServerError>, Unread> {
+        let (answer, error) = self.exchange(link, operation, introduction, commands, limit).await?;
+        Ok(error.map_or(Ok(answer), Err))
     }
 
     async fn exchange(
@@ -96,7 +131,8 @@ impl Lane {
         operation: &'static str,
         introduction: impl FnOnce() -> Introduction,
         commands: &Commands,
-    ) -> Result<(Bytes, Option<ServerError>), BrokerError> {
+        limit: usize,
+    ) -> Result<(Cursor, Option<ServerError>), Unread> {
         let mut place = self.socket.lock().await;
         // Taken out, and put back only after an answer: an exchange that fails or is dropped takes its
         // socket along, so that no answer is ever read by the wrong question.
@@ -104,15 +140,21 @@ impl Lane {
             Some(socket) => socket,
             None => {
                 let introduction = introduction();
-                let mut socket = connect(link, operation).await?;
-                introduce(&mut socket, operation, introduction).await?;
+                let mut socket = connect(link, operation).await.map_err(Unread::Failed)?;
+                introduce(&mut socket, operation, introduction)
+                    .await
+                    .map_err(Unread::Failed)?;
                 socket
             }
         };
-        let (answer, error) = match timeout(self.answer_timeout, socket.exchange(commands)).await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(error)) => return Err(unanswered(operation, Sent::Maybe, error)),
-            Err(elapsed) => return Err(unanswered(operation, Sent::Maybe, elapsed)),
+        let terms = Terms {
+            patience: self.answer_timeout,
+            limit,
+        };
+        let (answer, error) = match socket.exchange(commands, terms).await {
+            Ok(answered) => answered,
+            Err(Unanswered::Cut(cut)) => return Err(Unread::Cut(cut)),
+            Err(failed) => return Err(Unread::Failed(failure(operation, Sent::Maybe, failed))),
         };
         // A server that was demoted answers, and always no: the next try looks for its successor.
         let demoted = |error: &ServerError| matches!(error.code(), "READONLY" | "UNBLOCKED");
@@ -120,6 +162,14 @@ impl Lane {
             *place = Some(socket);
         }
         Ok((answer, error))
+    }
+}
+
+fn failure(operation: &'static str, sent: Sent, failed: Unanswered) -> BrokerError {
+    match failed {
+        Unanswered::Broken(error) => unanswered(operation, sent, error),
+        Unanswered::Late(elapsed) => unanswered(operation, sent, elapsed),
+        Unanswered::Cut(cut) => unanswered(operation, sent, cut),
     }
 }
 
@@ -138,14 +188,16 @@ async fn introduce(
     if introduction.commands.count() == 0 {
         return Ok(());
     }
-    let answer = match timeout(COMMAND_TIMEOUT, socket.exchange(&introduction.commands)).await {
-        Ok(Ok((_, Some(error)))) => return Err(refused(operation, error)),
-        Ok(Ok((answer, None))) => answer,
-        Ok(Err(error)) => return Err(unanswered(operation, Sent::No, error)),
-        Err(elapsed) => return Err(unanswered(operation, Sent::No, elapsed)),
+    let terms = Terms {
+        patience: COMMAND_TIMEOUT,
+        limit: MAX_ANSWER,
     };
-    (introduction.accept)(&mut Cursor::new(answer))
-        .map_err(|cause| BrokerError::new(BrokerErrorKind::Unavailable, operation, cause))
+    let mut answer = match socket.exchange(&introduction.commands, terms).await {
+        Ok((_, Some(error))) => return Err(refused(operation, error)),
+        Ok((answer, None)) => answer,
+        Err(failed) => return Err(failure(operation, Sent::No, failed)),
+    };
+    (introduction.accept)(&mut answer).map_err(|cause| BrokerError::new(BrokerErrorKind::Unavailable, operation, cause))
 }
 
 async fn connect(link: &Link, operation: &'static str) -> Result<Socket, BrokerError> {

@@ -9,7 +9,7 @@ use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
 use super::script::{eval, one_number};
-use crate::broker::{BrokerError, Consumer, EntryId, Receipt};
+use crate::broker::{BrokerError, Consumer, EntryId};
 
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
 pub(super) const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -54,16 +54,16 @@ pub(super) async fn renew(
     link: &Link,
     keys: &Keys,
     consumer: &Consumer,
-    receipts: &[Receipt],
+    entries: &[EntryId],
 ) -> Result<usize, BrokerError> {
-    if receipts.is_empty() {
+    if entries.is_empty() {
         return Ok(0);
     }
     let mut commands = Pipeline::with_capacity(1);
     eval(&mut commands, RENEW, &[keys.requests()]);
     commands.arg(GROUP).arg(consumer.as_str());
-    for receipt in receipts {
-        commands.arg(receipt.entry.to_string());
+    for entry in entries {
+        commands.arg(entry.to_string());
     }
     let renewed = link.run("renew leases", &commands).await?;
     Ok(one_number(&renewed) as usize)

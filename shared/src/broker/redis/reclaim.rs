@@ -1,27 +1,24 @@
-//! Deliveries after the first: what others dropped, and what was ours and got lost on the way. Finding an
-//! entry and delivering it are two steps, and only the second counts: whoever runs a suspect alone must not
-//! count it before its turn has come.
+//! Finding what is delivered again: what others dropped, and what was ours and got lost on the way. Delivering it
+//! is another step (`redeliver.rs`), and only that one counts: whoever runs a suspect alone must not count it
+//! before its turn has come.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::GROUP;
-use super::claim::{deliveries, is_stale, stale};
 use super::codec;
 use super::connection::Link;
 use super::errors::{Sent, broker_error, server_code};
 use super::keys::Keys;
 use super::lease::{self, RELEASED};
 use super::script::eval;
-use crate::broker::{BrokerError, Consumer, Delivery, Dropped, EntryId};
+use crate::broker::{BrokerError, Consumer, Dropped, EntryId};
 
 const RECLAIM: &str = "reclaim from the request stream";
 const RECOVER: &str = "recover deliveries";
-const REDELIVER: &str = "deliver again from the request stream";
 
 /// JUSTID takes entries over without counting a delivery; how often they were delivered is asked in the same
 /// step. `pcall`, so that an older server's NOGROUP keeps its code.
@@ -37,25 +34,6 @@ for _, id in ipairs(scan[2]) do
   end
 end
 return found";
-
-/// Only what is still its consumer's: between the two steps another may have taken it. An entry that is not
-/// in the stream any more is acknowledged: Redis 6.2 answers nil for it, newer servers leave it out.
-const DELIVER_AGAIN: &str = r"
-local deleted, entries = 0, {}
-for i = 3, #ARGV, 2 do
-  local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if held.err then return held end
-  if #held == 1 and held[1][2] == ARGV[2] then
-    local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', ARGV[i + 1])[1]
-    if entry and entry[2] then
-      entries[#entries + 1] = entry
-    else
-      redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-      deleted = deleted + 1
-    end
-  end
-end
-return {redis.call('TIME'), deleted, entries}";
 
 /// How far the search for dropped work has come: XAUTOCLAIM looks at a part of the pending list, and the
 /// next scan goes on where this one ended. An empty scan is not the end.
@@ -135,43 +113,6 @@ pub(super) async fn recover(
             deliveries: row.deliveries,
         });
     Ok(lost.take(max).collect())
-}
-
-/// <https://redis.io/docs/latest/commands/xclaim/>
-pub(super) async fn redeliver(
-    link: &Link,
-    keys: &Keys,
-    consumer: &Consumer,
-    attempts: &[(EntryId, u32)],
-) -> Result<Vec<Delivery>, BrokerError> {
-    if attempts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, DELIVER_AGAIN, &[keys.requests()]);
-    commands.arg(&[GROUP, consumer.as_str()]);
-    for (entry, attempt) in attempts {
-        commands.arg(entry.to_string()).arg(attempt);
-    }
-    let asked = Instant::now();
-    let Some(answer) = unless_no_group(REDELIVER, link.try_run(REDELIVER, &commands).await?)? else {
-        return Ok(Vec::new());
-    };
-    if is_stale(asked) {
-        return Err(stale(REDELIVER));
-    }
-    let mut answer = only(answer).into_iter();
-    let time = answer.next().as_ref().and_then(codec::server_millis);
-    match answer.next().as_ref().and_then(codec::number) {
-        None | Some(0) => {}
-        Some(count) => tracing::warn!(count, "claimed entries had been deleted from the stream"),
-    }
-    let entries = codec::read_entries(answer.next().unwrap_or(Value::Nil));
-    let counted = entries.into_iter().filter_map(|(id, fields)| {
-        let (_, attempt) = attempts.iter().find(|(entry, _)| *entry == id)?;
-        Some((id, *attempt, fields?))
-    });
-    Ok(deliveries(consumer, time, counted))
 }
 
 /// The items of a pipeline's one answer.

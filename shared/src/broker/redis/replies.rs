@@ -4,20 +4,31 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::codec;
 use super::connection::Link;
+use super::errors::refused;
 use super::keys::Keys;
-use super::lane::{Introduction, Lane};
+use super::lane::{Introduction, Lane, Unread};
+use super::portion::Portion;
 use super::presence;
+use super::socket::Cut;
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, EntryId, MAX_WAIT, ReplyStream};
 use crate::message::{Reply, ReplyTo};
 
 const READ: &str = "read replies";
 
-/// The most replies of one read; bounds the memory of one answer.
-const MAX_BATCH: u64 = 1024;
+/// The most replies of one read, where they are small.
+const MAX_BATCH: usize = 1024;
+
+/// A reply that is not much smaller than all of its answer may keep it alive; so may one in an answer that takes no
+/// more than the buffer of any read.
+const MAX_SHARED: usize = 16 * 1024;
+
+/// How often a reply that comes too slowly is asked for, alone, before its requester is told so.
+const TRIES: u32 = 3;
 
 pub(super) struct RedisReplies {
     link: Link,
@@ -25,6 +36,9 @@ pub(super) struct RedisReplies {
     requester: ReplyTo,
     key: String,
     lane: Lane,
+    portion: Portion,
+    /// How often the next reply was given up while it was read alone.
+    given_up: u32,
     last: EntryId,
     /// Whether replies up to `last` may still be in the stream.
     untrimmed: bool,
@@ -38,6 +52,8 @@ impl RedisReplies {
             keys,
             requester,
             lane: Lane::blocking(),
+            portion: Portion::default(),
+            given_up: 0,
             last: EntryId::default(),
             untrimmed: false,
         }
@@ -52,7 +68,7 @@ impl RedisReplies {
 
     /// `XTRIM … MINID` for what was handed out before, then `XREAD BLOCK` for what comes next, as one trip.
     /// <https://redis.io/docs/latest/commands/xtrim/>, <https://redis.io/docs/latest/commands/xread/>
-    fn read_next(&self) -> Commands {
+    fn read_next(&self, count: usize) -> Commands {
         let mut commands = Commands::with_capacity(256);
         if self.untrimmed {
             commands
@@ -66,7 +82,7 @@ impl RedisReplies {
             .begin(8)
             .arg("XREAD")
             .arg("COUNT")
-            .number(MAX_BATCH)
+            .number(count as u64)
             .arg("BLOCK")
             .number(MAX_WAIT.as_millis() as u64)
             .arg("STREAMS")
@@ -77,31 +93,79 @@ impl RedisReplies {
 
     /// Reads the answer of XREAD, and remembers how far it goes.
     pub(super) fn hand_out(&mut self, answer: &mut Cursor) -> Vec<Reply> {
+        let length = answer.length();
         let entries = codec::read_stream(answer);
         let mut replies = Vec::with_capacity(entries.len());
         for (id, fields) in entries {
-            self.last = id;
-            self.untrimmed = true;
-            match codec::read_reply(&fields) {
-                Some(reply) => replies.push(reply),
-                None => tracing::warn!(entry = %id, stream = self.key, "skipped an entry that is no reply"),
-            }
+            let reply = codec::read_reply(&fields);
+            replies.extend(self.passed(id, reply.map(|reply| on_its_own(reply, length))));
         }
         replies
     }
+
+    /// Notes that an entry was read, whatever it was.
+    fn passed(&mut self, id: EntryId, reply: Option<Reply>) -> Option<Reply> {
+        self.last = id;
+        self.untrimmed = true;
+        if reply.is_none() {
+            tracing::warn!(entry = %id, stream = self.key, "skipped an entry that is no reply");
+        }
+        reply
+    }
+
+    /// An answer was not read to its end. The next asks for one reply; and where it was one, that is passed over
+    /// sooner or later, and its requester told: those behind it are waited for as well.
+    fn cut(&mut self, count: usize, mut cut: Cut) -> Vec<Reply> {
+        self.portion.cut();
+        self.given_up += u32::from(count == 1);
+        let is_over = count == 1 && (cut.too_large || self.given_up >= TRIES);
+        tracing::warn!(stream = self.key, count, reason = %cut, is_over, "replies were not read to their end");
+        if !is_over {
+            return Vec::new();
+        }
+        if self.untrimmed {
+            cut.head.next();
+        }
+        // The one stream, its key, and its one entry.
+        let (_streams, _stream, _key, _entries) = (cut.head.list(), cut.head.list(), cut.head.text(), cut.head.list());
+        let Some((id, fields, _)) = codec::read_one(&mut cut.head) else {
+            return Vec::new();
+        };
+        self.given_up = 0;
+        let reply = codec::unread_reply(&fields, cut.too_large);
+        self.passed(id, reply).into_iter().collect()
+    }
+}
+
+/// A reply that does not keep an answer of `length` bytes alive for as long as its caller takes to read it.
+fn on_its_own(reply: Reply, length: usize) -> Reply {
+    let outcome = match reply.outcome {
+        Ok(data) if length > MAX_SHARED && data.len() < length / 2 => Ok(Bytes::copy_from_slice(&data)),
+        outcome => outcome,
+    };
+    Reply { outcome, ..reply }
 }
 
 #[async_trait]
 impl ReplyStream for RedisReplies {
     async fn next(&mut self) -> Result<Vec<Reply>, BrokerError> {
-        let commands = self.read_next();
+        let count = self.portion.of(MAX_BATCH);
+        let (commands, limit) = (self.read_next(count), Portion::limit(count));
         let introduction = || self.introduction();
-        let mut answer = self.lane.run(&self.link, READ, introduction, &commands).await?;
+        let answer = self.lane.read(&self.link, READ, introduction, &commands, limit).await;
+        let mut answer = match answer {
+            Ok(answer) => answer.map_err(|error| refused(READ, error))?,
+            Err(Unread::Cut(cut)) => return Ok(self.cut(count, cut)),
+            Err(Unread::Failed(error)) => return Err(error),
+        };
         if self.untrimmed {
             answer.next();
             self.untrimmed = false;
         }
-        Ok(self.hand_out(&mut answer))
+        self.given_up = 0;
+        let replies = self.hand_out(&mut answer);
+        self.portion.came(replies.len(), answer.length());
+        Ok(replies)
     }
 
     async fn close(&mut self) -> Result<(), BrokerError> {

@@ -9,18 +9,32 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use redis::{ConnectionAddr, ConnectionInfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::errors::code_word;
-use super::wire::{Commands, NotResp, Scanner};
+use super::wire::{Commands, Cursor, Scanner, Unreadable};
 
 /// Room for a read. A batch of small replies fits; larger answers take more reads.
 const READ_SIZE: usize = 16 * 1024;
+
+/// An answer that is longer takes its buffer along: what is read next does not begin in the rest of it.
+const KEEP_BUFFER: usize = 4 * READ_SIZE;
+
+/// What the slowest link worth working on carries in a second, in bytes: 32 Mbit/s. Less, and the largest entry would
+/// take longer than anybody waits for it.
+const MIN_RATE: u64 = 4 * 1024 * 1024;
+
+/// How long so many bytes may be on their way, beside the time an exchange takes anyway.
+pub(super) fn on_the_way(bytes: usize) -> Duration {
+    Duration::from_micros(bytes as u64 * 1_000_000 / MIN_RATE)
+}
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -30,6 +44,58 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(super) struct Socket {
     stream: Box<dyn Stream>,
     incoming: BytesMut,
+}
+
+/// How long an exchange may take, and how large its answers may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// The time for what is small. What is large has more: as long as bytes move, the server does not hang.
+    pub(super) patience: Duration,
+    /// The most bytes of all answers together.
+    pub(super) limit: usize,
+}
+
+/// Why an exchange has no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The connection broke, or what came is no answer.
+    Broken(io::Error),
+    /// Nothing came in time.
+    Late(Elapsed),
+    /// It began to come, and was given up.
+    Cut(Cut),
+}
+
+/// An answer that was not read to its end.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// What there is of it.
+    pub(super) head: Cursor,
+    /// Whether more of it was announced than its reader takes; else it came too slowly.
+    pub(super) too_large: bool,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.too_large {
+            true => "the answer is larger than it may be",
+            false => "the answer came too slowly",
+        })
+    }
+}
+
+impl std::error::Error for Cut {}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<Elapsed> for Unanswered {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::Late(elapsed)
+    }
 }
 
 /// The server's own word that a command failed.
@@ -92,29 +158,72 @@ impl Socket {
         if greeting.count() == 0 {
             return Ok(Ok(socket));
         }
-        let (_, error) = socket.exchange(&greeting).await?;
-        Ok(error.map_or(Ok(socket), Err))
+        // Whoever connects has a limit of its own for all of it.
+        let terms = Terms {
+            patience: user_timeout,
+            limit: READ_SIZE,
+        };
+        match socket.exchange(&greeting, terms).await {
+            Ok((_, error)) => Ok(error.map_or(Ok(socket), Err)),
+            Err(Unanswered::Broken(error)) => Err(error),
+            Err(unanswered) => Err(io::Error::other(format!(
+                "the greeting was not answered: {unanswered:?}"
+            ))),
+        }
     }
 
     /// Sends commands and awaits all their answers; returns them with the first error among them. After an error of
     /// its own, or when dropped halfway, the connection is of no use any more.
-    pub(super) async fn exchange(&mut self, commands: &Commands) -> io::Result<(Bytes, Option<ServerError>)> {
-        self.stream.write_all(commands.bytes()).await?;
-        self.stream.flush().await?;
-        let mut scanner = Scanner::new(commands.count());
+    pub(super) async fn exchange(
+        &mut self,
+        commands: &Commands,
+        terms: Terms,
+    ) -> Result<(Cursor, Option<ServerError>), Unanswered> {
+        let deadline = Instant::now() + terms.patience + on_the_way(commands.bytes().len());
+        timeout_at(deadline, self.send(commands.bytes())).await??;
+        let mut scanner = Scanner::new(commands.count()).within(terms.limit);
+        let mut began = None;
         loop {
-            self.incoming.reserve(READ_SIZE);
-            if self.stream.read_buf(&mut self.incoming).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            // All the room that is known to be needed at once: growing bit by bit would copy what is there.
+            let missing = scanner.wanted().saturating_sub(self.incoming.len());
+            self.incoming.reserve(missing.max(READ_SIZE));
+            let deadline = deadline + on_the_way(self.incoming.len());
+            let read = match timeout_at(deadline, self.stream.read_buf(&mut self.incoming)).await {
+                Ok(read) => read?,
+                Err(elapsed) if began.is_none() => return Err(elapsed.into()),
+                Err(_) => return Err(self.cut(began, false)),
+            };
+            if read == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            let Some(end) = scanner.scan(&self.incoming).map_err(|NotResp| not_resp())? else {
-                continue;
+            let began = *began.get_or_insert_with(Instant::now);
+            let end = match scanner.scan(&self.incoming) {
+                Ok(None) => continue,
+                Ok(Some(end)) => end,
+                Err(Unreadable::TooLarge) => return Err(self.cut(Some(began), true)),
+                Err(Unreadable::NotResp) => return Err(not_resp().into()),
             };
             let answer = self.incoming.split_to(end).freeze();
+            if end > KEEP_BUFFER {
+                self.incoming = BytesMut::from(&self.incoming[..]);
+            }
             let error = scanner.error(&answer);
             let error = error.map(|(text, nested)| ServerError { text, nested });
-            return Ok((answer, error));
+            return Ok((Cursor::since(began, answer), error));
         }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
+    fn cut(&mut self, began: Option<Instant>, too_large: bool) -> Unanswered {
+        let head = self.incoming.split().freeze();
+        Unanswered::Cut(Cut {
+            head: Cursor::since(began.unwrap_or_else(Instant::now), head),
+            too_large,
+        })
     }
 
     /// Whether the peer closed the connection, or said something unasked: either way nothing may be sent.
@@ -182,4 +291,77 @@ async fn over_tls(host: &str, stream: TcpStream) -> io::Result<impl Stream + use
         .with_no_client_auth();
     let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A server that announces `length` bytes and sends them in pieces, a pause before each.
+    async fn send(mut server: DuplexStream, length: usize, piece: usize, pause: Duration) {
+        let head = format!("*2\r\n$3\r\n1-0\r\n${length}\r\n");
+        server.write_all(head.as_bytes()).await.unwrap();
+        let data = vec![b'7'; piece];
+        for _ in 0..length / piece {
+            sleep(pause).await;
+            if server.write_all(&data).await.is_err() {
+                return;
+            }
+        }
+        server.write_all(b"\r\n").await.unwrap();
+        sleep(Duration::from_secs(3600)).await;
+    }
+
+    async fn read(length: usize, piece: usize, pause: Duration) -> Result<Cursor, Unanswered> {
+        let (client, server) = tokio::io::duplex(64 * MIB);
+        tokio::spawn(send(server, length, piece, pause));
+        let mut socket = Socket {
+            stream: Box::new(client),
+            incoming: BytesMut::new(),
+        };
+        let mut commands = Commands::default();
+        commands.begin(1).arg("PING");
+        let terms = Terms {
+            patience: Duration::from_millis(500),
+            limit: 32 * MIB,
+        };
+        let (answer, error) = socket.exchange(&commands, terms).await?;
+        assert!(error.is_none());
+        assert!(
+            socket.incoming.capacity() <= KEEP_BUFFER,
+            "the next answer has a buffer of its own"
+        );
+        Ok(answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_large_has_the_time_it_takes() {
+        let mut answer = read(20 * MIB, MIB, Duration::from_millis(200)).await.unwrap();
+        assert_eq!((answer.list(), answer.text()), (Some(2), Some("1-0".into())));
+        assert_eq!(answer.text().unwrap().len(), 20 * MIB);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hardly_moves_is_given_up_with_what_there_is_of_it() {
+        let started = Instant::now();
+        let Err(Unanswered::Cut(mut cut)) = read(20 * MIB, MIB, Duration::from_secs(1)).await else {
+            panic!("it came too slowly");
+        };
+        assert!(!cut.too_large && started.elapsed() < Duration::from_secs(2), "{cut:?}");
+        assert_eq!((cut.head.list(), cut.head.text()), (Some(2), Some("1-0".into())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_large_is_given_up_before_it_arrives() {
+        let Err(Unanswered::Cut(cut)) = read(33 * MIB, MIB, Duration::ZERO).await else {
+            panic!("it is too large");
+        };
+        assert!(cut.too_large && cut.head.length() < MIB, "{} bytes", cut.head.length());
+    }
 }

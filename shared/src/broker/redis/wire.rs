@@ -3,6 +3,7 @@
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 /// The longest string a server may announce, in bytes: its own limit.
 const MAX_BULK: usize = 512 * 1024 * 1024;
@@ -10,9 +11,14 @@ const MAX_BULK: usize = 512 * 1024 * 1024;
 /// The most elements a list may announce: no answer we ask for comes near.
 const MAX_ELEMENTS: usize = 1024 * 1024;
 
-/// The answer is not RESP2: the connection is of no use any more.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotResp;
+/// Why an answer is not read to its end: the connection is of no use any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is not RESP2.
+    NotResp,
+    /// It is longer than its reader takes.
+    TooLarge,
+}
 
 /// Commands, encoded one behind the other.
 #[derive(Debug, Default)]
@@ -76,6 +82,10 @@ pub(super) struct Scanner {
     missing: usize,
     /// Where the answer under way begins.
     answer: usize,
+    /// How far the bytes must reach before there is anything to look at.
+    wanted: usize,
+    /// The most bytes of all answers together.
+    limit: usize,
     error: Option<FirstError>,
 }
 
@@ -92,12 +102,24 @@ impl Scanner {
             answers,
             missing: 0,
             answer: 0,
+            wanted: 0,
+            limit: usize::MAX,
             error: None,
         }
     }
 
+    /// The same, for answers of at most `limit` bytes.
+    pub(super) fn within(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// How many bytes there must be, at least, before the answers can be complete.
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
     /// Where the answers end, once they are complete.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, NotResp> {
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Unreadable> {
         while self.answers + self.missing > 0 {
             if self.missing == 0 {
                 (self.answers, self.missing, self.answer) = (self.answers - 1, 1, self.position);
@@ -115,15 +137,24 @@ impl Scanner {
                     self.position = next;
                 }
                 b'$' => match length(line, MAX_BULK)? {
-                    Some(length) if bytes.len() < next + length + 2 => return Ok(None),
-                    Some(length) => self.position = next + length + 2,
+                    Some(length) => {
+                        self.wanted = next + length + 2;
+                        // Known before it arrives: a length comes first.
+                        if self.wanted > self.limit {
+                            return Err(Unreadable::TooLarge);
+                        }
+                        if bytes.len() < self.wanted {
+                            return Ok(None);
+                        }
+                        self.position = self.wanted;
+                    }
                     None => self.position = next,
                 },
                 b'*' => {
                     self.missing += length(line, MAX_ELEMENTS)?.unwrap_or(0);
                     self.position = next;
                 }
-                _ => return Err(NotResp),
+                _ => return Err(Unreadable::NotResp),
             }
             self.missing -= 1;
         }
@@ -152,20 +183,41 @@ pub(super) enum Value {
     List(usize),
 }
 
-/// Walks through answers that are complete.
+/// Walks through answers, to their end or to where they were cut off.
 #[derive(Debug)]
 pub(super) struct Cursor {
     bytes: Bytes,
     position: usize,
+    began: Instant,
 }
 
 impl Cursor {
-    /// `bytes` must have passed a [`Scanner`].
+    /// For answers that did not come over a socket.
+    #[cfg(any(test, feature = "bench"))]
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes, position: 0 }
+        Self::since(Instant::now(), bytes)
     }
 
-    /// The next value; `None` at the end.
+    /// `bytes` began to arrive some time ago, and must have passed a [`Scanner`].
+    pub(super) fn since(began: Instant, bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            position: 0,
+            began,
+        }
+    }
+
+    /// When the first byte arrived: whatever the server did for it, it had done by then.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// How long the answers are, in bytes.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next value; `None` at the end, and where it was cut off.
     pub(super) fn next(&mut self) -> Option<Value> {
         let (kind, text, next) = line(&self.bytes, self.position)?;
         let start = self.position + 1;
@@ -183,8 +235,9 @@ impl Cursor {
                     (_, None) => Some(Value::Nil),
                     (b'*', Some(length)) => Some(Value::List(length)),
                     (_, Some(length)) => {
-                        self.position = next + length + 2;
-                        Some(Value::Text(self.bytes.slice(next..next + length)))
+                        let end = next.checked_add(length).filter(|end| *end <= self.bytes.len())?;
+                        self.position = end + 2;
+                        Some(Value::Text(self.bytes.slice(next..end)))
                     }
                 }
             }
@@ -237,13 +290,17 @@ fn line(bytes: &[u8], position: usize) -> Option<(u8, &[u8], usize)> {
 }
 
 /// Reads a length; `None` for -1, which means nil.
-fn length(text: &[u8], max: usize) -> Result<Option<usize>, NotResp> {
+fn length(text: &[u8], max: usize) -> Result<Option<usize>, Unreadable> {
     if text == b"-1" {
         return Ok(None);
     }
-    let digits = std::str::from_utf8(text).map_err(|_| NotResp)?;
-    let length: usize = digits.parse().map_err(|_| NotResp)?;
-    if length <= max { Ok(Some(length)) } else { Err(NotResp) }
+    let digits = std::str::from_utf8(text).map_err(|_| Unreadable::NotResp)?;
+    let length: usize = digits.parse().map_err(|_| Unreadable::NotResp)?;
+    if length <= max {
+        Ok(Some(length))
+    } else {
+        Err(Unreadable::NotResp)
+    }
 }
 
 #[cfg(test)]

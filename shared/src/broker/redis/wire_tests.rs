@@ -36,6 +36,18 @@ fn an_answer_that_arrives_byte_by_byte_is_found_by_one_scanner() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_is_given_up_before_it_arrives() {
+    let head = b"*2\r\n$3\r\nabc\r\n$1000\r\n";
+    let limit = head.len() + 1002;
+    let mut scanner = Scanner::new(1).within(limit);
+    assert_eq!((scanner.scan(head), scanner.wanted()), (Ok(None), limit));
+    assert_eq!(Scanner::new(1).within(limit - 1).scan(head), Err(Unreadable::TooLarge));
+    let mut cursor = Cursor::new(Bytes::from_static(head));
+    assert_eq!((cursor.list(), cursor.text().unwrap()), (Some(2), "abc".into()));
+    assert_eq!(cursor.next(), None, "it ends where it was cut off");
+}
+
+#[test]
 fn a_cursor_reads_what_was_written() {
     let mut cursor = Cursor::new(Bytes::from_static(ANSWER));
     assert_eq!((cursor.list(), cursor.text().unwrap().as_ref()), (Some(2), &b"key"[..]));
@@ -74,7 +86,7 @@ fn what_is_not_resp_is_refused() {
         b"$99999999999\r\n",
         b"*9999999999\r\n",
     ] {
-        assert_eq!(Scanner::new(1).scan(bytes), Err(NotResp), "{bytes:?}");
+        assert_eq!(Scanner::new(1).scan(bytes), Err(Unreadable::NotResp), "{bytes:?}");
     }
 }
 

@@ -1,0 +1,205 @@
+//! Delivering entries again. What is large is read by itself, with all the time it takes, and the leases of the
+//! whole call are renewed meanwhile; what cannot be read at all is delivered as malformed. No entry comes back
+//! for ever. See docs/adr/0019.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::GROUP;
+use super::claim::{Reader, deliveries, is_stale, receipt, stale};
+use super::codec::{self, Fields};
+use super::connection::Link;
+use super::errors::refused;
+use super::keys::Keys;
+use super::lane::{Introduction, Unread};
+use super::lease;
+use super::portion::Portion;
+use super::wire::{Commands, Cursor};
+use crate::broker::{BrokerError, Consumer, Delivery, EntryId};
+
+const REDELIVER: &str = "deliver again from the request stream";
+
+/// How often an entry that comes too slowly is asked for, alone. Once may be the server's bad moment.
+const TRIES: u32 = 3;
+
+/// Only what is still its consumer's: between finding and delivering another may have taken it. Says which entries
+/// these are; what is in them comes with the next commands, and not through the script.
+const COUNT: &str = r"
+local ours = {}
+for i = 3, #ARGV, 2 do
+  local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if held.err then return held end
+  if #held == 1 and held[1][2] == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', ARGV[i + 1], 'JUSTID')
+    ours[#ours + 1] = ARGV[i]
+  end
+end
+return ours";
+
+/// An entry, and which attempt it is.
+type Attempt = (EntryId, u32);
+
+/// One consumer that takes entries again.
+#[derive(Clone, Copy)]
+pub(super) struct Again<'a> {
+    pub(super) link: &'a Link,
+    pub(super) keys: &'a Keys,
+    pub(super) reader: &'a Reader,
+    pub(super) consumer: &'a Consumer,
+    pub(super) lease: Duration,
+}
+
+impl Again<'_> {
+    /// Delivers, however long it takes. An error after some are there leaves the others out: they are recovered.
+    pub(super) async fn redeliver(self, attempts: &[Attempt]) -> Result<Vec<Delivery>, BrokerError> {
+        let mut all = pin!(self.all(attempts));
+        loop {
+            match timeout(self.lease / 3, &mut all).await {
+                Ok(deliveries) => return deliveries,
+                Err(_) => self.renew(attempts).await,
+            }
+        }
+    }
+
+    /// Nobody else does: what is not delivered yet is not in hand.
+    async fn renew(self, attempts: &[Attempt]) {
+        let entries: Vec<EntryId> = attempts.iter().map(|(entry, _)| *entry).collect();
+        if let Err(error) = lease::renew(self.link, self.keys, self.consumer, &entries).await {
+            tracing::debug!(%error, "what is being read was not renewed");
+        }
+    }
+
+    async fn all(self, mut attempts: &[Attempt]) -> Result<Vec<Delivery>, BrokerError> {
+        let (mut all, mut given_up) = (Vec::new(), 0);
+        while !attempts.is_empty() {
+            let (these, rest) = attempts.split_at(self.reader.portion.of(attempts.len()));
+            match self.some(these).await {
+                Ok(found) => all.extend(found),
+                Err(Unread::Cut(mut cut)) => {
+                    self.reader.portion.cut();
+                    given_up += u32::from(these.len() == 1);
+                    tracing::warn!(count = these.len(), reason = %cut, "entries were not read to their end");
+                    if these.len() > 1 || !(cut.too_large || given_up >= TRIES) {
+                        continue;
+                    }
+                    all.extend(self.unread(these[0], &mut cut.head, cut.too_large));
+                }
+                Err(Unread::Failed(error)) if all.is_empty() => return Err(error),
+                Err(Unread::Failed(error)) => {
+                    tracing::warn!(%error, missing = attempts.len(), "not all was delivered again");
+                    return Ok(all);
+                }
+            }
+            (attempts, given_up) = (rest, 0);
+        }
+        Ok(all)
+    }
+
+    /// The script, `TIME`, and `XRANGE` for each, as one trip.
+    /// <https://redis.io/docs/latest/commands/xclaim/>, <https://redis.io/docs/latest/commands/xrange/>
+    async fn some(self, attempts: &[Attempt]) -> Result<Vec<Delivery>, Unread> {
+        let (asked, limit) = (Instant::now(), Portion::limit(attempts.len()));
+        let commands = self.commands(attempts);
+        let lane = &self.reader.lane;
+        let answer = lane.read(self.link, REDELIVER, Introduction::none, &commands, limit);
+        let mut answer = match answer.await? {
+            Ok(answer) => answer,
+            // No stream or no group: nothing is anybody's.
+            Err(error) if error.code() == "NOGROUP" => return Ok(Vec::new()),
+            Err(error) => return Err(Unread::Failed(refused(REDELIVER, error))),
+        };
+        let (began, length) = (answer.began(), answer.length());
+        // Renewed meanwhile: how long the answer took to come says nothing.
+        if is_stale(asked, began, Duration::MAX) {
+            return Err(Unread::Failed(stale(REDELIVER)));
+        }
+        let (ours, time) = read_ours(&mut answer);
+        let mut found: Vec<(EntryId, u32, Fields)> = Vec::with_capacity(attempts.len());
+        let mut deleted = Vec::new();
+        for (entry, attempt) in attempts {
+            let content = codec::read_range(&mut answer).pop();
+            match content.filter(|_| ours.contains(entry)) {
+                Some((_, fields)) => found.push((*entry, *attempt, fields)),
+                None if ours.contains(entry) => deleted.push(*entry),
+                None => {}
+            }
+        }
+        self.reader.portion.came(found.len(), length);
+        self.forget(&deleted).await;
+        Ok(deliveries(self.consumer, began, time, found.into_iter()))
+    }
+
+    fn commands(self, attempts: &[Attempt]) -> Commands {
+        let ids: Vec<String> = attempts.iter().map(|(entry, _)| entry.to_string()).collect();
+        let mut commands = Commands::with_capacity(512 + ids.len() * 128);
+        commands
+            .begin(6 + 2 * ids.len())
+            .arg("EVAL")
+            .arg(COUNT)
+            .number(1)
+            .arg(self.keys.requests())
+            .arg(GROUP)
+            .arg(self.consumer.as_str());
+        for (id, (_, attempt)) in ids.iter().zip(attempts) {
+            commands.arg(id).number(u64::from(*attempt));
+        }
+        commands.begin(1).arg("TIME");
+        for id in &ids {
+            commands
+                .begin(4)
+                .arg("XRANGE")
+                .arg(self.keys.requests())
+                .arg(id)
+                .arg(id);
+        }
+        commands
+    }
+
+    /// The delivery of an entry whose reading was given up: what came of it says at least whose it is.
+    fn unread(self, (entry, attempt): Attempt, head: &mut Cursor, too_large: bool) -> Option<Delivery> {
+        let (ours, _) = read_ours(head);
+        head.list();
+        let (_, fields, _) = ours.contains(&entry).then(|| codec::read_one(head))??;
+        Some(Delivery {
+            receipt: receipt(self.consumer, entry, head.began()),
+            attempt,
+            waited: Duration::ZERO,
+            content: Err(codec::unread_request(fields, too_large)),
+        })
+    }
+
+    /// Entries that were deleted while they were pending.
+    async fn forget(self, deleted: &[EntryId]) {
+        if deleted.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            count = deleted.len(),
+            "claimed entries had been deleted from the stream"
+        );
+        let mut commands = Commands::default();
+        commands
+            .begin(3 + deleted.len())
+            .arg("XACK")
+            .arg(self.keys.requests())
+            .arg(GROUP);
+        for entry in deleted {
+            commands.arg(entry.to_string());
+        }
+        let lane = &self.reader.lane;
+        if let Err(error) = lane.run(self.link, REDELIVER, Introduction::none, &commands).await {
+            tracing::debug!(%error, "deleted entries are still pending");
+        }
+    }
+}
+
+/// Reads which entries are ours, and the server's time.
+fn read_ours(answer: &mut Cursor) -> (HashSet<EntryId>, Option<u64>) {
+    let count = answer.list().unwrap_or(0);
+    let ids = (0..count).filter_map(|_| EntryId::parse(&answer.text()?));
+    let ours = ids.collect();
+    (ours, codec::read_time(answer))
+}
