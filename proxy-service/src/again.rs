@@ -31,13 +31,17 @@ pub(crate) struct Found {
     pub(crate) due: Vec<Delivery>,
     /// Whether there are some that must run alone.
     pub(crate) suspects: bool,
+    /// Whether some that are ours did not come, or may not have been asked for: they are recovered next.
+    pub(crate) missing: bool,
 }
 
 impl Again<'_> {
     /// What we were given and never saw. Nobody has run it, so it is the attempt it was.
     pub(crate) async fn recovered(&mut self, max: usize) -> Result<Found, BrokerError> {
         let lost = self.broker.recover(self.consumer, &self.held.entries(), max).await?;
-        let found = self.sort_out(attempts(&lost, 0)).await?;
+        let mut found = self.sort_out(attempts(&lost, 0)).await?;
+        // There may be more than were asked for.
+        found.missing |= lost.len() == max;
         if !found.deliveries.is_empty() {
             tracing::info!(
                 count = found.deliveries.len(),
@@ -95,8 +99,10 @@ impl Again<'_> {
             .into_iter()
             .partition(|(_, attempt)| self.judge.runs_alone(*attempt));
         let due = self.look(&suspects).await?;
+        let deliveries = self.broker.redeliver(self.consumer, &now).await?;
         Ok(Found {
-            deliveries: self.broker.redeliver(self.consumer, &now).await?,
+            missing: deliveries.len() < now.len(),
+            deliveries,
             suspects: suspects.len() > due.len(),
             due,
         })

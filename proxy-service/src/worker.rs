@@ -62,6 +62,8 @@ struct Memory {
     suspects: Suspects,
     deadlines: Deadlines,
     look: LookTimer,
+    /// Whether what was found did not all come: it is recovered at once.
+    missing: bool,
 }
 
 impl Claimer {
@@ -73,12 +75,14 @@ impl Claimer {
             suspects: Suspects::default(),
             deadlines: Deadlines::default(),
             look: LookTimer::new(),
+            missing: false,
         };
         while let Some((now, taken)) = stop.run_until_cancelled(self.room(turn, &mut memory)).await {
             match self.take_turn(now, taken, &mut memory).await {
                 Ok(()) => {
                     pauses.reset();
                     turn = match now {
+                        _ if std::mem::take(&mut memory.missing) => Turn::Recover,
                         // The turn it came before is still to be had.
                         Turn::Due => turn,
                         _ if memory.suspects.are_due() => Turn::Suspect,
@@ -166,7 +170,8 @@ impl Claimer {
                 self.claim(taken).await
             }
             (Turn::Recover | Turn::Reclaim, Some(taken)) => {
-                self.take_over(turn, again, taken, &mut memory.suspects).await
+                memory.missing = self.take_over(turn, again, taken, &mut memory.suspects).await?;
+                Ok(())
             }
         }
     }
@@ -199,14 +204,14 @@ impl Claimer {
         Ok(())
     }
 
-    /// What was dropped, by others or by a claim of ours that failed.
+    /// What was dropped, by others or by a claim of ours that failed. Returns whether some of it did not come.
     async fn take_over(
         &self,
         turn: Turn,
         mut again: Again<'_>,
         taken: Taken,
         suspects: &mut Suspects,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<bool, BrokerError> {
         let (found, counter) = match turn {
             Turn::Recover => (again.recovered(taken.count()).await?, &self.metrics.recovered),
             _ => (
@@ -218,7 +223,7 @@ impl Claimer {
         suspects.seen(found.suspects);
         self.terminals.tell(found.due, Duration::ZERO, &self.work);
         self.terminals.start(taken, found.deliveries, &self.work);
-        Ok(())
+        Ok(found.missing)
     }
 
     async fn claim(&self, taken: Taken) -> Result<(), BrokerError> {
