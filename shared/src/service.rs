@@ -5,6 +5,7 @@ pub mod admin;
 pub mod around;
 pub mod breaker;
 pub mod command_line;
+mod exposition;
 pub mod guard;
 pub mod health;
 pub mod healthcheck;

@@ -13,9 +13,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::exposition::Exposition;
 use super::health::Health;
 use super::metrics::Metrics;
 use super::problem;
+
+/// What machines ask every few seconds. Answered also when all connections are taken, and never traced.
+pub const PROBES: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
 
 /// What the routes of this module need.
 #[derive(Clone)]
@@ -30,12 +34,13 @@ pub struct Admin {
 
 /// The routes an operator asks, and the explanations of problems.
 pub fn router(admin: Admin) -> OpenApiRouter {
+    let exposition = Exposition::new(admin.metrics.clone());
     OpenApiRouter::new()
         .routes(routes!(live))
         .routes(routes!(ready))
         .routes(routes!(health))
-        .routes(routes!(metrics))
         .with_state(admin)
+        .merge(OpenApiRouter::new().routes(routes!(metrics)).with_state(exposition))
         .routes(routes!(problem::kinds::explain))
 }
 
@@ -139,11 +144,87 @@ async fn health(State(admin): State<Admin>) -> HealthReport {
     HealthReport::of(&admin.health, (admin.pending)())
 }
 
-/// Metrics in Prometheus' text format
+/// Metrics in Prometheus' text format, a quarter of a second old at most
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "All metrics", body = String, content_type = "text/plain")))]
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+async fn metrics(State(exposition): State<Exposition>) -> impl IntoResponse {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        admin.metrics.encode(),
+        exposition.text().await,
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use prometheus::core::{Collector, Desc};
+    use prometheus::proto::MetricFamily;
+    use tokio::task::JoinSet;
+    use tokio::time::{Instant, sleep};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::broker::memory::MemoryBroker;
+    use crate::service::guard::GuardedBroker;
+    use crate::service::metrics::BrokerMetrics;
+
+    /// Counts how often it is asked.
+    #[derive(Clone, Default)]
+    struct Asked(Arc<AtomicUsize>);
+
+    impl Collector for Asked {
+        fn desc(&self) -> Vec<&Desc> {
+            Vec::new()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            self.0.fetch_add(1, Relaxed);
+            Vec::new()
+        }
+    }
+
+    fn app(metrics: &Metrics) -> Router {
+        let breaker = GuardedBroker::new(Arc::new(MemoryBroker::new())).breaker();
+        let health = Health::new("test", breaker, BrokerMetrics::new(metrics));
+        let metrics = metrics.clone();
+        let pending = Arc::new(|| 0);
+        router(Admin {
+            health,
+            metrics,
+            pending,
+        })
+        .split_for_parts()
+        .0
+    }
+
+    async fn scrape(app: Router) -> String {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_scrapes_is_answered_with_few_renderings() {
+        let (metrics, asked) = (Metrics::new(), Asked::default());
+        metrics.collect(Box::new(asked.clone()));
+        let (app, counter) = (app(&metrics), metrics.counter("storms_total", "Storms"));
+        let started = Instant::now();
+        for _ in 0..20 {
+            let storm: JoinSet<_> = (0..200).map(|_| scrape(app.clone())).collect();
+            assert_eq!(storm.join_all().await.len(), 200);
+            sleep(Duration::from_millis(50)).await;
+        }
+        let most = 1 + started.elapsed().as_millis() as usize / 250;
+        let renderings = asked.0.load(Relaxed);
+        assert!(renderings <= most, "{renderings} renderings in {:?}", started.elapsed());
+        counter.inc();
+        sleep(Duration::from_millis(250)).await;
+        assert!(scrape(app).await.contains("storms_total 1\n"));
+    }
 }

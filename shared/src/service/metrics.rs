@@ -107,6 +107,11 @@ impl Metrics {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("names are valid"))
     }
 
+    #[cfg(test)]
+    pub(super) fn collect(&self, collector: Box<dyn Collector>) {
+        self.0.register(collector).expect("each metric is registered once");
+    }
+
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
         self.0
             .register(Box::new(collector.clone()))
