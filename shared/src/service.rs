@@ -9,6 +9,7 @@ mod exposition;
 pub mod guard;
 pub mod health;
 pub mod healthcheck;
+mod host;
 pub mod listener;
 pub mod metrics;
 pub mod openapi;

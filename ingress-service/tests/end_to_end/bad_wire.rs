@@ -166,3 +166,57 @@ async fn a_body_that_does_not_come_in_time_is_answered_with_408() {
     let answer = exchange(&ingress, &post("Content-Length: 100\r\n", "{\"city\":")).await;
     assert_problem(&answer, 408, "/problems/request-timeout");
 }
+
+#[tokio::test]
+async fn a_request_names_its_host_exactly_once() {
+    let ingress = embedded().start().await;
+    let ask = async |version: &str, hosts: &[&[u8]]| {
+        let mut request = format!("GET /problems/overloaded HTTP/{version}\r\nConnection: close\r\n").into_bytes();
+        for host in hosts {
+            request.extend_from_slice(&[b"Host: ", *host, b"\r\n"].concat());
+        }
+        request.extend_from_slice(b"\r\n");
+        exchange(&ingress, &request).await
+    };
+    let refused: [&[&[u8]]; 14] = [
+        &[],
+        &[b"localhost", b"localhost"],
+        &[b"localhost", b"elsewhere"],
+        &[b"two words"],
+        &[b"user@localhost"],
+        &[b"local/host"],
+        &[b"localhost:port"],
+        &[b"localhost:80:80"],
+        &[b"local\"host"],
+        &[b"[::1"],
+        &[b"[::1]x"],
+        &[b"[not an address]"],
+        &[b"l\xc3\xb6calhost"],
+        &[b"local%host"],
+    ];
+    for hosts in refused {
+        let answer = ask("1.1", hosts).await;
+        let named: Vec<_> = hosts.iter().map(|host| host.escape_ascii().to_string()).collect();
+        assert_eq!(status(&answer), Some(400), "{named:?}: {answer}");
+        assert_problem(&answer, 400, "/problems/bad-request");
+        assert!(answer.contains("Host"), "{named:?}: {answer}");
+    }
+    let accepted: [&[u8]; 9] = [
+        b"localhost",
+        b"localhost:5009",
+        b"LOCALHOST.",
+        b"a_b-c.example",
+        b"127.0.0.1:80",
+        b"[::1]:5009",
+        b"[2001:db8::7]",
+        b"l%C3%B6cal",
+        b"",
+    ];
+    for host in accepted {
+        let answer = ask("1.1", &[host]).await;
+        assert_eq!(status(&answer), Some(200), "{}: {answer}", host.escape_ascii());
+    }
+    assert_eq!(status(&ask("1.0", &[]).await), Some(200));
+    assert_eq!(status(&ask("1.0", &[b"one", b"other"]).await), Some(400));
+    assert_alive(&ingress).await;
+}

@@ -1,6 +1,6 @@
 //! What happens around every HTTP call, in one place and one pass: each layer of its own would cost an
 //! allocation and a copy of the routes for every request. Outermost first: request id, metrics, problem
-//! documents, catch-panic, header limit.
+//! documents, catch-panic, Host, header limit.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -14,7 +14,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
+use super::admin::PROBES;
 use super::health::Health;
+use super::host;
 use super::metrics::HttpMetrics;
 use super::problem::{self, Problem, ProblemType};
 use super::request_id::{self, RequestId};
@@ -22,9 +24,6 @@ use super::traces::{Kind, Span, TRACEPARENT, Trace};
 
 /// The largest head, in bytes of request target, names and values.
 const MAX_HEAD: usize = 16 * 1024;
-
-/// Asked every few seconds, by machines.
-const UNTRACED: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
 
 #[derive(Clone)]
 struct Around {
@@ -47,7 +46,7 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut served = trace(&mut request, id, route.as_ref());
 
-    let answered = match refuse_large_head(&request) {
+    let answered = match refuse(&request) {
         Some(problem) => Ok(problem.into_response()),
         None => {
             AssertUnwindSafe(next.run(request))
@@ -82,7 +81,7 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
 /// Begins the span of a call, and leaves its place for the routes. What operators and their tools ask is not recorded.
 /// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 fn trace(request: &mut Request, id: RequestId, route: Option<&MatchedPath>) -> Span {
-    let Some(route) = route.map(MatchedPath::as_str).filter(|route| !UNTRACED.contains(route)) else {
+    let Some(route) = route.map(MatchedPath::as_str).filter(|route| !PROBES.contains(route)) else {
         return Span::default();
     };
     let theirs = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
@@ -112,6 +111,10 @@ fn log_failure(status: StatusCode, route: &str, id: RequestId, theirs: Option<&H
     } else {
         tracing::warn!(request_id = %id, trace_id, client_request_id = theirs, route, status, "a call failed");
     }
+}
+
+fn refuse(request: &Request) -> Option<Problem> {
+    host::refuse(request.version(), request.headers()).or_else(|| refuse_large_head(request))
 }
 
 fn refuse_large_head(request: &Request) -> Option<Problem> {
@@ -162,7 +165,7 @@ mod tests {
     }
 
     async fn call(app: &Router, path: &str, header: Option<(&str, &str)>) -> (StatusCode, Response<String>) {
-        let mut request = Request::get(path);
+        let mut request = Request::get(path).header("host", "localhost");
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
