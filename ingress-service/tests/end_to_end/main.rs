@@ -14,6 +14,7 @@ mod limits;
 mod openapi;
 mod outage;
 mod overload;
+mod probes;
 mod raw;
 mod requests;
 mod shutdown;

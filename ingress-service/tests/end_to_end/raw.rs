@@ -20,11 +20,11 @@ pub(crate) async fn read_all(mut socket: TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Asks whether the service is alive, on a connection that stays open, and says what it answers; nothing
-/// when it hangs up.
+/// Asks what no probe asks, on a connection that stays open, and says what is answered; nothing when the service
+/// hangs up.
 pub(crate) async fn ask(socket: &mut TcpStream) -> String {
     let _ = socket
-        .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .write_all(b"GET /problems/overloaded HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     let mut answer = [0; 4096];
     let count = timeout(PATIENCE, socket.read(&mut answer)).await;

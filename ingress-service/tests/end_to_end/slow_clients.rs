@@ -103,7 +103,7 @@ async fn take_place(service: &Service) -> TcpStream {
 async fn refuses_the_third(plan: Plan) {
     let service = plan.with("MAX_CONNECTIONS", "2").start().await;
     let (mut one, other) = (take_place(&service).await, take_place(&service).await);
-    let refused = client::get(&format!("{}/livez", service.url)).await;
+    let refused = client::get(&format!("{}/openapi.json", service.url)).await;
     refused.assert_refused("/problems/too-many-connections");
     assert_eq!(refused.header("connection"), "close");
     assert!(refused.took < Duration::from_secs(1), "{refused:?}");

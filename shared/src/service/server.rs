@@ -19,11 +19,14 @@ use tokio_util::task::TaskTracker;
 
 use super::metrics::HttpMetrics;
 use super::retry::Delays;
+use connection::Requests;
 pub use limits::{ConnectionOptions, Limits};
 
 mod activity;
+mod body;
 mod connection;
 mod limits;
+mod probe;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,16 @@ const VANISHED: Duration = Duration::from_secs(30);
 /// How many clients are being refused at the same time. Beyond, a connection is closed without a word: an
 /// answer for each would let those who are refused take what the cap protects.
 const REFUSALS: usize = 1024;
+
+/// Places of their own for probes, beyond those of everybody: where operators and their machines hear nothing, they
+/// restart what is only busy. Each is taken for a moment, by somebody who has sent a whole head.
+const PROBES: usize = 16;
+
+/// For a probe without a place, from its head to the end of its connection.
+const PROBE_TIME: Duration = Duration::from_secs(2);
+
+/// How many requests of clients that do not wait for their answers are begun at the same time.
+const TURNS: usize = 4;
 
 /// Listens on an address.
 ///
@@ -84,6 +97,16 @@ impl std::error::Error for ListenError {
     }
 }
 
+/// What connections are served with.
+#[derive(Clone)]
+struct Serving {
+    app: Router,
+    limits: Limits,
+    http: HttpMetrics,
+    turns: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
 /// Serves until `stop`, then answers what is under way, and what was connecting, for as long as `grace`,
 /// cuts off what is left, and returns.
 pub async fn serve(
@@ -95,23 +118,26 @@ pub async fn serve(
     grace: Duration,
 ) {
     let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
-    let (places, refusals) = (Semaphore::new(limits.connections as usize), Semaphore::new(REFUSALS));
-    let (places, refusals) = (Arc::new(places), Arc::new(refusals));
+    let [places, refusals, probes, turns] =
+        [limits.connections as usize, REFUSALS, PROBES, TURNS].map(|count| Arc::new(Semaphore::new(count)));
+    let serving = Serving {
+        app,
+        limits,
+        http,
+        turns,
+        stop: stop.clone(),
+    };
     let start = |stream: TcpStream| {
-        let cut_off = cut_off.clone();
+        let (cut_off, serving) = (cut_off.clone(), serving.clone());
         if let Ok(place) = places.clone().try_acquire_owned() {
-            let place = Place::new(place, &http);
-            let served = serve_connection(stream, place, app.clone(), limits, http.clone(), stop.clone());
+            let place = Place::new(place, &serving.http);
+            let served = serve_connection(stream, place, serving);
             connections.spawn(async move { cut_off.run_until_cancelled(served).await });
-            return;
-        }
-        http.refused_connection();
-        if let Ok(place) = refusals.clone().try_acquire_owned() {
-            let refused = async move {
-                refusal::refuse(stream).await;
-                drop(place);
-            };
+        } else if let Ok(place) = refusals.clone().try_acquire_owned() {
+            let refused = serve_without_place(stream, place, probes.clone(), serving);
             connections.spawn(async move { cut_off.run_until_cancelled(refused).await });
+        } else {
+            serving.http.refused_connection();
         }
     };
     let mut pause = Delays::new(Duration::from_millis(5), Duration::from_secs(1));
@@ -174,27 +200,52 @@ impl Drop for Place {
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    _place: Place,
-    app: Router,
-    limits: Limits,
-    http: HttpMetrics,
-    stop: CancellationToken,
+async fn serve_connection(stream: TcpStream, _place: Place, serving: Serving) {
+    configure(&stream);
+    if let Some(stream) = connection::serve(stream, serving, Requests::Many).await {
+        reset(&stream);
+    }
+}
+
+/// Answers a probe, and refuses everybody else.
+async fn serve_without_place(
+    mut stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+    probes: Arc<Semaphore>,
+    serving: Serving,
 ) {
-    if let Err(error) = configure(&stream) {
+    let head = refusal::head(&mut stream).await;
+    if !head.is_probe() {
+        serving.http.refused_connection();
+        return refusal::refuse(stream).await;
+    }
+    configure(&stream);
+    let answered = async {
+        let _place = probes.acquire().await;
+        let again = head.before(stream);
+        if let Some(again) = connection::serve(again, serving, Requests::One).await {
+            reset(again.io());
+        }
+    };
+    // Whoever did not take the answer by then does not want it.
+    let _ = timeout(PROBE_TIME, answered).await;
+}
+
+/// Closes a connection without its client: the system would go on trying to get rid of what nobody takes.
+fn reset(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+fn configure(stream: &TcpStream) {
+    if let Err(error) = try_configure(stream) {
         // The peer is gone already, which is noticed soon enough.
         tracing::debug!(%error, "could not configure a connection");
-    }
-    if let Some(stream) = connection::serve(stream, app, limits, http, stop).await {
-        // Reset: the system would go on trying to get rid of what nobody takes.
-        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
 }
 
 /// Answers are written whole: waiting to coalesce them only adds latency. A client that vanished without a
 /// word is noticed, whether or not there is something to be written to it.
-fn configure(stream: &TcpStream) -> io::Result<()> {
+fn try_configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()

@@ -9,15 +9,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::body::HttpBody as _;
-use axum::http::Request;
-use axum::response::Response;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+
+use super::body::{Asked, Told};
 
 /// What a connection waits for. Two that are equal are the same wait: each head, each pause between requests
 /// and each stalled write has its own number.
@@ -27,7 +30,7 @@ pub(super) enum Waiting {
     New,
     /// For the rest of a head.
     Head(u32),
-    /// For us: for the rest of a body, and for the answer.
+    /// For us: for the rest of a body, for the answer, and for the end of the answer.
     Busy,
     /// For the next head.
     Idle(u32),
@@ -57,6 +60,10 @@ pub(super) struct Activity {
     phase: AtomicU8,
     /// How many requests have begun.
     requests: AtomicU32,
+    /// Something came since the last answer ended.
+    came: AtomicBool,
+    /// The body of the last request was not read to its end.
+    unread: AtomicBool,
     /// The client takes nothing.
     stalled: AtomicBool,
     /// How many stalls have ended.
@@ -82,7 +89,13 @@ impl Activity {
         self.requests.load(Relaxed) == 0
     }
 
+    /// Whether the client may still be sending the body of its last request.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
     fn received(&self) {
+        self.came.store(true, Relaxed);
         let next = match self.phase.load(Relaxed) {
             NEW | IDLE => HEAD,
             BUSY => BUSY_WITH_NEXT,
@@ -95,9 +108,20 @@ impl Activity {
         self.requests
             .store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
         self.phase.store(if has_body { BUSY_WITH_BODY } else { BUSY }, Relaxed);
+        self.unread.store(has_body, Relaxed);
     }
 
-    fn request_ends(&self) {
+    /// Whether the last request was sent before the answer to the one before was: nothing came in between.
+    fn is_pipelined(&self) -> bool {
+        !self.came.load(Relaxed)
+    }
+
+    pub(super) fn body_ends(&self) {
+        self.unread.store(false, Relaxed);
+    }
+
+    pub(super) fn answer_ends(&self) {
+        self.came.store(false, Relaxed);
         let next = match self.phase.load(Relaxed) {
             BUSY_WITH_NEXT => HEAD,
             _ => IDLE,
@@ -167,43 +191,75 @@ type App = TowerToHyperService<Router>;
 pub(super) struct NoticedApp {
     app: App,
     activity: Arc<Activity>,
+    turns: Arc<Semaphore>,
 }
 
 impl NoticedApp {
-    pub(super) fn new(app: Router, activity: Arc<Activity>) -> Self {
+    /// Whoever does not wait for an answer before asking again is served in `turns`, together with all who do so:
+    /// however many there are, everybody else waits behind a few of them.
+    pub(super) fn new(app: Router, activity: Arc<Activity>, turns: Arc<Semaphore>) -> Self {
         let app = TowerToHyperService::new(app);
-        Self { app, activity }
+        Self { app, activity, turns }
     }
 }
 
 impl hyper::service::Service<Request<Incoming>> for NoticedApp {
-    type Response = Response;
+    type Response = Response<Told>;
     type Error = Infallible;
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         self.activity.request_begins(!request.body().is_end_stream());
+        let pipelined = self.activity.is_pipelined();
+        let request = request.map(|body| Asked::new(body, self.activity.clone()));
         Answering {
+            turn: pipelined.then(|| Turn::of(&self.turns)),
             answer: self.app.call(request),
             activity: self.activity.clone(),
         }
     }
 }
 
+/// What a request waits for that was sent too early: one of few permits, and then for all who are ready by now.
+struct Turn {
+    turns: PollSemaphore,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    fn of(turns: &Arc<Semaphore>) -> Self {
+        let turns = PollSemaphore::new(turns.clone());
+        Self { turns, permit: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.permit.is_none() {
+            self.permit = ready!(self.turns.poll_acquire(cx));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
 /// A request under way.
 pub(super) struct Answering {
-    answer: <App as hyper::service::Service<Request<Incoming>>>::Future,
+    turn: Option<Turn>,
+    answer: <App as hyper::service::Service<Request<Asked>>>::Future,
     activity: Arc<Activity>,
 }
 
 impl Future for Answering {
-    type Output = Result<Response, Infallible>;
+    type Output = Result<Response<Told>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.answer).poll(cx);
-        if answer.is_ready() {
-            self.activity.request_ends();
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.poll(cx));
         }
-        answer
+        let answer = Pin::new(&mut self.answer).poll(cx);
+        // A turn is for what can be done at once: whoever has to wait for something keeps nobody from anything.
+        self.turn = None;
+        let answer = ready!(answer);
+        Poll::Ready(answer.map(|answer| answer.map(|body| Told::new(body, self.activity.clone()))))
     }
 }

@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
+use super::Serving;
 use super::activity::{Activity, Noticed, NoticedApp};
-use super::limits::Limits;
 use super::refusal;
 use super::watchdog::{Late, Watchdog};
 use crate::service::metrics::HttpMetrics;
@@ -24,28 +22,33 @@ use crate::service::telemetry::with_causes;
 #[cfg(test)]
 mod tests;
 
-/// Where hyper itself stops reading a head. Larger than what the service accepts, so that what is a little
-/// too large gets a readable answer. (Over 100 header lines, and what is no HTTP, get hyper's bare status:
-/// it offers no other, and a higher number of lines costs every request an allocation.)
-const READ_BUFFER: usize = 64 * 1024;
+/// Where hyper itself stops reading a head, and the most that it reads ahead of what somebody asks for: what a
+/// connection may buffer for nothing. Larger than what the service accepts, so that what is a little too large gets a
+/// readable answer. (Over 100 header lines, and what is no HTTP, get hyper's bare status: it offers no other, and a
+/// higher number of lines costs every request an allocation.)
+const READ_BUFFER: usize = 24 * 1024;
 
 /// After the stop, the time for a request that is on its way: its answer asks the client to close. Only then
 /// is an idle connection closed from our side.
 const PARTING_TIME: Duration = Duration::from_millis(500);
 
+/// How much a connection may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Requests {
+    /// One request after the other.
+    Many,
+    /// A single one; the answer says so.
+    One,
+}
+
 /// Serves a connection to its end. Gives back one whose client takes nothing: what is left to be written to
 /// it must be thrown away.
-pub(super) async fn serve<IO>(
-    io: IO,
-    app: Router,
-    limits: Limits,
-    http: HttpMetrics,
-    stop: CancellationToken,
-) -> Option<IO>
+pub(super) async fn serve<IO>(io: IO, serving: Serving, requests: Requests) -> Option<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connection = Watched::new(io, app, limits, http);
+    let stop = serving.stop.clone();
+    let mut connection = Watched::new(io, serving, requests);
     let mut ended = stop.run_until_cancelled(&mut connection).await;
     if ended.is_none() {
         ended = timeout(PARTING_TIME, &mut connection).await.ok();
@@ -58,7 +61,13 @@ where
         }
     };
     match ended {
-        Ended::Closed(Ok(())) | Ended::Late(Late::Idle) => None,
+        Ended::Closed(Ok(())) => {
+            if connection.activity.has_unread_body() {
+                refusal::part(connection.into_io()).await;
+            }
+            None
+        }
+        Ended::Late(Late::Idle) => None,
         Ended::Closed(Err(error)) => {
             tracing::debug!(error = with_causes(&error), "a connection ended early");
             None
@@ -89,21 +98,23 @@ struct Watched<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Watched<IO> {
-    fn new(io: IO, app: Router, limits: Limits, http: HttpMetrics) -> Self {
+    fn new(io: IO, serving: Serving, requests: Requests) -> Self {
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Noticed::new(io, activity.clone()));
+        let app = NoticedApp::new(serving.app, activity.clone(), serving.turns);
         let hyper = http1::Builder::new()
             // It runs between requests too, and takes a timer for each: the watchdog does neither.
             .header_read_timeout(None)
             .max_buf_size(READ_BUFFER)
+            .keep_alive(requests == Requests::Many)
             // Answers are small: copied behind their head they cost less than a vectored write.
             .writev(false)
-            .serve_connection(io, NoticedApp::new(app, activity.clone()));
+            .serve_connection(io, app);
         Self {
             hyper,
             activity,
-            watchdog: Watchdog::new(limits),
-            http,
+            watchdog: Watchdog::new(serving.limits),
+            http: serving.http,
         }
     }
 

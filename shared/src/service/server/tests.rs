@@ -22,6 +22,7 @@ async fn serve_with(connections: u32) -> Server {
     let address = listener.local_addr().unwrap();
     let app = Router::new()
         .route("/", get(async || "fine"))
+        .route("/livez", get(async || "alive"))
         .route("/large", get(async || "x".repeat(16 << 20)));
     let limits = Limits {
         connections,
@@ -128,7 +129,7 @@ async fn refused_clients_do_not_delay_the_end() {
 async fn a_vanished_client_will_be_noticed() {
     let server = serve_with(1).await;
     let stream = server.connect().await;
-    configure(&stream).unwrap();
+    try_configure(&stream).unwrap();
     let socket = SockRef::from(&stream);
     assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
     #[cfg(target_os = "linux")]
@@ -136,4 +137,54 @@ async fn a_vanished_client_will_be_noticed() {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), VANISHED / 2);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(VANISHED));
     }
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_without_a_place_whoever_else_wants_to_look_like_one() {
+    let server = serve_with(1).await;
+    let mut place = server.connect().await;
+    server.until("http_connections 1").await;
+    // They begin like probes and never end; more of them than there are places for probes.
+    let mut pretenders = Vec::new();
+    for _ in 0..100 {
+        let mut pretender = server.connect().await;
+        pretender.write_all(b"GET /livez HTTP/1.1\r\nHost:").await.unwrap();
+        pretenders.push(pretender);
+    }
+    for request in [
+        "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /livez?verbose HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let (mut probe, mut answer) = (server.connect().await, String::new());
+        // In two parts, as the health check of a container may.
+        let (one, other) = request.split_at(20);
+        probe.write_all(one.as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+        probe.write_all(other.as_bytes()).await.unwrap();
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{request}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+    for request in [
+        "GET / HTTP/1.1\r\n",
+        "GET /livezz HTTP/1.1\r\n",
+        "POST /livez HTTP/1.1\r\n",
+    ] {
+        let (mut other, mut answer) = (server.connect().await, String::new());
+        other
+            .write_all(format!("{request}Host: x\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        other.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{request}: {answer}");
+    }
+    for mut pretender in pretenders {
+        let mut answer = String::new();
+        pretender.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    server.until("http_connections_refused_total 103").await;
+    assert!(server.ask(&mut place).await.starts_with("HTTP/1.1 200 "));
 }
