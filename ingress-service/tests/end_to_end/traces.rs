@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::client;
 use crate::harness::{PATIENCE, Plan, embedded, ingress, proxy, until};
+use crate::streams;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -269,4 +270,38 @@ async fn a_collector_that_hangs_or_is_not_there_costs_no_call() {
         assert!(service.ended().await.success());
         assert!(ending.elapsed() < Duration::from_secs(8), "{:?}", ending.elapsed());
     }
+}
+
+#[tokio::test]
+async fn what_follows_a_traceparent_goes_no_further() {
+    let redis = RedisServer::spawn().await;
+    let ingress = ingress(&redis.url()).start().await;
+    let client = client::new();
+    let call = async |traceparents: &[String]| {
+        let mut request = client::city(&client, &ingress.url, "Oslo", "Sentrum").header("Prefer", "respond-async");
+        for traceparent in traceparents {
+            request = request.header("traceparent", traceparent);
+        }
+        assert_eq!(client::send(request).await.unwrap().status, 202);
+        let entries = streams::entries(&redis, streams::REQUESTS).await;
+        streams::field(entries.last().unwrap(), "traceparent").to_owned()
+    };
+    let place = format!("{TRACE}-{CALLER}");
+    let ours = format!("00-{place}-01");
+    let tail = "x".repeat(8 * 1024);
+    assert_eq!(call(std::slice::from_ref(&ours)).await, ours);
+    assert_eq!(call(&[format!("cc-{place}-01-{tail}")]).await, ours);
+    assert_eq!(call(&[format!("00-{place}-ff")]).await, ours);
+    for malformed in [
+        format!("00-{place}-01-{tail}"),
+        format!("cc-{place}-01{tail}"),
+        tail.clone(),
+    ] {
+        assert_eq!(call(&[malformed]).await, "");
+    }
+    // Which of two would be a guess.
+    assert_eq!(
+        call(&[ours.clone(), ours.replace(CALLER, "00f067aa0ba902b7")]).await,
+        ""
+    );
 }

@@ -84,8 +84,10 @@ fn trace(request: &mut Request, id: RequestId, route: Option<&MatchedPath>) -> S
     let Some(route) = route.map(MatchedPath::as_str).filter(|route| !PROBES.contains(route)) else {
         return Span::default();
     };
-    let theirs = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    let call = Trace::of_call(theirs);
+    let mut theirs = request.headers().get_all(TRACEPARENT).iter();
+    // Which of several is meant would be a guess.
+    let theirs = theirs.next().filter(|_| theirs.next().is_none());
+    let call = Trace::of_call(theirs.and_then(|value| value.to_str().ok()));
     let mut span = call.begin(Kind::Server, || format!("{} {route}", request.method()));
     if span.is_recorded() {
         span.set("http.request.method", request.method().to_string());

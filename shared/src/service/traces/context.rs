@@ -16,8 +16,8 @@ pub(super) enum Place {
     /// Nothing is recorded.
     #[default]
     Nowhere,
-    /// Nothing is recorded here; whoever comes next is told what the caller said.
-    PassedOn(Arc<str>),
+    /// Nothing is recorded here; whoever comes next is told where the caller stands.
+    PassedOn(SpanContext),
     /// Recorded, and this is where it begins.
     Beginning,
     /// Recorded, under this span.
@@ -30,11 +30,11 @@ impl Trace {
     #[must_use]
     pub fn of_call(traceparent: Option<&str>) -> Self {
         let (ratio, theirs) = (exporter::ratio(), traceparent.and_then(parse));
-        Self(match (theirs, traceparent) {
-            (Some(theirs), _) if theirs.is_sampled() && ratio.is_some() => Place::Under(theirs),
-            (Some(_), Some(text)) => Place::PassedOn(text.into()),
-            _ if ratio.is_some_and(|ratio| fastrand::f64() < ratio) => Place::Beginning,
-            _ => Place::Nowhere,
+        Self(match theirs {
+            Some(theirs) if theirs.is_sampled() && ratio.is_some() => Place::Under(theirs),
+            Some(theirs) => Place::PassedOn(theirs),
+            None if ratio.is_some_and(|ratio| fastrand::f64() < ratio) => Place::Beginning,
+            None => Place::Nowhere,
         })
     }
 
@@ -73,26 +73,30 @@ impl Trace {
         }
     }
 
-    /// What travels on.
+    /// What travels on: always in our own version and length, whatever the caller sent behind what that says.
     #[must_use]
     pub fn traceparent(&self) -> Option<Arc<str>> {
         match &self.0 {
-            Place::Under(span) => Some(write(span).into()),
-            Place::PassedOn(text) => Some(text.clone()),
+            Place::Under(span) | Place::PassedOn(span) => Some(write(span).into()),
             Place::Nowhere | Place::Beginning => None,
         }
     }
 }
 
 fn write(span: &SpanContext) -> String {
-    let mut text = String::with_capacity(55);
+    let mut text = String::with_capacity(LENGTH);
     let flags = span.trace_flags() & TraceFlags::SAMPLED;
     let _ = write!(text, "00-{}-{}-{:02x}", span.trace_id(), span.span_id(), flags);
     text
 }
 
-/// `version-trace-parent-flags`, in lower case hexadecimal. A later version may have more behind that.
+/// The length of a `traceparent` of version 00, and of what counts in one of a later version.
+const LENGTH: usize = 55;
+
+/// `version-trace-parent-flags`, in lower case hexadecimal. A later version may have more behind that, after a dash
+/// (<https://www.w3.org/TR/trace-context/#versioning-of-traceparent>).
 fn parse(text: &str) -> Option<SpanContext> {
+    let (text, tail) = text.split_at_checked(LENGTH)?;
     let mut parts = text.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |part: &str, length| {
@@ -102,7 +106,8 @@ fn parse(text: &str) -> Option<SpanContext> {
                 .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     };
     let fits = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
-    if !fits || version == "ff" || (version == "00" && parts.next().is_some()) {
+    let may_follow = tail.is_empty() || (version != "00" && tail.starts_with('-'));
+    if !fits || version == "ff" || !may_follow {
         return None;
     }
     let (trace, parent) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(parent).ok()?);
@@ -126,11 +131,25 @@ mod tests {
     }
 
     #[test]
+    fn what_travels_on_has_no_tail() {
+        let (text, version) = ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "cc");
+        for tail in [String::new(), "-".to_owned(), format!("-{}", "x".repeat(16 * 1024))] {
+            let later = format!("{version}{}{tail}", &text[2..]);
+            let travels = Trace::of_call(Some(&later)).traceparent();
+            assert_eq!(travels.as_deref(), Some(text), "a tail of {} bytes", tail.len());
+        }
+    }
+
+    #[test]
     fn what_is_malformed_is_as_good_as_none() {
         for text in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01more",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 ",
+            "0-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-011",
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
