@@ -93,6 +93,14 @@ async fn make_the_call(page: &WebDriver, url: &str) {
         assert!(body.contains(part), "{part} is missing in:\n{body}");
     }
 
+    // Reports of the past are kept for observers that ask for them.
+    let script = "const done = arguments[0]; const seen = []; \
+        const observer = new ReportingObserver(reports => seen.push(...reports.map(report => JSON.stringify(report.body))), \
+        { types: ['csp-violation'], buffered: true }); observer.observe(); setTimeout(() => done(seen), 200)";
+    let refused = page.execute_async(script, Vec::new()).await.unwrap();
+    let refused: Vec<String> = refused.convert().unwrap();
+    assert!(refused.is_empty(), "the policy keeps the page from: {refused:?}");
+
     let script = "return performance.getEntriesByType('resource').map(entry => entry.name)";
     let fetched = page.execute(script, Vec::new()).await.unwrap();
     let fetched: Vec<String> = fetched.convert().unwrap();

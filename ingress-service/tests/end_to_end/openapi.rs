@@ -105,3 +105,40 @@ async fn every_operation_and_every_response_is_described() {
         assert!(operations(&document).count() >= 7, "{document}");
     }
 }
+
+#[tokio::test]
+async fn swagger_can_neither_be_framed_nor_made_to_run_what_is_not_its_own() {
+    let (ingress, proxy) = (embedded(), proxy("redis://127.0.0.1:1"));
+    let (ingress, proxy) = tokio::join!(ingress.start(), proxy.start());
+    for url in [&ingress.url, &proxy.url] {
+        for path in [
+            "/swagger",
+            "/swagger/",
+            "/swagger/index.html",
+            "/swagger/swagger-ui-bundle.js",
+            "/swagger/nothing",
+            "/openapi.json",
+        ] {
+            let answer = client::get(&format!("{url}{path}")).await;
+            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}: {answer:?}");
+            assert_eq!(answer.header("x-frame-options"), "DENY", "{path}");
+            assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+            let policy = answer.header("content-security-policy");
+            for part in [
+                "default-src 'none'",
+                "script-src 'self';",
+                "connect-src 'self'",
+                "frame-ancestors 'none'",
+                "base-uri 'none'",
+            ] {
+                assert!(policy.contains(part), "{path}: {part} is missing in {policy:?}");
+            }
+        }
+        assert_eq!(
+            client::get(&format!("{url}/livez"))
+                .await
+                .header("content-security-policy"),
+            ""
+        );
+    }
+}
