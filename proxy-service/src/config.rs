@@ -145,11 +145,11 @@ pub struct WeatherOptions {
     pub simulated_latency: Latency,
 
     /// Base URL of Open-Meteo's geocoding service
-    #[arg(long, env, default_value = open_meteo::DEFAULT_GEOCODING_URL, value_parser = http_url)]
+    #[arg(long, env, default_value = open_meteo::DEFAULT_GEOCODING_URL, value_parser = http_url, hide_env_values = true)]
     pub open_meteo_geocoding_url: Url,
 
     /// Base URL of Open-Meteo's forecast service
-    #[arg(long, env, default_value = open_meteo::DEFAULT_FORECAST_URL, value_parser = http_url)]
+    #[arg(long, env, default_value = open_meteo::DEFAULT_FORECAST_URL, value_parser = http_url, hide_env_values = true)]
     pub open_meteo_forecast_url: Url,
 }
 

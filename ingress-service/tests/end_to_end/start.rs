@@ -167,6 +167,54 @@ async fn help_documents_every_variable() {
 }
 
 #[tokio::test]
+async fn help_shows_no_value_that_may_hold_a_secret() {
+    let secrets = [
+        ("BROKER_URL", "redis://me:hunter2@localhost"),
+        (
+            "OPEN_METEO_GEOCODING_URL",
+            "https://me:hunter2@localhost/?apikey=hunter2",
+        ),
+        ("OPEN_METEO_FORECAST_URL", "https://localhost/?apikey=hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost/?key=hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2"),
+        ("ADMIN_TOKEN", "hunter2-hunter2-hunter2"),
+    ];
+    for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+        let plan = secrets.iter().fold(plan, |plan, (name, value)| plan.with(name, value));
+        for flag in ["--help", "-h"] {
+            let (code, stdout, stderr) = run(&plan, &[flag]).await;
+            assert_eq!(code, Some(0), "{stderr}");
+            assert!(!format!("{stdout}{stderr}").contains("hunter2"), "{stdout}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_url_is_not_shown_with_its_key() {
+    for name in [
+        "OPEN_METEO_GEOCODING_URL",
+        "OPEN_METEO_FORECAST_URL",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ] {
+        for url in [
+            "ftp://localhost/?apikey=hunter2",
+            "localhost?apikey=hunter2",
+            "ftp://me@x/?apikey=hunter2@y",
+        ] {
+            for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+                let (code, stdout, stderr) = run(&plan.with(name, url), &[]).await;
+                assert_eq!(code, Some(2), "{stderr}");
+                assert!(stderr.contains(name) && stderr.contains("http"), "{stderr}");
+                assert!(
+                    !format!("{stdout}{stderr}").contains("hunter2"),
+                    "{name}={url}: {stderr}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn in_json_every_line_of_the_log_is_an_object() {
     // Without a Redis, so that there is something to log.
     let url = format!("redis://127.0.0.1:{}", free_port());

@@ -57,12 +57,20 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// A URL without its user and password; `None` when it has none.
+/// A URL without its user and password, and without its query, which may hold a key; `None` when it has neither.
 fn masked(url: &str) -> Option<String> {
-    // The last one: a password that was not escaped may hold more of them.
-    let (secret, rest) = url.rsplit_once('@')?;
-    let scheme = secret.split_once("://").map_or("", |(scheme, _)| scheme);
-    Some(format!("{scheme}://***@{rest}"))
+    // The last one: a password that was not escaped may hold more of them, and anything else.
+    let (before, rest) = match url.rsplit_once('@') {
+        Some((secret, rest)) => {
+            let scheme = secret.split_once("://").map_or("", |(scheme, _)| scheme);
+            (format!("{scheme}://***@"), rest)
+        }
+        None => (String::new(), url),
+    };
+    match rest.split_once(['?', '#']) {
+        Some((rest, _)) => Some(format!("{before}{rest}?***")),
+        None => (!before.is_empty()).then(|| format!("{before}{rest}")),
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +84,12 @@ mod tests {
             ("redis://me:hun@ter2@host", Some("redis://***@host")),
             ("me:hunter2@host", Some("://***@host")),
             ("redis://host/x", None),
+            ("ftp://host/x?apikey=hunter2", Some("ftp://host/x?***")),
+            ("host?apikey=hunter2", Some("host?***")),
+            ("ftp://me:hunter2@host/?apikey=hunter2", Some("ftp://***@host/?***")),
+            ("ftp://host/?apikey=hunter2@x", Some("ftp://***@x")),
+            ("http://host/#hunter2", Some("http://host/?***")),
+            ("ftp://me:hun?ter2@host", Some("ftp://***@host")),
         ] {
             assert_eq!(masked(url).as_deref(), shown, "{url}");
         }
