@@ -13,9 +13,12 @@ use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
 use roundtrip::service::traces::Span;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::due::DUE;
 use crate::job::BoxHandler;
 use crate::judge::{self, Judge};
 use crate::metrics::WorkerMetrics;
@@ -29,6 +32,8 @@ const MAX_CLAIM: usize = 256;
 pub(crate) struct Terminals {
     free: Arc<Semaphore>,
     count: usize,
+    /// Those of the claim that waits.
+    lent: Mutex<Option<OwnedSemaphorePermit>>,
     held: Arc<Held>,
     running: TaskTracker,
     abandon: CancellationToken,
@@ -65,6 +70,7 @@ impl Terminals {
         Self {
             free: Arc::new(Semaphore::new(count)),
             count,
+            lent: Mutex::default(),
             held: Arc::default(),
             running: TaskTracker::new(),
             abandon: CancellationToken::new(),
@@ -100,36 +106,60 @@ impl Terminals {
         tokio::time::timeout(patience, all).await.ok()
     }
 
-    /// Takes one terminal, if one is free.
+    /// Takes one terminal, if one is free, or only waits for what a claim may bring.
     pub(crate) fn take_one_now(&self) -> Option<Taken> {
-        self.free.clone().try_acquire_owned().ok().map(Taken)
+        let free = self.free.clone().try_acquire_owned().ok();
+        free.or_else(|| self.lent().as_mut()?.split(1)).map(Taken)
     }
 
-    /// Puts each delivery to work in a terminal of its own; the terminals left over are free again.
+    /// Waits for a claim that was made for these terminals. Direct calls may take some of them meanwhile: an idle
+    /// worker waits like that all the time.
+    pub(crate) async fn lend_during<T>(&self, taken: Taken, claim: impl Future<Output = T>) -> (Taken, T) {
+        *self.lent() = Some(taken.0);
+        let outcome = claim.await;
+        let left = self.lent().take().expect("only who lends takes back");
+        (Taken(left), outcome)
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.lent
+            .lock()
+            .expect("no code panics while it holds the terminals lent")
+    }
+
+    /// Puts each delivery to work in a terminal of its own; the terminals left over are free again. What came for a
+    /// terminal that a direct call took meanwhile waits for the next that is free.
     pub(crate) fn start(&self, mut taken: Taken, deliveries: Vec<Delivery>, work: &Arc<Work>) {
         for delivery in deliveries {
-            match taken.0.split(1) {
-                Some(terminal) => self.start_in(terminal, delivery, work),
-                // More than was asked for: the broker's mistake. The lease returns it to the stream.
-                None => tracing::error!(entry = %delivery.receipt.entry, "delivered without a free terminal"),
-            }
+            self.start_in(taken.0.split(1), delivery, work);
         }
     }
 
     /// Puts one delivery to work in all the terminals taken, so that nothing else is.
     pub(crate) fn start_alone(&self, taken: Taken, delivery: Delivery, work: &Arc<Work>) {
-        self.start_in(taken.0, delivery, work);
+        self.start_in(Some(taken.0), delivery, work);
     }
 
-    fn start_in(&self, terminal: OwnedSemaphorePermit, delivery: Delivery, work: &Arc<Work>) {
+    fn start_in(&self, terminal: Option<OwnedSemaphorePermit>, delivery: Delivery, work: &Arc<Work>) {
         let Some(cancelled) = self.held.insert(&delivery) else {
             return;
         };
-        self.metrics.active_terminals.inc();
         self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
         let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
-        let metrics = self.metrics.clone();
+        let (metrics, terminal) = (self.metrics.clone(), terminal.ok_or_else(|| self.free.clone()));
         self.running.spawn(async move {
+            let terminal = match terminal {
+                Ok(terminal) => terminal,
+                Err(free) => match abandon.run_until_cancelled(free_in_time(free, &delivery)).await {
+                    Some(Ok(terminal)) => terminal,
+                    Some(Err(_)) => {
+                        let told = work.judge.tell(delivery, Duration::ZERO);
+                        return settle(told, &work, &abandon).await;
+                    }
+                    None => return,
+                },
+            };
+            metrics.active_terminals.inc();
             let entry = delivery.receipt.entry;
             let worked = spans::process(&delivery);
             let trace = worked.trace();
@@ -197,6 +227,13 @@ impl Terminals {
         }
         done
     }
+}
+
+/// Waits for a terminal, as long as the delivery has time.
+async fn free_in_time(free: Arc<Semaphore>, delivery: &Delivery) -> Result<OwnedSemaphorePermit, Elapsed> {
+    let until = delivery.deadline().unwrap_or(delivery.receipt.claimed);
+    let terminal = timeout_at(until.checked_sub(DUE).unwrap_or(until), free.acquire_owned()).await?;
+    Ok(terminal.expect("the terminals are never closed"))
 }
 
 /// Hands a settlement on. What finds no place before it is abandoned, or comes after the last batch, returns to the

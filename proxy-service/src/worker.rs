@@ -227,7 +227,9 @@ impl Claimer {
     }
 
     async fn claim(&self, taken: Taken) -> Result<(), BrokerError> {
-        let deliveries = self.broker.claim(&self.consumer, taken.count()).await?;
+        let claim = self.broker.claim(&self.consumer, taken.count());
+        let (taken, deliveries) = self.terminals.lend_during(taken, claim).await;
+        let deliveries = deliveries?;
         if !deliveries.is_empty() {
             self.metrics.claim_batch.observe(deliveries.len() as f64);
         }

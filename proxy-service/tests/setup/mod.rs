@@ -46,28 +46,42 @@ impl Setup {
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
+        self.start_workers(flags, handler).1
+    }
+
+    pub(crate) fn start_workers<F>(
+        &self,
+        flags: &[&str],
+        handler: impl Fn(Job) -> F + Clone + Send + Sync + 'static,
+    ) -> (Workers, Running)
+    where
+        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    {
         let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
         let workers = Workers::new(service_fn(handler), &options, metrics.clone());
-        workers.start(
+        let running = workers.start(
             self.broker.clone(),
             self.broker.clone(),
             &options,
             &metrics,
             &CancellationToken::new(),
-        )
+        );
+        (workers, running)
+    }
+
+    pub(crate) fn request(&self, n: usize, budget: Duration) -> Request {
+        Request {
+            id: CorrelationId::new(),
+            reply_to: self.requester.clone(),
+            budget: Budget::new(budget),
+            traceparent: None,
+            keep: Keep::No,
+            data: n.to_string().into(),
+        }
     }
 
     pub(crate) async fn publish(&self, count: usize, budget: Duration) -> Vec<Request> {
-        let requests: Vec<_> = (0..count)
-            .map(|n| Request {
-                id: CorrelationId::new(),
-                reply_to: self.requester.clone(),
-                budget: Budget::new(budget),
-                traceparent: None,
-                keep: Keep::No,
-                data: n.to_string().into(),
-            })
-            .collect();
+        let requests: Vec<_> = (0..count).map(|n| self.request(n, budget)).collect();
         self.broker.publish(&requests).await.unwrap();
         requests
     }
