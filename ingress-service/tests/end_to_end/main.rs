@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_wire;
 mod by_hand;
 mod client;
+mod codings;
 mod dead_letters;
 mod flow;
 mod harness;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, TRANSFER_ENCODING};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -47,7 +47,7 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     let mut served = trace(&mut request, id, route.as_ref());
 
     let answered = match refuse(&request) {
-        Some(problem) => Ok(problem.into_response()),
+        Some(refusal) => Ok(refusal),
         None => {
             AssertUnwindSafe(next.run(request))
                 .catch_unwind()
@@ -115,8 +115,26 @@ fn log_failure(status: StatusCode, route: &str, id: RequestId, theirs: Option<&H
     }
 }
 
-fn refuse(request: &Request) -> Option<Problem> {
-    host::refuse(request.version(), request.headers()).or_else(|| refuse_large_head(request))
+fn refuse(request: &Request) -> Option<Response> {
+    if has_unknown_coding(request) {
+        let detail = "header Transfer-Encoding: only chunked is understood";
+        let mut response = Problem::new(ProblemType::TransferCodingUnknown, detail).into_response();
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        return Some(response);
+    }
+    let problem = host::refuse(request.version(), request.headers()).or_else(|| refuse_large_head(request));
+    problem.map(IntoResponse::into_response)
+}
+
+/// Whether something was done to the body besides cutting it in chunks
+/// (<https://www.rfc-editor.org/rfc/rfc9112#section-6.1>). hyper looks only at the last coding.
+fn has_unknown_coding(request: &Request) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    codings.next().is_some_and(|coding| {
+        !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") || codings.next().is_some()
+    })
 }
 
 fn refuse_large_head(request: &Request) -> Option<Problem> {

@@ -80,6 +80,8 @@ problem_types! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request", retryable: false;
     /// The header block is larger than 16 KiB.
     HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "The header block is too large", retryable: false;
+    /// The body is sent in another transfer coding than chunked, the only one that is read.
+    TransferCodingUnknown = NOT_IMPLEMENTED, "transfer-coding-unknown", "The transfer coding is not supported", retryable: false;
     /// Something failed inside the service; the log has the request id.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Something failed inside the service", retryable: false;
     /// The request was delivered and failed so often that it was set aside.
