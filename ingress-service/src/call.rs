@@ -4,9 +4,11 @@
 mod key;
 mod prefer;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use roundtrip::service::problem::{Problem, ProblemType};
@@ -40,40 +42,105 @@ impl<S: Sync> FromRequestParts<S> for Call {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Ok(Self {
             preference: Preference::of(&parts.headers),
-            timeout: parts.headers.get(REQUEST_TIMEOUT).map(timeout).transpose()?,
+            timeout: timeout(&parts.headers)?,
             key: CallerKey::of(&parts.headers)?,
             trace: parts.extensions.get::<Trace>().cloned().unwrap_or_default(),
         })
     }
 }
 
-fn timeout(value: &axum::http::HeaderValue) -> Result<Duration, Problem> {
-    let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
-    match seconds {
-        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds).min(LONGEST)),
-        _ => Err(Problem::new(
-            ProblemType::BadRequest,
-            "header Request-Timeout: a whole number of seconds above zero is expected",
-        )),
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
+    let seconds = Number {
+        header: REQUEST_TIMEOUT,
+        shown: "Request-Timeout",
+        expected: "a whole number of seconds",
+        accepted: 1..=LONGEST.as_secs(),
+    };
+    Ok(seconds.read(headers)?.map(Duration::from_secs))
+}
+
+/// A header that holds a whole number.
+pub(crate) struct Number {
+    /// Its name.
+    pub(crate) header: HeaderName,
+    /// Its name as it is written.
+    pub(crate) shown: &'static str,
+    /// What the number is, with its article.
+    pub(crate) expected: &'static str,
+    /// From where to where it goes.
+    pub(crate) accepted: RangeInclusive<u64>,
+}
+
+impl Number {
+    /// The number, where the header is there; a problem that names it where it is something else, or there twice.
+    pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+        let (shown, expected, accepted) = (self.shown, self.expected, &self.accepted);
+        let mut values = headers.get_all(&self.header).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let refuse = |detail| Err(Problem::new(ProblemType::BadRequest, detail));
+        if values.next().is_some() {
+            return refuse(format!("header {shown}: one is expected, not several"));
+        }
+        let text = value.to_str().unwrap_or_default();
+        let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text
+            .parse()
+            .ok()
+            .filter(|number| is_digits && accepted.contains(number))
+        {
+            Some(number) => Ok(Some(number)),
+            None => refuse(format!(
+                "header {shown}: {expected} from {} to {} is expected",
+                accepted.start(),
+                accepted.end()
+            )),
+        }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
+
+    fn read(values: &[&'static str]) -> Result<Option<Duration>, Problem> {
+        let values = values
+            .iter()
+            .map(|value| (REQUEST_TIMEOUT, HeaderValue::from_static(value)));
+        let mut headers = HeaderMap::new();
+        values.for_each(|(name, value)| {
+            headers.append(name, value);
+        });
+        timeout(&headers)
+    }
 
     #[test]
     fn a_timeout_is_in_whole_seconds_and_a_day_at_most() {
-        for (text, seconds) in [("1", 1), ("120", 120), ("999999999", 86_400)] {
-            assert_eq!(timeout(&text.parse().unwrap()).unwrap(), Duration::from_secs(seconds));
+        assert_eq!(read(&[]).unwrap(), None);
+        for (text, seconds) in [("1", 1), ("120", 120), ("0060", 60), ("86400", 86_400)] {
+            assert_eq!(read(&[text]).unwrap(), Some(Duration::from_secs(seconds)));
         }
-        for text in ["0", "-1", "1.5", "30s", "", "99999999999999999999"] {
-            assert_eq!(
-                timeout(&text.parse().unwrap()).unwrap_err().kind(),
-                ProblemType::BadRequest,
-                "{text:?}"
-            );
+        for text in [
+            "0",
+            "-1",
+            "+1",
+            "1.5",
+            "1e9",
+            "30s",
+            "",
+            "86401",
+            "99999999999999999999",
+        ] {
+            let problem = read(&[text]).unwrap_err();
+            assert_eq!(problem.kind(), ProblemType::BadRequest, "{text:?}");
+            let said = String::from_utf8(problem.to_json()).unwrap();
+            let expected = "header Request-Timeout: a whole number of seconds from 1 to 86400 is expected";
+            assert!(said.contains(expected), "{text:?}: {said}");
         }
+        assert_eq!(read(&["1", "1"]).unwrap_err().kind(), ProblemType::BadRequest);
     }
 }

@@ -32,20 +32,28 @@ pub struct Document;
 #[into_params(parameter_in = Header)]
 #[allow(dead_code)] // Only its description is used.
 pub struct CallHeaders {
-    /// `wait=N`: wait up to N seconds (0 to 120) and then be promised the result; `respond-async`: do not wait (RFC 7240)
-    #[param(rename = "Prefer", example = "wait=10")]
+    /// `wait=N`: wait up to N seconds (0 to 120), then be promised the result; `respond-async`: do not wait; else ignored (RFC 7240)
+    #[param(rename = "Prefer", value_type = String, required = false, example = "wait=10")]
     prefer: Option<String>,
-    /// How long the work may go on, in seconds, at most a day
-    #[param(rename = "Request-Timeout", minimum = 1, maximum = 86400, example = 300)]
+    /// How long the work may go on, in seconds, up to a day; what is none of these is refused with 400
+    #[param(rename = "Request-Timeout", value_type = u64, required = false, minimum = 1, maximum = 86400, example = 300)]
     request_timeout: Option<u64>,
     /// The same key with the same content is the same request: 1 to 255 visible ASCII characters, bare or as a quoted string
-    #[param(rename = "Idempotency-Key", max_length = 257, example = "\"order-4711\"")]
+    #[param(
+        rename = "Idempotency-Key",
+        value_type = String,
+        required = false,
+        pattern = r#"^([!#-~]([!-~]{0,253}[!#-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+        min_length = 1,
+        max_length = 512,
+        example = "\"order-4711\""
+    )]
     idempotency_key: Option<String>,
-    /// Your own id of this call, up to 128 visible ASCII characters; echoed and logged
-    #[param(rename = "X-Request-Id")]
+    /// Your own id of this call, echoed and logged where it has 1 to 128 visible ASCII characters, and otherwise ignored
+    #[param(rename = "X-Request-Id", value_type = String, required = false)]
     x_request_id: Option<String>,
-    /// The trace this call belongs to (W3C Trace Context)
-    #[param(example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    /// The trace this call belongs to (W3C Trace Context); what is malformed, or there twice, is ignored
+    #[param(value_type = String, required = false, example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
     traceparent: Option<String>,
 }
 
@@ -63,7 +71,7 @@ pub enum Promised {
         )
     )]
     Accepted(RequestStatus),
-    /// The Idempotency-Key is none, or Request-Timeout is no whole number of seconds above zero
+    /// The Idempotency-Key is none, Request-Timeout is no number from 1 to 86400, or a parameter is there twice or no UTF-8
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
     /// Somebody cancelled the request
@@ -75,7 +83,7 @@ pub enum Promised {
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only its description is used.
 pub enum ReadErrors {
-    /// The body is empty, not readable JSON, not UTF-8, or nested too deeply; or a header that is ours is not readable
+    /// The body is empty, not readable JSON, not UTF-8, too deep, or has a member twice; or a header that is ours is not readable
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
     /// The body did not arrive within ten seconds

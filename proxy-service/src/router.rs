@@ -1,14 +1,14 @@
 //! The proxy's own HTTP face: its status, a forecast straight from its provider, and what operators ask.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use roundtrip::service::admin::{self, Admin};
+use roundtrip::service::parameters::Parameters;
 use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use roundtrip::service::request_id::RequestId;
 use roundtrip::{Budget, Keep, ReplyTo, Request};
@@ -19,14 +19,11 @@ use utoipa_axum::routes;
 
 use crate::config::ProviderKind;
 use crate::weather::contract::DailyForecast;
-use crate::weather::query::WeatherQuery;
+use crate::weather::query::{ForecastParameters, WeatherQuery};
 use crate::workers::Workers;
 
 /// What a caller past the stream gets at most.
 const DIRECT_BUDGET: Duration = Duration::from_secs(30);
-
-/// The city of a forecast that names none.
-pub const DEFAULT_CITY: &str = "New York";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -67,12 +64,10 @@ pub fn router(state: ProxyState, admin: Admin) -> OpenApiRouter {
     get,
     path = "/WeatherForecast",
     tag = "weather",
-    params(
-        ("city" = Option<String>, Query, description = "The city, 1 to 100 characters; New York by default", example = "Tokyo"),
-        ("days" = Option<u8>, Query, description = "Days of forecast, 1 to 16; 5 by default", minimum = 1, maximum = 16, example = 5),
-    ),
+    params(ForecastParameters),
     responses(
         (status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>),
+        (status = 400, description = "A parameter is there twice, or is no UTF-8", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 404, description = "The city is not known", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = MEDIA_TYPE),
         (status = 431, description = "Request line and headers have more than 16 KiB", body = ProblemDocument, content_type = MEDIA_TYPE),
@@ -85,11 +80,9 @@ pub fn router(state: ProxyState, admin: Admin) -> OpenApiRouter {
 async fn forecast(
     State(state): State<ProxyState>,
     Extension(id): Extension<RequestId>,
-    Query(parameters): Query<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<impl IntoResponse, Problem> {
-    let city = parameters.get("city").map_or(DEFAULT_CITY, String::as_str);
-    let days = parameters.get("days").map(String::as_str);
-    let query = WeatherQuery::forecast(city, days).map_err(Problem::validation)?;
+    let query = WeatherQuery::forecast(&parameters)?;
     let request = Request {
         id: id.0,
         reply_to: ReplyTo::unique("http"),

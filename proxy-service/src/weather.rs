@@ -2,6 +2,7 @@
 
 pub mod contract;
 pub mod handler;
+mod name;
 pub mod open_meteo;
 pub mod query;
 pub mod simulated;

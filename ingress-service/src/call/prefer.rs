@@ -47,7 +47,7 @@ impl Preference {
                 continue;
             };
             let (name, value) = match token.split_once('=') {
-                Some((name, value)) => (name.trim(), value.trim().trim_matches('"')),
+                Some((name, value)) => (name.trim(), unquoted(value.trim())),
                 None => (token.trim(), ""),
             };
             if name.eq_ignore_ascii_case("respond-async") && value.is_empty() {
@@ -84,6 +84,13 @@ impl Preference {
 fn seconds(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX).min(LONGEST_WAIT))
+}
+
+/// What a quoted string holds; a text that only begins or ends with a quote is none, and stays as it is.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text)
 }
 
 fn split_outside_quotes(text: &str, separator: u8) -> impl Iterator<Item = &str> {
@@ -130,6 +137,9 @@ mod tests {
     #[case(&["wait=-1"], Wait::ForAnswer, None)]
     #[case(&["wait=-1, wait=100"], Wait::ForAnswer, None)]
     #[case(&["wait=1.5"], Wait::ForAnswer, None)]
+    #[case(&["wait=\"5"], Wait::ForAnswer, None)]
+    #[case(&["wait=\""], Wait::ForAnswer, None)]
+    #[case(&["wait=\"\"5\"\""], Wait::ForAnswer, None)]
     #[case(&["wait"], Wait::ForAnswer, None)]
     #[case(&["wait=ten"], Wait::ForAnswer, None)]
     #[case(&["respond-async=1"], Wait::ForAnswer, None)]

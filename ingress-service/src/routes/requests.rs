@@ -2,20 +2,22 @@
 
 mod document;
 mod events;
+mod parameters;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use roundtrip::CorrelationId;
 use roundtrip::broker::{Cancelled, Record, Status};
+use roundtrip::service::parameters::Parameters;
 use roundtrip::service::problem::{FieldError, Problem, ProblemDocument, ProblemType};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,6 +27,7 @@ use crate::answer;
 use crate::call::{PREFERENCE_APPLIED, Preference, Wait};
 use crate::requester::{Requester, away};
 pub use document::{Links, ProgressDocument, RequestList, RequestStatus};
+use parameters::{PageParameters, RequestIdParameter, WaitHeader};
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -53,10 +56,7 @@ pub(crate) fn router(requester: Arc<Requester>) -> OpenApiRouter {
     get,
     path = "/requests/{id}",
     tag = "requests",
-    params(
-        ("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 120, for the end", example = "wait=10"),
-    ),
+    params(RequestIdParameter, WaitHeader),
     responses(
         (status = 200, description = "How it is doing, with its result where it has one", body = RequestStatus,
          headers(("Retry-After" = Option<u64>, description = "When to ask again, in seconds, while it has not ended"),
@@ -67,10 +67,10 @@ pub(crate) fn router(requester: Arc<Requester>) -> OpenApiRouter {
 )]
 async fn show(
     State(requester): State<Arc<Requester>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (record, preference) = find(&requester, &id, &headers).await?;
+    let (record, preference) = find(&requester, id, &headers).await?;
     let mut response = Json(RequestStatus::of(&record)).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -91,10 +91,7 @@ async fn show(
     get,
     path = "/requests/{id}/result",
     tag = "requests",
-    params(
-        ("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 120, for the result", example = "wait=10"),
-    ),
+    params(RequestIdParameter, WaitHeader),
     responses(
         (status = 200, description = "The result", body = serde_json::Value),
         (status = 404, description = "No request of this id is known; or what the request asked for does not exist", body = ProblemDocument, content_type = PROBLEM),
@@ -106,10 +103,10 @@ async fn show(
 )]
 async fn result(
     State(requester): State<Arc<Requester>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (record, preference) = find(&requester, &id, &headers).await?;
+    let (record, preference) = find(&requester, id, &headers).await?;
     let mut response = match record.outcome.clone() {
         Some(outcome) => answer::result(record.id, outcome, record.has_key),
         None => {
@@ -131,22 +128,16 @@ async fn result(
     get,
     path = "/requests",
     tag = "requests",
-    params(
-        ("status" = Option<String>, Query, description = "Only those: queued, processing, succeeded, failed, expired or cancelled", example = "queued"),
-        ("limit" = Option<u32>, Query, description = "How many, 1 to 100; 20 by default", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
-    ),
+    params(PageParameters),
     responses(
         (status = 200, description = "A page", body = RequestList),
+        (status = 400, description = "A parameter is there twice, or is no UTF-8", body = ProblemDocument, content_type = PROBLEM),
         (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = PROBLEM),
         (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
-async fn list(
-    State(requester): State<Arc<Requester>>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Response, Problem> {
-    let (status, before, limit) = page(&parameters).map_err(Problem::validation)?;
+async fn list(State(requester): State<Arc<Requester>>, parameters: Parameters) -> Result<Response, Problem> {
+    let (status, before, limit) = page(&parameters)?;
     let records = requester.records.list(status, before, limit).await;
     let list = RequestList::of(&records.map_err(|error| away(&error))?, limit);
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
@@ -160,7 +151,7 @@ async fn list(
     delete,
     path = "/requests/{id}",
     tag = "requests",
-    params(("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f")),
+    params(RequestIdParameter),
     responses(
         (status = 200, description = "It was cancelled, and will not run", body = RequestStatus),
         (status = 202, description = "It is at work, and was told to end", body = RequestStatus,
@@ -171,8 +162,11 @@ async fn list(
         (status = 504, description = "The broker did not confirm in time: look at the request to see what happened", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
-async fn cancel(State(requester): State<Arc<Requester>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id = parse(&id)?;
+async fn cancel(
+    State(requester): State<Arc<Requester>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let id = parse(id)?;
     let cancelled = requester.records.cancel(id, None).await.map_err(|error| away(&error))?;
     requester.metrics.count_cancelled(cancelled);
     let status = match cancelled {
@@ -196,7 +190,11 @@ async fn cancel(State(requester): State<Arc<Requester>>, Path(id): Path<String>)
 }
 
 /// A record, after the wait that its caller prefers, where there is a place to wait; and what was used of that.
-async fn find(requester: &Requester, id: &str, headers: &HeaderMap) -> Result<(Arc<Record>, Preference), Problem> {
+async fn find(
+    requester: &Requester,
+    id: Result<Path<String>, PathRejection>,
+    headers: &HeaderMap,
+) -> Result<(Arc<Record>, Preference), Problem> {
     let (id, preference) = (parse(id)?, Preference::of(headers));
     let place = match preference.wait() {
         Wait::UpTo(patience) => requester.onlookers.waits.take().map(|place| (place, patience)),
@@ -215,8 +213,9 @@ async fn find(requester: &Requester, id: &str, headers: &HeaderMap) -> Result<(A
 }
 
 /// What is no id at all is as unknown as any other: nobody learns from it what ids look like.
-fn parse(id: &str) -> Result<CorrelationId, Problem> {
-    CorrelationId::parse(id.as_bytes()).ok_or_else(unknown)
+fn parse(id: Result<Path<String>, PathRejection>) -> Result<CorrelationId, Problem> {
+    let id = id.ok().and_then(|Path(id)| CorrelationId::parse(id.as_bytes()));
+    id.ok_or_else(unknown)
 }
 
 fn unknown() -> Problem {
@@ -225,23 +224,22 @@ fn unknown() -> Problem {
 
 type Page = (Option<Status>, Option<CorrelationId>, usize);
 
-fn page(parameters: &HashMap<String, String>) -> Result<Page, Vec<FieldError>> {
+fn page(parameters: &Parameters) -> Result<Page, Problem> {
+    let [status, cursor, limit] = parameters.read(["status", "cursor", "limit"])?;
     let mut errors = Vec::new();
     let mut refuse = |name: &'static str, detail: &str| errors.push(FieldError::in_query(name, detail));
-    let status = parameters.get("status").map(|text| Status::parse(text.as_bytes()));
+    let status = status.map(|text| Status::parse(text.as_bytes()));
     if status == Some(None) {
         refuse(
             "status",
             "queued, processing, succeeded, failed, expired or cancelled is expected",
         );
     }
-    let before = parameters
-        .get("cursor")
-        .map(|text| CorrelationId::parse(text.as_bytes()));
+    let before = cursor.map(|text| CorrelationId::parse(text.as_bytes()));
     if before == Some(None) {
         refuse("cursor", "the next of a page before is expected");
     }
-    let limit = parameters.get("limit").map_or(Some(DEFAULT_LIMIT), |text| {
+    let limit = limit.map_or(Some(DEFAULT_LIMIT), |text| {
         text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
     });
     if limit.is_none() {
@@ -249,6 +247,6 @@ fn page(parameters: &HashMap<String, String>) -> Result<Page, Vec<FieldError>> {
     }
     match limit {
         Some(limit) if errors.is_empty() => Ok((status.flatten(), before.flatten(), limit)),
-        _ => Err(errors),
+        _ => Err(Problem::validation(errors)),
     }
 }

@@ -1,16 +1,15 @@
 //! The weather: validated here, answered by a worker.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRef, Query, State};
+use axum::extract::{FromRef, State};
 use axum::response::Response;
-use proxy_service::router::DEFAULT_CITY;
 use proxy_service::weather::contract::{CurrentWeather, DailyForecast};
-use proxy_service::weather::query::{CityRequest, QueryError, WeatherQuery};
+use proxy_service::weather::query::{CityRequest, ForecastParameters, QueryError, WeatherQuery};
 use roundtrip::service::admin::HealthReport;
 use roundtrip::service::health::Health;
+use roundtrip::service::parameters::Parameters;
 use roundtrip::service::problem::{Problem, ProblemType};
 use roundtrip::service::request_id::RequestId;
 use utoipa_axum::router::OpenApiRouter;
@@ -93,22 +92,16 @@ async fn city(
     get,
     path = "/WeatherForecast",
     tag = "weather",
-    params(
-        CallHeaders,
-        ("city" = Option<String>, Query, description = "The city, 1 to 100 characters; New York by default", example = "Tokyo"),
-        ("days" = Option<u8>, Query, description = "Days of forecast, 1 to 16; 5 by default", minimum = 1, maximum = 16, example = 5),
-    ),
+    params(CallHeaders, ForecastParameters),
     responses((status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>), Promised, RoundTripErrors),
 )]
 async fn forecast(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
     call: Call,
-    Query(parameters): Query<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let city = parameters.get("city").map_or(DEFAULT_CITY, String::as_str);
-    let days = parameters.get("days").map(String::as_str);
-    let query = WeatherQuery::forecast(city, days).map_err(Problem::validation)?;
+    let query = WeatherQuery::forecast(&parameters)?;
     Ok(answer(&state, id, "GET /WeatherForecast", &call, &query).await)
 }
 

@@ -1,9 +1,10 @@
 //! What a caller asks for, read from its URL. Every refusal names the parameter and what is accepted.
 
-use std::collections::HashMap;
-
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use roundtrip::broker::EntryId;
-use roundtrip::service::problem::{FieldError, Problem};
+use roundtrip::service::parameters::Parameters;
+use roundtrip::service::problem::{FieldError, Problem, ProblemType};
 
 /// Letters on a page whose size is not given.
 pub(super) const DEFAULT_LIMIT: usize = 20;
@@ -22,10 +23,11 @@ pub(super) struct Page {
 
 impl Page {
     /// Reads the parameters of a page; all that are not accepted are named at once.
-    pub(super) fn read(parameters: &HashMap<String, String>) -> Result<Self, Problem> {
-        let value = |name: &str| parameters.get(name).map(String::as_str);
-        let limit = value("limit").map_or(Ok(DEFAULT_LIMIT), read_limit);
-        let before = value("before").map(|text| read_id("before", text)).transpose();
+    pub(super) fn read(parameters: &Parameters) -> Result<Self, Problem> {
+        let [limit, before] = parameters.read(["limit", "before"])?;
+        let limit = limit.map_or(Ok(DEFAULT_LIMIT), |text| read_limit(&text));
+        // Older than one beyond all ids: from the newest.
+        let before = before.map(|text| read_id("before", &text)).transpose();
         match (limit, before) {
             (Ok(limit), Ok(before)) => Ok(Self { limit, before }),
             (limit, before) => Err(Problem::validation(
@@ -36,8 +38,19 @@ impl Page {
 }
 
 /// Reads the id in a path.
-pub(super) fn id(text: &str) -> Result<EntryId, Problem> {
-    read_id("id", text).map_err(|error| Problem::validation(vec![error]))
+pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<EntryId, Problem> {
+    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let id = read_id("id", &text).map_err(|error| Problem::validation(vec![error]))?;
+    // One beyond all ids was cut to the last of them, which may be there.
+    if id.to_string() == text {
+        Ok(id)
+    } else {
+        Err(not_found())
+    }
+}
+
+pub(super) fn not_found() -> Problem {
+    Problem::new(ProblemType::NotFound, "there is no dead letter of this id")
 }
 
 fn read_limit(text: &str) -> Result<usize, FieldError> {
@@ -47,13 +60,24 @@ fn read_limit(text: &str) -> Result<usize, FieldError> {
 }
 
 fn read_id(parameter: &'static str, text: &str) -> Result<EntryId, FieldError> {
-    let id = EntryId::parse(text.as_bytes());
-    // One spelling only: `01-0` and `+1-0` name no letter that was ever listed.
-    let id = id.filter(|id| id.to_string() == text);
+    let id = text.split_once('-').and_then(|(millis, sequence)| {
+        Some(EntryId {
+            millis: number(millis)?,
+            sequence: number(sequence)?,
+        })
+    });
     id.ok_or_else(|| {
         let expected = "the id of a dead letter is expected, such as 1763687432117-0";
         FieldError::in_query(parameter, expected)
     })
+}
+
+/// A number of up to twenty digits, cut to the largest there is: the document's pattern cannot tell them apart. One spelling
+/// only: `01-0` and `+1-0` name no letter that was ever listed.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = is_plain && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -64,8 +88,15 @@ mod tests {
     use super::*;
 
     fn page(parameters: &[(&str, &str)]) -> Result<Page, Problem> {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Page::read(&parameters.iter().map(owned).collect())
+        let pairs: Vec<_> = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B")))
+            .collect();
+        Page::read(&Parameters::of(&pairs.join("&")))
+    }
+
+    fn id(text: &str) -> Result<EntryId, Problem> {
+        super::id(Ok(Path(text.to_owned())))
     }
 
     #[test]
@@ -77,6 +108,8 @@ mod tests {
         assert_eq!(read(&[("limit", "100")]), newest(100));
         let before = read(&[("before", "1763687432117-3")]).before.unwrap();
         assert_eq!((before.millis, before.sequence), (1_763_687_432_117, 3));
+        let beyond = read(&[("before", "99999999999999999999-1")]).before.unwrap();
+        assert_eq!((beyond.millis, beyond.sequence), (u64::MAX, 1));
     }
 
     #[rstest]
@@ -116,5 +149,8 @@ mod tests {
         for text in ["1", "1-2 ", "-", "*", "1-02", "$"] {
             assert!(id(text).is_err(), "{text:?}");
         }
+        let last = format!("{}-1", u64::MAX);
+        assert_eq!(id(&last).unwrap().to_string(), last);
+        assert_eq!(id("18446744073709551616-1").unwrap_err().kind(), ProblemType::NotFound);
     }
 }

@@ -3,7 +3,7 @@
 use roundtrip::service::problem::ProblemDocument;
 use utoipa::openapi::OpenApi as Api;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 
 /// The document's frame.
 #[derive(OpenApi)]
@@ -28,6 +28,41 @@ impl Modify for Token {
     }
 }
 
+/// Which letter.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code)] // Only its description is used.
+pub(super) struct LetterId {
+    /// The letter's id
+    #[param(
+        pattern = "^(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})$",
+        min_length = 3,
+        max_length = 41,
+        example = "1763687432117-0"
+    )]
+    id: String,
+}
+
+/// Which page of letters. Other parameters are ignored; none may be there twice.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // Only its description is used.
+pub(super) struct PageParameters {
+    /// Letters on a page, 1 to 100; 20 by default
+    #[param(value_type = u8, required = false, minimum = 1, maximum = 100, example = 20)]
+    limit: Option<u8>,
+    /// Only letters older than the one of this id: the `next` of the page before
+    #[param(
+        value_type = String,
+        required = false,
+        pattern = "^(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})$",
+        min_length = 3,
+        max_length = 41,
+        example = "1763687432117-0"
+    )]
+    before: Option<String>,
+}
+
 /// What can go wrong with every call.
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only its description is used.
@@ -39,6 +74,9 @@ pub(super) enum CallErrors {
         headers(("WWW-Authenticate" = String, description = "`Bearer`, with `error` where a token was sent"))
     )]
     Unauthorized(ProblemDocument),
+    /// A parameter is there twice, or is no UTF-8; `errors` names it
+    #[response(status = 400, content_type = "application/problem+json")]
+    Unreadable(ProblemDocument),
     /// A parameter is not accepted; `errors` names it
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(ProblemDocument),

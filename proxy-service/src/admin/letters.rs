@@ -1,22 +1,24 @@
 //! The routes of the dead letters. The one rule: an action that began is logged and counted, whichever way it
 //! ends, even where its caller hung up meanwhile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use roundtrip::broker::{DeadLetters, EntryId, Replayed, StoredLetter};
+use roundtrip::service::parameters::Parameters;
 use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::actions::{Action, Actions};
-use super::document::{CallErrors, ChangeErrors};
+use super::asked::{self, not_found};
+use super::document::{CallErrors, ChangeErrors, LetterId, PageParameters};
+use super::outage;
 use super::shown::{Letter, LetterPage, Replay};
-use super::{asked, outage};
 
 /// Where operators look after the letters.
 #[derive(Debug, Clone)]
@@ -41,16 +43,10 @@ pub(super) fn router(desk: Desk) -> OpenApiRouter {
     path = "/dead-letters",
     tag = "dead letters",
     security(("token" = [])),
-    params(
-        ("limit" = Option<u8>, Query, description = "Letters on a page, 1 to 100; 20 by default", minimum = 1, maximum = 100, example = 20),
-        ("before" = Option<String>, Query, description = "Only letters older than the one of this id: the `next` of the page before"),
-    ),
+    params(PageParameters),
     responses((status = 200, description = "A page of them", body = LetterPage), CallErrors),
 )]
-async fn list(
-    State(desk): State<Desk>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Json<LetterPage>, Problem> {
+async fn list(State(desk): State<Desk>, parameters: Parameters) -> Result<Json<LetterPage>, Problem> {
     let page = asked::Page::read(&parameters)?;
     // One more than is shown says whether there is another page.
     let found = desk.letters.letters(page.before, page.limit + 1).await;
@@ -70,7 +66,7 @@ async fn list(
     path = "/dead-letters/{id}",
     tag = "dead letters",
     security(("token" = [])),
-    params(("id" = String, Path, description = "The letter's id", example = "1763687432117-0")),
+    params(LetterId),
     responses(
         (status = 200, description = "The letter. Values are text, or base64 where they are none; of one longer than 16 KiB \
                                       the beginning is shown, and its true length told", body = Letter),
@@ -78,8 +74,8 @@ async fn list(
         CallErrors,
     ),
 )]
-async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Letter>, Problem> {
-    let letter = desk.find(asked::id(&id)?).await?;
+async fn show(State(desk): State<Desk>, id: Result<Path<String>, PathRejection>) -> Result<Json<Letter>, Problem> {
+    let letter = desk.find(asked::id(id)?).await?;
     Ok(Json(Letter::from(&letter)))
 }
 
@@ -92,7 +88,7 @@ async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<L
     path = "/dead-letters/{id}/replay",
     tag = "dead letters",
     security(("token" = [])),
-    params(("id" = String, Path, description = "The letter's id", example = "1763687432117-0")),
+    params(LetterId),
     responses(
         (status = 202, description = "The request is in the stream again", body = Replay),
         (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
@@ -101,8 +97,11 @@ async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<L
         ChangeErrors,
     ),
 )]
-async fn replay(State(desk): State<Desk>, Path(id): Path<String>) -> Result<(StatusCode, Json<Replay>), Problem> {
-    let id = asked::id(&id)?;
+async fn replay(
+    State(desk): State<Desk>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<(StatusCode, Json<Replay>), Problem> {
+    let id = asked::id(id)?;
     let replay = to_its_end(async move {
         let ended = desk.replay(id).await;
         desk.actions.count(Action::Replay, &ended);
@@ -117,7 +116,7 @@ async fn replay(State(desk): State<Desk>, Path(id): Path<String>) -> Result<(Sta
     path = "/dead-letters/{id}",
     tag = "dead letters",
     security(("token" = [])),
-    params(("id" = String, Path, description = "The letter's id", example = "1763687432117-0")),
+    params(LetterId),
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
@@ -125,8 +124,8 @@ async fn replay(State(desk): State<Desk>, Path(id): Path<String>) -> Result<(Sta
         ChangeErrors,
     ),
 )]
-async fn discard(State(desk): State<Desk>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    let id = asked::id(&id)?;
+async fn discard(State(desk): State<Desk>, id: Result<Path<String>, PathRejection>) -> Result<StatusCode, Problem> {
+    let id = asked::id(id)?;
     let discard = to_its_end(async move {
         let ended = desk.discard(id).await;
         desk.actions.count(Action::Discard, &ended);
@@ -184,10 +183,6 @@ impl Desk {
         tracing::info!(letter = %id, request_id, reason = letter.reason, "an operator discarded a dead letter");
         Ok(())
     }
-}
-
-fn not_found() -> Problem {
-    Problem::new(ProblemType::NotFound, "there is no dead letter of this id")
 }
 
 fn not_replayable() -> Problem {

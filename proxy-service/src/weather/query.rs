@@ -1,12 +1,17 @@
 //! What is asked of the weather: the `data` of a request entry, and the body of the HTTP call.
 
-use roundtrip::service::problem::FieldError;
-use serde::Serialize;
+use std::fmt;
+
+use roundtrip::service::parameters::Parameters;
+use roundtrip::service::problem::{FieldError, Problem};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Place;
 use super::contract::{MAX_CITY, MAX_DAYS, MAX_LOCATION};
+use super::name::{city_schema, location_schema, text};
 
 /// A valid question: with `days`, for a forecast; without, for the weather now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,16 +23,29 @@ pub struct WeatherQuery {
     days: Option<u8>,
 }
 
-/// The body of `POST /WeatherForecast/city`.
+/// The body of `POST /WeatherForecast/city`. Other members are ignored; none may be there twice.
 #[derive(Debug, ToSchema)]
 #[allow(dead_code)] // The document of what `WeatherQuery::from_json` reads.
 pub struct CityRequest {
-    /// The city, 1 to 100 characters, not blank, without control characters.
-    #[schema(min_length = 1, max_length = 100, example = "New York")]
+    /// The city.
+    #[schema(schema_with = city_schema)]
     pub city: String,
-    /// A place within the city, at most 200 characters, without control characters.
-    #[schema(max_length = 200, example = "Downtown")]
+    /// A place within the city.
+    #[schema(schema_with = location_schema, required = false)]
     pub location: Option<String>,
+}
+
+/// The parameters of a forecast. Others are ignored; none may be there twice.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // The document of what `WeatherQuery::forecast` reads.
+pub struct ForecastParameters {
+    /// The city, 1 to 100 characters; New York by default
+    #[param(schema_with = city_schema, required = false)]
+    pub city: Option<String>,
+    /// Days of forecast, 1 to 16; 5 by default
+    #[param(value_type = u8, required = false, minimum = 1, maximum = 16, example = 5)]
+    pub days: Option<u8>,
 }
 
 /// Why a text is no valid question.
@@ -40,17 +58,18 @@ pub enum QueryError {
 }
 
 impl WeatherQuery {
-    /// Asks for the weather now, or for a forecast of some days; values as they come from a query string.
+    /// Asks for a forecast of some days, with the parameters of a query string.
     ///
     /// # Errors
-    /// Every value that is not accepted.
-    pub fn forecast(city: &str, days: Option<&str>) -> Result<Self, Vec<FieldError>> {
+    /// A problem that names every parameter that cannot be read (400), or whose value is not accepted (422).
+    pub fn forecast(parameters: &Parameters) -> Result<Self, Problem> {
+        let [city, days] = parameters.read(["city", "days"])?;
         let mut errors = Vec::new();
-        let city = text(city, MAX_CITY, true).unwrap_or_else(|detail| {
+        let city = text(city.as_deref().unwrap_or(DEFAULT_CITY), MAX_CITY, true).unwrap_or_else(|detail| {
             errors.push(FieldError::in_query("city", detail));
             None
         });
-        let days = match days.map(|text| text.trim().parse::<u8>()) {
+        let days = match days.map(|text| text.parse::<u8>()) {
             None => Some(DEFAULT_DAYS),
             Some(Ok(days)) if (1..=MAX_DAYS).contains(&days) => Some(days),
             Some(_) => {
@@ -64,7 +83,7 @@ impl WeatherQuery {
                 location: None,
                 days,
             }),
-            _ => Err(errors),
+            _ => Err(Problem::validation(errors)),
         }
     }
 
@@ -88,11 +107,7 @@ impl WeatherQuery {
         json: &[u8],
         days: impl Fn(&Map<String, Value>, &mut Vec<FieldError>) -> Option<u8>,
     ) -> Result<Self, QueryError> {
-        // The parser's own depth limit (128) answers nesting; it recurses no further.
-        let value: Value = serde_json::from_slice(json).map_err(|error| QueryError::Unreadable(unreadable(&error)))?;
-        let Value::Object(members) = value else {
-            return Err(QueryError::Invalid(vec![FieldError::at("", "must be a JSON object")]));
-        };
+        let members = members(json)?;
         let mut errors = Vec::new();
         let city = member(&members, "city", MAX_CITY, true, &mut errors);
         let location = member(&members, "location", MAX_LOCATION, false, &mut errors);
@@ -123,8 +138,59 @@ impl WeatherQuery {
     }
 }
 
+/// The city of a forecast that names none.
+const DEFAULT_CITY: &str = "New York";
+
 /// The days of forecast when none are given.
 const DEFAULT_DAYS: u8 = 5;
+
+/// The parser's own depth limit (128) answers nesting; it recurses no further.
+fn members(json: &[u8]) -> Result<Map<String, Value>, QueryError> {
+    let unreadable = |error| QueryError::Unreadable(unreadable(&error));
+    let is_object = json.trim_ascii_start().starts_with(b"{");
+    if !is_object {
+        serde_json::from_slice::<Value>(json).map_err(unreadable)?;
+        return Err(QueryError::Invalid(vec![FieldError::at("", "must be a JSON object")]));
+    }
+    let Members(members) = serde_json::from_slice(json).map_err(unreadable)?;
+    Ok(members)
+}
+
+/// Members with a name each: of two with one name this parser would take the last, and another one the first
+/// (<https://www.rfc-editor.org/rfc/rfc8259#section-4>).
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if members.contains_key(&name) {
+                let shown: String = name.chars().take(MAX_SHOWN).collect();
+                let message = format_args!("the member {shown:?} is there twice, and one is expected");
+                return Err(A::Error::custom(message));
+            }
+            members.insert(name, access.next_value()?);
+        }
+        Ok(Members(members))
+    }
+}
+
+/// The most characters of a caller's own words that are repeated to it.
+const MAX_SHOWN: usize = 40;
 
 fn member(
     members: &Map<String, Value>,
@@ -143,27 +209,6 @@ fn member(
         errors.push(FieldError::at(format!("/{name}"), detail));
         None
     })
-}
-
-/// A text without surrounding white space; `None` when that leaves nothing.
-fn text(value: &str, max: usize, required: bool) -> Result<Option<String>, String> {
-    let trimmed = value.trim();
-    if trimmed.is_empty() {
-        return if required {
-            Err("must not be blank".to_owned())
-        } else {
-            Ok(None)
-        };
-    }
-    let length = trimmed.chars().count();
-    if length > max {
-        return Err(format!("must have at most {max} characters, has {length}"));
-    }
-    // The trimmed characters count too: a line break is never meant.
-    if value.chars().any(char::is_control) {
-        return Err("must not have control characters".to_owned());
-    }
-    Ok(Some(trimmed.to_owned()))
 }
 
 fn days(members: &Map<String, Value>, errors: &mut Vec<FieldError>) -> Option<u8> {
@@ -248,6 +293,8 @@ mod tests {
     #[case(b"{")]
     #[case(b"{\"city\":\"\xff\"}")]
     #[case(b"{\"city\":\"Oslo\"} trailing")]
+    #[case(b"{\"city\":\"Oslo\",\"city\":\"Oslo\"}")]
+    #[case(b"{\"city\":\"Oslo\",\"days\":1,\"d\\u0061ys\":2}")]
     fn what_is_no_json_is_unreadable(#[case] body: &[u8]) {
         assert!(matches!(WeatherQuery::from_json(body), Err(QueryError::Unreadable(_))));
     }
@@ -276,9 +323,12 @@ mod tests {
 
     #[test]
     fn a_query_string_has_five_days_by_default_and_names_its_parameters() {
-        assert_eq!(WeatherQuery::forecast("Oslo", None).unwrap().days(), Some(5));
-        let errors = WeatherQuery::forecast(" ", Some("17")).unwrap_err();
-        let parameters: Vec<_> = errors.iter().map(|error| error.parameter.clone().unwrap()).collect();
-        assert_eq!(parameters, ["city", "days"]);
+        let forecast = |query| WeatherQuery::forecast(&Parameters::of(query));
+        assert_eq!(forecast("city=Oslo").unwrap().days(), Some(5));
+        assert_eq!(forecast("").unwrap().to_json(), br#"{"city":"New York","days":5}"#);
+        let problem = String::from_utf8(forecast("city=+&days=17").unwrap_err().to_json()).unwrap();
+        for name in ["city", "days"] {
+            assert!(problem.contains(&format!(r#""parameter":"{name}""#)), "{problem}");
+        }
     }
 }

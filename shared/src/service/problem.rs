@@ -88,13 +88,15 @@ impl Problem {
     /// Values that are not accepted, all of them at once.
     #[must_use]
     pub fn validation(errors: Vec<FieldError>) -> Self {
-        Self {
-            errors,
-            ..Self::new(
-                ProblemType::ValidationFailed,
-                "at least one value is not accepted; see errors",
-            )
-        }
+        let detail = "at least one value is not accepted; see errors";
+        Self::new(ProblemType::ValidationFailed, detail).with_errors(errors)
+    }
+
+    /// The same problem with the values that it is about.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
     }
 
     /// The same problem with a Retry-After header, in whole seconds, at least one.

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use roundtrip::CorrelationId;
 use roundtrip::broker::{Record, Status};
+use roundtrip::service::problem::ProblemDocument;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -13,6 +14,39 @@ use uuid::Uuid;
 
 use crate::answer;
 
+/// Where a request is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code)] // Only its description is used.
+pub(super) enum StatusName {
+    Queued,
+    Processing,
+    Succeeded,
+    Failed,
+    Expired,
+    Cancelled,
+}
+
+/// The fields of one Server-Sent Event.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only its description is used.
+pub(super) struct RequestEvent {
+    /// What happened: `progress`, or the status the request came to.
+    #[schema(
+        pattern = "^(queued|processing|progress|succeeded|failed|expired|cancelled)$",
+        example = "processing"
+    )]
+    event: String,
+    /// To come back with, as Last-Event-ID.
+    #[schema(pattern = "^[1-9][0-9]*$", example = "2")]
+    id: String,
+    /// When to come back, in milliseconds.
+    retry: u64,
+    /// A JSON object: `status`, and with it `at`, `attempts`, `progress`, `message` or `result`.
+    #[schema(example = "{\"status\":\"processing\",\"at\":\"2026-11-21T09:30:01.456Z\",\"attempts\":1}")]
+    data: String,
+}
+
 /// How a request is doing.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -21,7 +55,7 @@ pub struct RequestStatus {
     #[schema(example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f")]
     id: Uuid,
     /// Where it is: queued, processing, succeeded, failed, expired or cancelled.
-    #[schema(example = "processing")]
+    #[schema(value_type = StatusName, example = "processing")]
     status: &'static str,
     /// When it was accepted (RFC 3339, UTC).
     #[schema(format = DateTime, example = "2026-11-21T09:30:00.123Z")]
@@ -47,13 +81,13 @@ pub struct RequestStatus {
     /// Present while it is at work and somebody asked for its end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cancel_requested: bool,
-    /// The result of one that succeeded.
+    /// The result of one that succeeded: any JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value, required = false)]
     result: Option<Box<RawValue>>,
     /// Why there is none of one that did not: the problem its caller would have got.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ProblemDocument>)]
     problem: Option<Box<RawValue>>,
     /// Where to go on.
     links: Links,

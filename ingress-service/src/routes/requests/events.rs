@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, StatusCode};
@@ -17,14 +18,22 @@ use roundtrip::broker::Record;
 use roundtrip::service::problem::{Problem, ProblemDocument};
 use serde_json::json;
 
-use super::document::timestamp;
+use super::document::{RequestEvent, timestamp};
+use super::parameters::{LastEventHeader, RequestIdParameter};
 use super::{PROBLEM, parse, unknown};
 use crate::admission::Refusal;
+use crate::call::Number;
 use crate::onlookers::Place;
 use crate::requester::{Requester, away};
 use crate::watches::Watch;
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The last event that a client heard. Clients keep what we sent, so anything else is a mistake.
+const LAST_HEARD: Number = Number {
+    header: HeaderName::from_static("last-event-id"),
+    shown: "Last-Event-ID",
+    expected: "the number of an event",
+    accepted: 0..=i64::MAX as u64,
+};
 
 /// Comments that keep proxies from closing a quiet stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -41,33 +50,28 @@ const RECONNECT: Duration = Duration::from_secs(1);
     get,
     path = "/requests/{id}/events",
     tag = "requests",
-    params(
-        ("id" = String, Path, description = "The request's id", example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last event seen", example = 2),
-    ),
+    params(RequestIdParameter, LastEventHeader),
     responses(
-        (status = 200, description = "Events", body = String, content_type = "text/event-stream",
+        (status = 200, description = "Events, each with these fields", body = RequestEvent, content_type = "text/event-stream",
          example = "event: processing\nid: 2\ndata: {\"status\":\"processing\",\"at\":\"2026-11-21T09:30:01.456Z\",\"attempts\":1}\n\n"),
         (status = 204, description = "It has ended, and all was heard: do not come back"),
+        (status = 400, description = "Last-Event-ID is no number of an event", body = ProblemDocument, content_type = PROBLEM),
         (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
         (status = 503, description = "The broker is away, or MAX_EVENT_STREAMS are open", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 pub(super) async fn events(
     State(requester): State<Arc<Requester>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = parse(&id)?;
+    let id = parse(id)?;
+    let heard = LAST_HEARD.read(&headers)?;
     let Some(place) = requester.onlookers.streams.take() else {
         return Err(requester.refuse(Refusal::EventStreams, CorrelationId::new()));
     };
     let mut watch = requester.watches.watch(id);
     let record = watch.next().await.map_err(|error| away(&error))?.ok_or_else(unknown)?;
-    // What is no number is none of ours: from the beginning.
-    let heard = headers
-        .get(LAST_EVENT_ID)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let mut telling = Telling {
         watch,
         heard: heard.unwrap_or(0),

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -170,7 +171,9 @@ pub struct Explanation {
         (status = 404, description = "No kind of problem has this name", body = ProblemDocument, content_type = MEDIA_TYPE),
     ),
 )]
-pub(crate) async fn explain(Path(name): Path<String>) -> Result<Json<Explanation>, Problem> {
+pub(crate) async fn explain(name: Result<Path<String>, PathRejection>) -> Result<Json<Explanation>, Problem> {
+    // What is no text is no name either.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     let kind = ProblemType::ALL
         .iter()
         .map(|kind| kind.kind())
@@ -202,7 +205,7 @@ mod tests {
     async fn every_type_can_be_looked_up() {
         for kind in ProblemType::ALL {
             let name = kind.uri().strip_prefix("/problems/").unwrap().to_owned();
-            assert_eq!(explain(Path(name)).await.unwrap().0.kind, kind.uri());
+            assert_eq!(explain(Ok(Path(name))).await.unwrap().0.kind, kind.uri());
         }
     }
 }
