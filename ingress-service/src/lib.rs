@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_service::OPERATION;
-use roundtrip::broker::{self, BrokerOptions, Records};
+use roundtrip::broker::{self, BrokerOptions, Records, Role};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
@@ -185,7 +185,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         config.drain_timeout,
     );
     let serving = spawn_essential(&ended, serving);
-    let watching = tokio::spawn(health.clone().watch(broker, stop_watching.clone()));
+    let watching = tokio::spawn(health.clone().watch(broker, Role::Requester, stop_watching.clone()));
     tracing::info!(%address, broker = %config.broker_url, "ingress-service is up");
     if config.broker_url.is_memory() {
         embedded::greet(address);

@@ -29,7 +29,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker::{self, BrokerOptions, Durability, Retention};
+use roundtrip::broker::{self, BrokerOptions, Durability, Retention, Role};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
@@ -112,7 +112,7 @@ pub async fn run_with(
     let limits = config.connections.limits();
     let serving = server::serve(listener, app, limits, http, stop_serving.clone(), LAST_ANSWERS);
     let serving = spawn_essential(&ended, serving);
-    let watching = tokio::spawn(health.clone().watch(broker.clone(), stop_serving.clone()));
+    let watching = tokio::spawn(health.clone().watch(broker.clone(), Role::Worker, stop_serving.clone()));
     tracing::info!(%address, broker = %config.broker_url, "proxy-service is up");
     health.set_ready(true);
 

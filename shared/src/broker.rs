@@ -117,6 +117,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// How much is waiting, and for how long.
     async fn depth(&self) -> Result<Depth, BrokerError>;
 
+    /// Asks what the backend lacks or refuses that a service of this role needs; nothing, where all is well. What is
+    /// asked for has no effect.
+    async fn shortcomings(&self, role: Role) -> Result<Vec<Shortcoming>, BrokerError>;
+
     /// Asks whether the backend answers; returns the time it took.
     async fn ping(&self) -> Result<Duration, BrokerError>;
 }
@@ -354,6 +358,24 @@ pub struct DeadLetter {
     pub last_error: String,
     /// The entry's fields as they were.
     pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// What a service does with a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It publishes, and reads replies.
+    Requester,
+    /// It claims and settles.
+    Worker,
+}
+
+/// Something that a backend lacks, or refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortcoming {
+    /// What it is, in words for operators.
+    pub what: String,
+    /// Whether the service cannot do its work with it; else it does it less well.
+    pub is_fatal: bool,
 }
 
 /// How much is in the broker.

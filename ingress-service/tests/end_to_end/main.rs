@@ -24,4 +24,5 @@ mod slow_clients;
 mod start;
 mod streams;
 mod traces;
+mod unfit;
 mod wishes;

@@ -21,6 +21,8 @@ pub enum BrokerErrorKind {
     Full,
     /// The circuit breaker around the backend is open: nothing was attempted.
     CircuitOpen,
+    /// The backend does not let us in: a wrong user or password. The call had no effect.
+    Denied,
     /// The connection failed or timed out after the call was sent: it may have taken effect.
     Unconfirmed,
     /// The call had no effect, and repeating it will not help: no permission, a key of another type.
@@ -56,6 +58,13 @@ impl BrokerError {
     #[must_use]
     pub fn may_have_applied(&self) -> bool {
         self.kind == BrokerErrorKind::Unconfirmed
+    }
+
+    /// Whether the backend does not let us in, now or when its circuit breaker opened.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        let cause = std::error::Error::source(self).and_then(|cause| cause.downcast_ref::<Self>());
+        self.kind == BrokerErrorKind::Denied || cause.is_some_and(Self::is_denial)
     }
 
     /// Whether the backend has no room for more.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, Cancelled, Change, Changes, Consumer, DeadLetters,
     Delivery, Depth, Dropped, EntryId, MAX_WAIT, Progress, Receipt, Record, Records, Replayed, ReplyStream, Retention,
-    Settlement, Status, StoredLetter, Swept, Tidied,
+    Role, Settlement, Shortcoming, Status, StoredLetter, Swept, Tidied,
 };
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use records::Kept;
@@ -188,6 +188,10 @@ impl Broker for MemoryBroker {
             bytes: state.bytes(),
             memory: None,
         })
+    }
+
+    async fn shortcomings(&self, _: Role) -> Result<Vec<Shortcoming>, BrokerError> {
+        Ok(Vec::new())
     }
 
     async fn ping(&self) -> Result<Duration, BrokerError> {

@@ -25,6 +25,7 @@ mod reclaim;
 mod records;
 mod redeliver;
 mod replies;
+mod rights;
 mod script;
 mod settle;
 mod socket;
@@ -41,7 +42,7 @@ use async_trait::async_trait;
 use super::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerOptions, Cancelled, Changes, Consumer,
     DeadLetters, Delivery, Depth, Dropped, Durability, EntryId, Progress, Receipt, Record, Records, Replayed,
-    ReplyStream, Retention, Settlement, Status, StoredLetter, Swept, Tidied,
+    ReplyStream, Retention, Role, Settlement, Shortcoming, Status, StoredLetter, Swept, Tidied,
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 use claim::Readers;
@@ -184,6 +185,10 @@ impl Broker for RedisBroker {
 
     async fn depth(&self) -> Result<Depth, BrokerError> {
         depth::depth(&self.link, &self.keys).await
+    }
+
+    async fn shortcomings(&self, role: Role) -> Result<Vec<Shortcoming>, BrokerError> {
+        rights::shortcomings(&self.link, &self.keys, self.durability, role).await
     }
 
     async fn ping(&self) -> Result<Duration, BrokerError> {

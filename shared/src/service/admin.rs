@@ -117,17 +117,18 @@ async fn live() -> &'static str {
     tag = "operation",
     responses(
         (status = 200, description = "They are", body = String),
-        (status = 503, description = "Starting, or draining", body = problem::ProblemDocument, content_type = problem::MEDIA_TYPE),
+        (status = 503, description = "Starting, draining, or refused by the broker", body = problem::ProblemDocument, content_type = problem::MEDIA_TYPE),
     ),
 )]
 async fn ready(State(admin): State<Admin>) -> Result<&'static str, problem::Problem> {
     if admin.health.is_ready() {
         return Ok("ready");
     }
-    Err(problem::Problem::new(
-        problem::ProblemType::NotReady,
-        "the service is starting or draining",
-    ))
+    let detail = match admin.health.broker_is_fit() {
+        true => "the service is starting or draining",
+        false => "the broker refuses this service, or lacks what it needs; the log says what",
+    };
+    Err(problem::Problem::new(problem::ProblemType::NotReady, detail))
 }
 
 /// The condition of the service and of its connection to the broker

@@ -2,7 +2,7 @@
 //! Blocking reads pass it by: they reconnect at their own pace, and waiting is what they do.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,8 +11,8 @@ use failsafe::failure_policy::consecutive_failures;
 use super::breaker::{Breaker, Refused, Verdict};
 use crate::broker::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerErrorKind, Cancelled, Changes, Consumer,
-    Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Settlement, Status, Swept,
-    Tidied,
+    Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Role, Settlement, Shortcoming,
+    Status, Swept, Tidied,
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 
@@ -27,6 +27,8 @@ const OPEN_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct GuardedBroker<B: ?Sized> {
     breaker: Arc<Breaker>,
+    /// What the breaker opens for: told to those who meet it open.
+    last_failure: Arc<Mutex<Option<BrokerError>>>,
     broker: Arc<B>,
 }
 
@@ -37,6 +39,7 @@ impl<B: ?Sized> GuardedBroker<B> {
         let policy = consecutive_failures(FAILURES, std::iter::repeat(OPEN_TIME));
         Self {
             breaker: Arc::new(Breaker::new("redis", policy, 1)),
+            last_failure: Arc::default(),
             broker,
         }
     }
@@ -46,6 +49,7 @@ impl<B: ?Sized> GuardedBroker<B> {
     pub fn beside<O: ?Sized>(&self, other: Arc<O>) -> GuardedBroker<O> {
         GuardedBroker {
             breaker: self.breaker.clone(),
+            last_failure: self.last_failure.clone(),
             broker: other,
         }
     }
@@ -59,13 +63,26 @@ impl<B: ?Sized> GuardedBroker<B> {
     async fn guard<T>(&self, call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
         let outcome = self.breaker.call(verdict, call).await;
         outcome.map_err(|refused| match refused {
-            Refused::Failed(error) => error,
-            Refused::Open { .. } => BrokerError::new(
-                BrokerErrorKind::CircuitOpen,
-                "reach the broker",
-                "the circuit breaker is open after repeated failures",
-            ),
+            Refused::Failed(error) => {
+                if error.is_outage() {
+                    *self.last_failure() = Some(error.clone());
+                }
+                error
+            }
+            Refused::Open { .. } => {
+                let (kind, operation) = (BrokerErrorKind::CircuitOpen, "reach the broker");
+                match self.last_failure().clone() {
+                    Some(last) => BrokerError::new(kind, operation, last),
+                    None => BrokerError::new(kind, operation, "the circuit breaker is open after repeated failures"),
+                }
+            }
         })
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<BrokerError>> {
+        self.last_failure
+            .lock()
+            .expect("no code panics while it holds the failure")
     }
 }
 
@@ -142,6 +159,10 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
 
     async fn depth(&self) -> Result<Depth, BrokerError> {
         self.guard(self.broker.depth()).await
+    }
+
+    async fn shortcomings(&self, role: Role) -> Result<Vec<Shortcoming>, BrokerError> {
+        self.guard(self.broker.shortcomings(role)).await
     }
 
     async fn ping(&self) -> Result<Duration, BrokerError> {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::{Breaker, State};
 use super::metrics::BrokerMetrics;
 use super::telemetry::with_causes;
-use crate::broker::{Broker, BrokerError, BrokerErrorKind, Depth};
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, Depth, Role, Shortcoming};
 
 /// How often the broker is sampled. Also how soon a breaker that is open finds a broker that is back.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,6 +21,12 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often at most, while requests wait or somebody asks for it. Often enough that what happens between two
 /// samples is small beside any budget worth having; five commands this often cost Redis nothing that shows.
 const BUSY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often the broker is asked whether it is fit: rights are taken away, and files switched off, by hand.
+const FITNESS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The same, while it is not: whoever mends it waits.
+const UNFIT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The last that was heard of the broker.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,8 +47,10 @@ pub struct Health(Arc<Condition>);
 struct Condition {
     service: &'static str,
     ready: AtomicBool,
-    /// The broker has refused us since the start: a wrong password, as a rule.
+    /// The broker does not let us in: a wrong password, as a rule.
     refused: AtomicBool,
+    /// The broker lacks or refuses something, without which nothing can be done.
+    unfit: AtomicBool,
     breaker: Arc<Breaker>,
     sample: watch::Sender<Sample>,
     hurry: Notify,
@@ -57,6 +65,7 @@ impl Health {
             service,
             ready: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            unfit: AtomicBool::new(false),
             breaker,
             sample: watch::Sender::default(),
             hurry: Notify::new(),
@@ -71,11 +80,17 @@ impl Health {
     }
 
     /// Whether new requests are welcome: after start, until drain. Says nothing about a broker that is away: if every
-    /// instance became unready with it, a slow broker would be an outage. One that refuses this instance from the
-    /// start is another matter: that is a mistake in its configuration, and those that it would replace go on serving.
+    /// instance became unready with it, a slow broker would be an outage. One that refuses this instance, or what it
+    /// needs, is another matter: that is a mistake in a configuration, and those that it would replace go on serving.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::Relaxed) && !self.0.refused.load(Ordering::Relaxed)
+        self.0.ready.load(Ordering::Relaxed) && self.broker_is_fit()
+    }
+
+    /// Whether the broker lets this service in and do its work, as far as that is known.
+    #[must_use]
+    pub fn broker_is_fit(&self) -> bool {
+        !self.0.refused.load(Ordering::Relaxed) && !self.0.unfit.load(Ordering::Relaxed)
     }
 
     /// Says whether new requests are welcome.
@@ -107,31 +122,33 @@ impl Health {
         self.0.hurry.notify_one();
     }
 
-    /// Samples the broker until `stop`.
-    pub async fn watch(self, broker: Arc<dyn Broker>, stop: CancellationToken) {
-        let (mut ping, mut accepted) = (Ping::default(), false);
+    /// Samples the broker until `stop`, for a service that does this with it.
+    pub async fn watch(self, broker: Arc<dyn Broker>, role: Role, stop: CancellationToken) {
+        let (mut ping, mut fitness) = (Ping::default(), Fitness::default());
         while !stop.is_cancelled() {
             let started = Instant::now();
             // Whoever asked until now is served by this one.
             let _ = self.0.hurry.notified().now_or_never();
-            let sample = self.sample_now(broker.as_ref(), &mut ping, accepted).await;
+            let sample = self.sample_now(broker.as_ref(), &mut ping).await;
             if sample.taken.is_some() {
-                accepted = true;
-                self.0.refused.store(false, Ordering::Relaxed);
+                if self.0.refused.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the broker lets this service in again");
+                }
+                self.look_at_fitness(broker.as_ref(), role, &mut fitness).await;
             }
             self.0.metrics.circuit(self.circuit().gauge());
+            self.0.metrics.fit(self.broker_is_fit());
             self.0.sample.send_replace(sample);
             stop.run_until_cancelled(self.pause(started, &sample)).await;
         }
     }
 
-    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping, accepted: bool) -> Sample {
+    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping) -> Sample {
         match self.ask(broker, ping).await {
             Ok(sample) => sample,
             Err(error) => {
                 *ping = Ping::default();
-                if error.kind() == BrokerErrorKind::Rejected
-                    && !accepted
+                if (error.is_denial() || error.kind() == BrokerErrorKind::Rejected)
                     && !self.0.refused.swap(true, Ordering::Relaxed)
                 {
                     let error = with_causes(&error);
@@ -162,6 +179,40 @@ impl Health {
         })
     }
 
+    /// Asks now and then whether there is all that this service needs, and says what is missing, once.
+    async fn look_at_fitness(&self, broker: &dyn Broker, role: Role, fitness: &mut Fitness) {
+        if !fitness.is_due() {
+            return;
+        }
+        let missing = match broker.shortcomings(role).await {
+            Ok(missing) => missing,
+            Err(error) => {
+                tracing::debug!(
+                    error = with_causes(&error),
+                    "the broker was not asked whether it is fit"
+                );
+                return;
+            }
+        };
+        let fit = !missing.iter().any(|one| one.is_fatal);
+        self.0.unfit.store(!fit, Ordering::Relaxed);
+        if fitness.is_news(&missing) {
+            for Shortcoming { what, is_fatal } in &missing {
+                match is_fatal {
+                    true => tracing::error!(
+                        what,
+                        "the broker is not fit for this service, which is not ready until that ends"
+                    ),
+                    false => tracing::warn!(what, "the broker refuses something that makes this service quicker"),
+                }
+            }
+            if fit && missing.is_empty() {
+                tracing::info!("the broker is fit for this service again");
+            }
+        }
+        fitness.seen(missing, fit);
+    }
+
     /// Waits for the time of the next sample.
     async fn pause(&self, started: Instant, sample: &Sample) {
         let busy = sample.depth.waiting > 0 && self.0.sample.receiver_count() > 0;
@@ -177,6 +228,28 @@ impl Health {
             // Nobody's hurry brings a broker back.
             None => late.await,
         }
+    }
+}
+
+/// What was missing when the broker was last asked, and when it is asked again.
+#[derive(Debug, Default)]
+struct Fitness {
+    next: Option<Instant>,
+    missing: Vec<Shortcoming>,
+}
+
+impl Fitness {
+    fn is_due(&self) -> bool {
+        self.next.is_none_or(|next| next <= Instant::now())
+    }
+
+    fn is_news(&self, missing: &[Shortcoming]) -> bool {
+        self.missing != missing
+    }
+
+    fn seen(&mut self, missing: Vec<Shortcoming>, fit: bool) {
+        self.next = Some(Instant::now() + if fit { FITNESS_INTERVAL } else { UNFIT_INTERVAL });
+        self.missing = missing;
     }
 }
 
@@ -206,7 +279,7 @@ mod tests {
     fn watched(broker: Arc<dyn Broker>) -> Health {
         let breaker = GuardedBroker::new(broker.clone()).breaker();
         let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new()));
-        tokio::spawn(health.clone().watch(broker, CancellationToken::new()));
+        tokio::spawn(health.clone().watch(broker, Role::Worker, CancellationToken::new()));
         health
     }
 

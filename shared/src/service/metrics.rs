@@ -147,6 +147,7 @@ fn cpu_time() -> Option<f64> {
 #[derive(Debug, Clone)]
 pub struct BrokerMetrics {
     circuit: Gauge,
+    fit: IntGauge,
     waiting: IntGauge,
     claimed: IntGauge,
     oldest: Gauge,
@@ -164,6 +165,11 @@ impl BrokerMetrics {
             circuit: metrics.float_gauge(
                 "redis_circuit_state",
                 "Circuit breaker around the broker: 1 closed, 0.5 half-open, 0 open",
+            ),
+            fit: metrics.gauge(
+                "redis_fit",
+                "Whether the broker lets this service in and do its work: 0 with a wrong password, a missing right, or no \
+                 append-only file where DURABILITY asks for one",
             ),
             waiting: metrics.gauge(
                 "redis_stream_queue_depth",
@@ -192,6 +198,10 @@ impl BrokerMetrics {
 
     pub(super) fn circuit(&self, state: f64) {
         self.circuit.set(state);
+    }
+
+    pub(super) fn fit(&self, fit: bool) {
+        self.fit.set(fit.into());
     }
 
     pub(super) fn depth(&self, depth: &Depth) {

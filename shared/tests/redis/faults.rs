@@ -125,6 +125,6 @@ async fn a_wrong_password_is_refused_and_not_shown() {
     let url = harness.server.url().replace("redis://", "redis://:wrong-secret@");
     let broker = connect(&url.parse().unwrap(), Duration::from_secs(6), Durability::Volatile).broker;
     let error = broker.ping().await.unwrap_err();
-    assert_eq!(error.kind(), BrokerErrorKind::Rejected);
+    assert_eq!(error.kind(), BrokerErrorKind::Denied);
     assert!(!format!("{error:?}").contains("wrong-secret"));
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// A backend as a user with these rules.
 async fn as_user(server: &RedisServer, rules: &[&str]) -> Backend {
-    let setting = ["ACL", "SETUSER", "app", "reset", "on", ">pw"];
+    let setting = ["ACL", "SETUSER", "app", "reset", "resetchannels", "on", ">pw"];
     server.command(&[&setting, rules].concat()).await.unwrap();
     let url = server.url().replace("redis://", "redis://app:pw@");
     connect(&url.parse().unwrap(), Duration::from_secs(60), Durability::Volatile)
@@ -101,4 +101,98 @@ async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters()
             .unwrap();
         harness.broker.attend(&requester).await.unwrap();
     }
+}
+
+async fn missing(backend: &Backend, role: Role) -> Vec<String> {
+    let shortcomings = backend.broker.shortcomings(role).await.unwrap();
+    shortcomings.into_iter().map(|one| one.what).collect()
+}
+
+#[tokio::test]
+async fn each_right_that_is_missing_is_named_and_asking_changes_nothing() {
+    let harness = harness().await;
+    harness.broker.publish(&[request(&ReplyTo::unique("r"))]).await.unwrap();
+    let before = format!("{:?}", harness.server.command(&["DEBUG", "DIGEST"]).await);
+    let whole = as_user(&harness.server, &["~test-*", "&test-*", "+@all"]).await;
+    for role in [Role::Requester, Role::Worker] {
+        assert_eq!(missing(&whole, role).await, [""; 0], "{role:?}");
+    }
+    for (rule, role, named) in [
+        ("-xadd", Role::Requester, "XADD on test-requests"),
+        ("-xack", Role::Worker, "XACK on test-requests"),
+        ("-xdel", Role::Worker, "XDEL on test-requests"),
+        ("-xclaim", Role::Worker, "XCLAIM on test-requests"),
+        ("-hset", Role::Worker, "HSET on test-result:none"),
+        ("-set", Role::Requester, "SET on test-key:none"),
+        ("-eval", Role::Requester, "EVAL on scripts"),
+        ("-zmscore", Role::Worker, "ZMSCORE on test-cancelling"),
+        ("-xread", Role::Requester, "XREAD on test-responses:none"),
+    ] {
+        let user = as_user(&harness.server, &["~test-*", "&test-*", "+@all", rule]).await;
+        let missing = missing(&user, role).await;
+        assert!(missing.iter().any(|what| what.ends_with(named)), "{rule}: {missing:?}");
+    }
+    let elsewhere = as_user(&harness.server, &["~test-r*", "&*", "+@all"]).await;
+    let missing_keys = missing(&elsewhere, Role::Worker).await;
+    assert!(
+        missing_keys
+            .iter()
+            .any(|what| what.ends_with("XADD on test-dead-letters")),
+        "{missing_keys:?}"
+    );
+    assert_eq!(
+        format!("{:?}", harness.server.command(&["DEBUG", "DIGEST"]).await),
+        before
+    );
+}
+
+#[tokio::test]
+async fn a_channel_that_is_missing_is_named_and_is_not_fatal() {
+    let harness = harness().await;
+    let user = as_user(&harness.server, &["~test-*", "resetchannels", "+@all"]).await;
+    for role in [Role::Requester, Role::Worker] {
+        let shortcomings = user.broker.shortcomings(role).await.unwrap();
+        assert_eq!(shortcomings.len(), 1, "{shortcomings:?}");
+        assert!(shortcomings[0].what.ends_with("PUBLISH on test-changes") && !shortcomings[0].is_fatal);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_is_named() {
+    let harness = harness().await;
+    let url: BrokerUrl = harness.server.url().parse().unwrap();
+    let backend = connect(&url, Duration::from_secs(6), Durability::Aof);
+    assert_eq!(missing(&backend, Role::Requester).await, [""; 0]);
+    harness
+        .server
+        .command(&["CONFIG", "SET", "appendonly", "no"])
+        .await
+        .unwrap();
+    let named = missing(&backend, Role::Requester).await;
+    assert!(
+        named[0].contains("DURABILITY=aof") && named[0].contains("appendonly no"),
+        "{named:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_is_no_passing_refusal() {
+    let harness = harness().await;
+    let user = as_user(&harness.server, &["~*", "&*", "+@all"]).await;
+    user.broker.ping().await.unwrap();
+    harness
+        .server
+        .command(&["ACL", "SETUSER", "app", "resetpass", ">other"])
+        .await
+        .unwrap();
+    harness.server.cut_connections().await;
+    let requests = [request(&ReplyTo::unique("r"))];
+    for error in [
+        user.broker.ping().await.unwrap_err(),
+        user.broker.publish(&requests).await.unwrap_err(),
+        user.broker.ping().await.unwrap_err(),
+    ] {
+        assert!(error.is_outage(), "{error:?}");
+    }
+    assert_eq!(user.broker.ping().await.unwrap_err().kind(), BrokerErrorKind::Denied);
 }

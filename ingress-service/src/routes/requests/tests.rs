@@ -52,7 +52,13 @@ async fn who_finds_no_place_to_wait_is_told_at_once_how_it_is() {
 async fn streams_of_events_are_bounded() {
     let stage = Stage::new();
     let id = promised(&stage).await;
-    let open = || events::events(State(stage.requester.clone()), Ok(Path(id.to_string())), HeaderMap::new());
+    let open = || {
+        events::events(
+            State(stage.requester.clone()),
+            Ok(Path(id.to_string())),
+            HeaderMap::new(),
+        )
+    };
     let mut streams = Vec::new();
     for _ in 0..MAX_FOLLOWERS {
         streams.push(open().await.unwrap());

@@ -27,7 +27,8 @@ pub(super) enum Sent {
 /// An error of the library's.
 pub(super) fn broker_error(operation: &'static str, sent: Sent, error: RedisError) -> BrokerError {
     let kind = match error.kind() {
-        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => BrokerErrorKind::Rejected,
+        ErrorKind::AuthenticationFailed => BrokerErrorKind::Denied,
+        ErrorKind::InvalidClientConfig => BrokerErrorKind::Rejected,
         ErrorKind::Server(_) | ErrorKind::Extension => refusal(&server_code(&error).unwrap_or_default()),
         _ => connection_failure(sent),
     };
@@ -52,6 +53,7 @@ fn refusal(code: &str) -> BrokerErrorKind {
     match code {
         "LOADING" => BrokerErrorKind::Loading,
         "OOM" => BrokerErrorKind::Full,
+        "WRONGPASS" | "NOAUTH" => BrokerErrorKind::Denied,
         // The second is what a read hears that was waiting when the stream was deleted.
         "NOGROUP" | "UNBLOCKED" => BrokerErrorKind::GroupLost,
         code if TEMPORARY.contains(&code) => BrokerErrorKind::Unavailable,

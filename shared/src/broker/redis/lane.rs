@@ -202,7 +202,8 @@ async fn introduce(
 
 async fn connect(link: &Link, operation: &'static str) -> Result<Socket, BrokerError> {
     match timeout(CONNECT_TIMEOUT, Socket::connect(link.info(), BLOCKING_TIMEOUT)).await {
-        Ok(Ok(connected)) => connected.map_err(|error| refused(operation, error)),
+        // Nothing was said yet but who we are.
+        Ok(Ok(connected)) => connected.map_err(|error| BrokerError::new(BrokerErrorKind::Denied, operation, error)),
         Ok(Err(error)) => Err(unanswered(operation, Sent::No, error)),
         Err(elapsed) => Err(unanswered(operation, Sent::No, elapsed)),
     }

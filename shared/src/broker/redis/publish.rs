@@ -27,6 +27,9 @@ const ENVELOPE: usize = 320;
 /// How long replicas may take to confirm, in milliseconds. Shorter than the time for a whole command.
 const REPLICATION_TIMEOUT: u64 = COMMAND_TIMEOUT.as_millis() as u64 * 4 / 5;
 
+/// Why nothing is accepted where a file is asked for.
+pub(super) const AOF_MISSING: &str = "DURABILITY=aof, and the server keeps no append-only file (appendonly no)";
+
 /// What is pending has been claimed: it runs, and cannot be taken back.
 const TAKE_BACK: &str = r"
 local taken = 0
@@ -104,7 +107,7 @@ fn keeps_a_file(answer: &mut Cursor) -> Result<(), &'static str> {
         .any(|line| line.starts_with(b"aof_enabled:1"))
     {
         true => Ok(()),
-        false => Err("DURABILITY=aof, and the server keeps no append-only file (appendonly no)"),
+        false => Err(AOF_MISSING),
     }
 }
 

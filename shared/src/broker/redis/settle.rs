@@ -151,6 +151,7 @@ impl Unsure {
             // It will be repeated, and whatever was unsure still is.
             Err(
                 BrokerErrorKind::Unavailable
+                | BrokerErrorKind::Denied
                 | BrokerErrorKind::CircuitOpen
                 | BrokerErrorKind::Loading
                 | BrokerErrorKind::Full,

@@ -402,7 +402,10 @@ async fn those_who_do_not_wait_for_their_answers_take_turns_with_everybody_else(
         most
     });
     let most = most.await.unwrap();
-    assert!(most <= CONNECTIONS + 2, "{most} requests are served between two turns of others");
+    assert!(
+        most <= CONNECTIONS + 2,
+        "{most} requests are served between two turns of others"
+    );
     for client in &clients {
         client.assert_counted("head", 0);
     }
