@@ -7,6 +7,9 @@ import sys
 import kubernetes_validate
 import yaml
 
+sys.path.append("scripts")
+import drain
+
 # Objects of others, which have no schema here: checked by hand below.
 WITHOUT_SCHEMA = {"ScaledObject"}
 # Made by hand before a deployment: DEPLOYMENT.md says how.
@@ -20,11 +23,6 @@ def name_of(thing):
 
 def space(thing):
     return thing["metadata"].get("namespace", "")
-
-
-def seconds(duration):
-    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", duration).groups()
-    return int(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
 
 
 def matches(selector, labels):
@@ -97,8 +95,8 @@ def check_workload(thing, there):
     config = there.get((space(thing), "ConfigMap", "roundtrip-config"))
     if config and thing["metadata"]["name"] in ("ingress-service", "proxy-service"):
         variables = {variable["name"] for variable in pod["containers"][0]["env"]}
-        takes = seconds(config["data"]["DRAIN_TIMEOUT"]) + pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        takes += seconds(config["data"]["SHUTDOWN_DELAY"]) if "SHUTDOWN_DELAY" in variables else 0
+        takes = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        takes += drain.longest(thing["metadata"]["name"], lambda variable: config["data"].get(variable) if variable in variables else None)
         need(pod.get("terminationGracePeriodSeconds", 30) > takes, f"a drain takes up to {takes:.0f} s, and it is killed before")
     return wrong
 
@@ -142,6 +140,8 @@ def _one(things, kind, name):
 BREAKS = [
     (lambda t: _container(t)["containers"][0].update(imagePulPolicy="Never"), "imagePulPolicy"),
     (lambda t: _container(t).update(terminationGracePeriodSeconds=20), "killed before"),
+    # Longer than DRAIN_TIMEOUT and preStop, and not than the last steps besides.
+    (lambda t: _container(t, "ingress-service").update(terminationGracePeriodSeconds=34), "killed before"),
     (lambda t: _container(t)["containers"][0]["securityContext"].pop("readOnlyRootFilesystem"), "root may be written"),
     (lambda t: _container(t)["containers"][0].pop("readinessProbe"), "no readinessProbe"),
     (lambda t: _container(t)["containers"][0].update(image="roundtrip/proxy-service:latest"), "no tag of its own"),
