@@ -36,6 +36,7 @@ use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
 use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
 use roundtrip::service::{around, openapi, server};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
@@ -90,6 +91,7 @@ pub async fn run_with(
     let ended = CancellationToken::new();
     let running = workers.start(broker.clone(), records, &config.worker, &worker_metrics, &ended);
 
+    let settlement_refused = workers.settlement_refused();
     let http = HttpMetrics::new(&metrics);
     let state = ProxyState {
         workers: workers.clone(),
@@ -114,11 +116,11 @@ pub async fn run_with(
     let serving = spawn_essential(&ended, serving);
     let watching = tokio::spawn(health.clone().watch(broker.clone(), Role::Worker, stop_serving.clone()));
     tracing::info!(%address, broker = %config.broker_url, "proxy-service is up");
-    health.set_ready(true);
 
     tokio::select! {
         () = stop.cancelled() => {}
         () = ended.cancelled() => {}
+        () = be_ready(&health, settlement_refused) => {}
     }
     health.set_ready(false);
     running.drain(config.drain_timeout).await;
@@ -129,5 +131,16 @@ pub async fn run_with(
         Ok(())
     } else {
         Err(LoopEnded.into())
+    }
+}
+
+/// Ready, unless settlements are refused: one that replaces an old worker would be no better.
+async fn be_ready(health: &Health, mut settlement_refused: watch::Receiver<bool>) {
+    loop {
+        health.set_ready(!*settlement_refused.borrow_and_update());
+        if settlement_refused.changed().await.is_err() {
+            // Its sender is gone with the workers, which a drain asks for first.
+            std::future::pending().await
+        }
     }
 }

@@ -22,6 +22,7 @@ pub struct Registered {
     pub(crate) claim_batch: Histogram,
     pub(crate) settle_batch: Histogram,
     pub(crate) settle: Histogram,
+    pub(crate) settlement_refused: IntGauge,
     pub(crate) succeeded: IntCounter,
     pub(crate) failed: IntCounterVec,
     pub(crate) retries: IntCounter,
@@ -65,6 +66,10 @@ impl WorkerMetrics {
             settle: metrics.seconds(
                 "proxy_settle_seconds",
                 "Time of one call that settles a batch, in seconds",
+            ),
+            settlement_refused: metrics.gauge(
+                "proxy_settlement_refused",
+                "1 while the broker refuses settlements, and nothing is claimed therefore",
             ),
             succeeded: requests.with_label_values(&["ok"]),
             failed: requests,

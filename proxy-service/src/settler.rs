@@ -1,32 +1,31 @@
-//! The settle loop: whatever piled up goes in one call, again and again until the broker took it. What does not go
-//! through is split, so that nothing is sent the same way for ever.
+//! The settle loop: whatever piled up goes in one call, again and again until the broker took it. Where it takes none,
+//! because it may not, the work that is done stays in hand and claims stop: it would only be done again.
 
+mod portions;
+
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use roundtrip::batch::{self, Batches, Weigh};
+use roundtrip::batch::Batches;
 use roundtrip::broker::{BrokerErrorKind, Settlement};
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
-use roundtrip::{Broker, BrokerError, Fault, FaultCode};
-use tokio::time::{Instant, sleep};
+use roundtrip::{Broker, BrokerError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::WorkerMetrics;
 use crate::terminals::Terminals;
+use portions::{Stopped, settle};
 
 /// The most settlements of one call, where they are small; bounds the time of one transaction.
 pub(crate) const MAX_BATCH: usize = 256;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const MAX_PAUSE: Duration = Duration::from_millis(500);
-
-/// How often a heavy settlement is sent alone, to a broker that is there, before what makes it heavy is left out.
-const TRIES: u32 = 3;
-
-/// What is left out of a dead letter then: fields beyond so many bytes.
-const MAX_LETTER_FIELD: usize = 64 * 1024;
+/// While settlements are refused: somebody has to give a permission, so there is no hurry.
+const FIRST_REFUSED_PAUSE: Duration = Duration::from_millis(200);
+const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Settles until the last sender is gone and the queue is empty. After `give_up`, a batch the broker does
 /// not take is left to its leases.
@@ -35,165 +34,128 @@ pub(crate) async fn run(
     terminals: Arc<Terminals>,
     mut batches: Batches<Settlement>,
     metrics: WorkerMetrics,
+    refused: Refused,
     give_up: CancellationToken,
 ) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while batches.next(&mut batch).await {
         metrics.settle_batch.observe(batch.len() as f64);
         let started = Instant::now();
-        settle(&broker, &batch, &give_up).await;
+        if let Err(Stopped { settled, error }) = settle(&broker, &batch, &give_up).await {
+            if error.kind() == BrokerErrorKind::Rejected && !give_up.is_cancelled() {
+                refused.begin(&error);
+                while_refused(&broker, &mut batch, settled, &mut batches, &give_up).await;
+                refused.end();
+            } else {
+                lost(&error, batch.len() - settled);
+            }
+        }
         metrics.settle.observe(started.elapsed().as_secs_f64());
         terminals.held().remove(&batch);
     }
 }
 
-/// Where settlements go.
-#[async_trait]
-trait Takes: Sync {
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError>;
-    async fn is_there(&self) -> bool;
-}
-
-#[async_trait]
-impl<B: Broker + ?Sized> Takes for Arc<B> {
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
-        self.as_ref().settle(settlements).await
-    }
-
-    async fn is_there(&self) -> bool {
-        self.ping().await.is_ok()
-    }
-}
-
-/// Settles all, in halves, quarters and so on where the broker did not confirm what was sent at once.
-async fn settle(to: &impl Takes, batch: &[Settlement], give_up: &CancellationToken) {
-    let (mut rest, mut portion) = (batch, batch.len());
-    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
-    let mut unconfirmed = 0;
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(portion.min(rest.len()));
-        let sent = match unconfirmed >= TRIES && is_heavy(now) {
-            true => to.settle(&too_large(now)).await,
-            false => to.settle(now).await,
-        };
-        let Err(error) = sent else {
-            (rest, unconfirmed) = (later, 0);
-            continue;
-        };
-        if matches!(error.kind(), BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) || give_up.is_cancelled() {
-            tracing::error!(
-                error = with_causes(&error),
-                count = now.len(),
-                "could not settle; the work will be done again"
-            );
-            (rest, unconfirmed) = (later, 0);
-            continue;
+/// Tries what was refused, from there on, again and again. What is done meanwhile joins it.
+async fn while_refused(
+    broker: &Arc<dyn Broker>,
+    batch: &mut Vec<Settlement>,
+    from: usize,
+    batches: &mut Batches<Settlement>,
+    give_up: &CancellationToken,
+) {
+    let mut rest = batch[from..].to_vec();
+    let mut pauses = Delays::new(FIRST_REFUSED_PAUSE, MAX_REFUSED_PAUSE);
+    for round in 0.. {
+        if rest.len() > 1 && one_by_one(broker, &rest, round % rest.len(), give_up).await {
+            return;
         }
-        if error.may_have_applied() {
-            portion = now.len().div_ceil(2);
-            // A broker that answers a ping is there: it is this one that does not come through.
-            unconfirmed += u32::from(is_heavy(now) && to.is_there().await);
-        }
-        let pause = pauses.next().unwrap_or(MAX_PAUSE);
-        tracing::warn!(error = with_causes(&error), count = now.len(), "settling again");
+        // Half of it at least: it is no use to be quick.
+        let pause = MAX_REFUSED_PAUSE.min(pauses.next().unwrap_or(MAX_REFUSED_PAUSE) + FIRST_REFUSED_PAUSE);
         give_up.run_until_cancelled(sleep(pause)).await;
-    }
-}
-
-/// Whether this is one that was sent alone because of its weight.
-fn is_heavy(settlements: &[Settlement]) -> bool {
-    matches!(settlements, [one] if one.weight() > batch::MAX_BYTES)
-}
-
-/// The same ends, without what made them heavy: their requesters are told so.
-fn too_large(settlements: &[Settlement]) -> Vec<Settlement> {
-    tracing::error!("a result does not come through to the broker; its requester is told that it is too large");
-    let light = |settlement: &Settlement| {
-        let mut light = settlement.clone();
-        if let Some((_, reply)) = &mut light.reply {
-            let detail = "the result is too large for the way to the broker";
-            reply.outcome = Err(Fault::new(FaultCode::ResultTooLarge, detail));
+        let mut more = Vec::new();
+        if let Ok(true) = timeout(Duration::ZERO, batches.next(&mut more)).await {
+            rest.extend_from_slice(&more);
+            batch.append(&mut more);
         }
-        if let Some(letter) = &mut light.dead_letter {
-            letter.fields.retain(|(_, value)| value.len() <= MAX_LETTER_FIELD);
-        }
-        light
-    };
-    settlements.iter().map(light).collect()
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::sync::Mutex;
-
-    use roundtrip::broker::{Consumer, EntryId, Receipt};
-    use roundtrip::{CorrelationId, Reply, ReplyTo};
-
-    use super::*;
-
-    /// A broker on a link that carries no more than so many bytes in the time of one call.
-    struct SlowLink {
-        carries: usize,
-        settled: Mutex<Vec<Settlement>>,
-        calls: Mutex<usize>,
-    }
-
-    #[async_trait]
-    impl Takes for SlowLink {
-        async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
-            *self.calls.lock().unwrap() += 1;
-            if settlements.iter().map(Weigh::weight).sum::<usize>() > self.carries {
-                return Err(BrokerError::new(BrokerErrorKind::Unconfirmed, "settle", "too slow"));
-            }
-            self.settled.lock().unwrap().extend(settlements.iter().cloned());
-            Ok(())
-        }
-
-        async fn is_there(&self) -> bool {
-            true
-        }
-    }
-
-    fn settlement(bytes: usize) -> Settlement {
-        let receipt = Receipt {
-            entry: EntryId::default(),
-            consumer: Consumer::unique("w"),
-            claimed: Instant::now(),
-        };
-        let reply = Reply {
-            id: CorrelationId::new(),
-            outcome: Ok(vec![b'7'; bytes].into()),
-        };
-        Settlement::reply(receipt, ReplyTo::unique("r"), reply)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_does_not_go_through_at_once_goes_in_parts_and_nothing_is_sent_for_ever() {
-        let link = SlowLink {
-            carries: 300_000,
-            settled: Mutex::default(),
-            calls: Mutex::default(),
-        };
-        let heavy = 3 * batch::MAX_BYTES;
-        let sizes = [100_000, 100_000, 100_000, 100_000, heavy, 100_000];
-        let batch: Vec<_> = sizes.map(settlement).into();
-        let give_up = CancellationToken::new();
-        let settling = settle(&link, &batch, &give_up);
-        tokio::time::timeout(Duration::from_secs(600), settling)
-            .await
-            .expect("it comes to an end");
-        assert!(*link.calls.lock().unwrap() < 20, "{:?} calls", link.calls);
-        let settled = link.settled.lock().unwrap();
-        let outcome = |settlement: &Settlement| settlement.reply.clone().unwrap().1;
-        assert_eq!(settled.len(), batch.len());
-        for ((sent, got), bytes) in batch.iter().zip(settled.iter()).zip(sizes) {
-            let (sent, got) = (outcome(sent), outcome(got));
-            assert_eq!(sent.id, got.id);
-            match got.outcome {
-                Ok(data) => assert_eq!(data.len(), bytes),
-                Err(fault) => assert_eq!((fault.code, bytes), (FaultCode::ResultTooLarge, heavy)),
+        match settle(broker, &rest, give_up).await {
+            Ok(()) => return,
+            Err(Stopped { settled, error }) => {
+                rest.drain(..settled);
+                if error.kind() != BrokerErrorKind::Rejected || give_up.is_cancelled() {
+                    return lost(&error, rest.len());
+                }
             }
         }
+    }
+}
+
+/// Where the broker takes one of them, each time another one is tried, the others have no company: those it refuses
+/// alone are given up. Returns whether that was so.
+async fn one_by_one(broker: &Arc<dyn Broker>, rest: &[Settlement], first: usize, give_up: &CancellationToken) -> bool {
+    if settle(broker, slice::from_ref(&rest[first]), give_up).await.is_err() {
+        return false;
+    }
+    for (at, settlement) in rest.iter().enumerate() {
+        if at != first
+            && let Err(Stopped { error, .. }) = settle(broker, slice::from_ref(settlement), give_up).await
+        {
+            lost(&error, 1);
+        }
+    }
+    true
+}
+
+fn lost(error: &BrokerError, count: usize) {
+    tracing::error!(
+        error = with_causes(error),
+        count,
+        "could not settle; the work will be done again"
+    );
+}
+
+/// Whether the broker refuses what settles.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    now: Arc<watch::Sender<bool>>,
+    metrics: WorkerMetrics,
+}
+
+impl Refused {
+    pub(crate) fn new(metrics: WorkerMetrics) -> Self {
+        Self {
+            now: Arc::default(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
+        self.now.subscribe()
+    }
+
+    /// Waits until settlements are taken.
+    pub(crate) async fn end_of_it(&self) {
+        if *self.now.borrow() {
+            // Fails only when the sender is gone, which is ours.
+            let _ = self.watch().wait_for(|refused| !refused).await;
+        }
+    }
+
+    fn begin(&self, error: &BrokerError) {
+        tracing::error!(
+            error = with_causes(error),
+            "the broker refuses settlements: nothing is claimed until it takes them, and what is done is kept in hand; \
+             look at this user's permissions, above all for XADD, XACK and XDEL"
+        );
+        self.show(true);
+    }
+
+    fn end(&self) {
+        tracing::info!("settlements are not refused any more");
+        self.show(false);
+    }
+
+    fn show(&self, refused: bool) {
+        self.metrics.settlement_refused.set(i64::from(refused));
+        self.now.send_replace(refused);
     }
 }

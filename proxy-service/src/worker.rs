@@ -17,6 +17,7 @@ use crate::again::Again;
 use crate::due::{DUE, Deadlines, LOOK_INTERVAL, LookTimer, MAX_DUE};
 use crate::metrics::WorkerMetrics;
 use crate::reclaimer::ScanTimer;
+use crate::settler::Refused;
 use crate::stack::PROBES;
 use crate::suspects::Suspects;
 use crate::terminals::{Taken, Terminals, Work};
@@ -37,6 +38,7 @@ pub(crate) struct Claimer {
     pub(crate) terminals: Arc<Terminals>,
     pub(crate) work: Arc<Work>,
     pub(crate) upstream: Arc<Breaker>,
+    pub(crate) refused: Refused,
     pub(crate) metrics: WorkerMetrics,
 }
 
@@ -107,6 +109,8 @@ impl Claimer {
     /// suspect would have to wait for its neighbours for too long. Where any of it takes long, the turn is not had,
     /// but one for what is about to expire.
     async fn room(&self, turn: Turn, memory: &mut Memory) -> (Turn, Option<Taken>) {
+        // What cannot be settled is not worth working on.
+        self.refused.end_of_it().await;
         if turn == Turn::Prepare {
             return (turn, None);
         }

@@ -12,6 +12,7 @@ use roundtrip::service::listener;
 use roundtrip::service::shutdown::spawn_essential;
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, Request, batch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::job::{BoxHandler, Handler, Job};
 use crate::judge::Judge;
 use crate::metrics::WorkerMetrics;
 use crate::progress::{self, Reports};
+use crate::settler::Refused;
 use crate::stack::{self, StackOptions};
 use crate::terminals::{Terminals, Work};
 use crate::worker::Claimer;
@@ -38,6 +40,7 @@ pub struct Workers {
     terminals: Arc<Terminals>,
     handler: BoxHandler,
     upstream: Arc<Breaker>,
+    refused: Refused,
 }
 
 /// Workers that claim. Ends with [`Running::drain`].
@@ -69,6 +72,7 @@ impl Workers {
         metrics.upstream_circuit.set(upstream.state().gauge());
         Self {
             handler: stack::around(handler, tuning, upstream.clone(), metrics.clone()),
+            refused: Refused::new(metrics.clone()),
             terminals: Arc::new(Terminals::new(options.terminals as usize, metrics)),
             upstream,
         }
@@ -107,6 +111,7 @@ impl Workers {
             terminals: self.terminals.clone(),
             work,
             upstream: self.upstream.clone(),
+            refused: self.refused.clone(),
             metrics: metrics.clone(),
         };
         let renewal = reclaimer::renew(
@@ -140,6 +145,7 @@ impl Workers {
             self.terminals.clone(),
             batches,
             metrics.clone(),
+            self.refused.clone(),
             CancellationToken::clone(&give_up),
         );
         tracing::info!(
@@ -174,6 +180,12 @@ impl Workers {
     #[must_use]
     pub fn occupancy(&self) -> (usize, usize) {
         (self.terminals.held().len(), self.terminals.count())
+    }
+
+    /// Whether the broker refuses what settles, so that nothing is claimed.
+    #[must_use]
+    pub fn settlement_refused(&self) -> watch::Receiver<bool> {
+        self.refused.watch()
     }
 
     /// The breaker around the upstream.
