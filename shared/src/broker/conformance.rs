@@ -72,6 +72,7 @@ macro_rules! broker_conformance {
             what_passed_on_is_not_delivered_again,
             what_is_handed_back_can_be_reclaimed_at_once,
             leaving_blames_nothing_for_it,
+            leaving_takes_nothing_off_what_was_handed_back,
             what_a_leaving_consumer_holds_can_be_reclaimed_at_once,
             a_delivery_that_got_lost_on_the_way_is_recovered,
             settling_makes_the_reply_readable_and_removes_the_request,

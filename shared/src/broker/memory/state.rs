@@ -145,7 +145,8 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, consumer: &Consumer) {
-        for claim in self.claimed.values_mut().filter(|claim| claim.consumer == *consumer) {
+        let in_hand = |claim: &&mut Claim| claim.consumer == *consumer && claim.renewed.is_some();
+        for claim in self.claimed.values_mut().filter(in_hand) {
             claim.release();
             claim.attempt = claim.attempt.saturating_sub(1).max(1);
         }

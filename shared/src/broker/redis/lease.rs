@@ -37,14 +37,16 @@ for i = 4, #ARGV do
 end
 return 0";
 
-/// The same for all there is. A delivery that a shutdown ended is no sign of poison, so that the count never
-/// goes beyond two by it. DELCONSUMER would discard what is still pending, so it runs only when nothing is.
+/// The same for all there is that was not handed back before. A delivery that a shutdown ended is no sign of poison, so
+/// that the count never goes beyond two by it. DELCONSUMER would discard what is still pending, so it runs only when nothing is.
 const LEAVE: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100000, ARGV[2])
 for _, entry in ipairs(held) do
-  local count = math.max(entry[4] - 1, 1)
-  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
+  if entry[3] < tonumber(ARGV[3]) then
+    local count = math.max(entry[4] - 1, 1)
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
+  end
 end
 if #held == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 return #held";
