@@ -18,6 +18,7 @@ mod errors;
 mod keys;
 mod lane;
 mod lease;
+mod orphans;
 mod portion;
 mod presence;
 mod publish;
@@ -49,6 +50,7 @@ use claim::Readers;
 use connection::Link;
 use keys::Keys;
 use lane::Lane;
+use orphans::Search;
 use presence::Silent;
 use reclaim::Scan;
 use redeliver::Again;
@@ -67,6 +69,7 @@ pub struct RedisBroker {
     settling: Lane,
     readers: Readers,
     scan: Scan,
+    search: Search,
     unsure: Unsure,
     silent: Silent,
     lease: Duration,
@@ -88,6 +91,7 @@ impl RedisBroker {
             settling: Lane::quick(),
             readers: Readers::default(),
             scan: Scan::default(),
+            search: Search::new(),
             unsure: Unsure::default(),
             silent: Silent::default(),
             lease: options.lease,
@@ -157,7 +161,7 @@ impl Broker for RedisBroker {
     }
 
     async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError> {
-        tidy::tidy(&self.link, &self.keys, consumer, silent).await
+        tidy::tidy(&self.search, &self.link, &self.keys, consumer, silent).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {

@@ -206,3 +206,70 @@ async fn the_servers_memory_and_its_limit_are_known() {
         200 * 1024 * 1024
     );
 }
+
+/// Puts so many entries into the stream and has `holder` hold them; their ids are `1-1`, `1-2`, …
+async fn hold(server: &RedisServer, holder: &Consumer, from: usize, count: usize) {
+    const HOLD: &str = r"
+        for i = ARGV[2], ARGV[3] do redis.call('XADD', KEYS[1], '1-' .. i, 'no', 'request') end
+        redis.call('XREADGROUP', 'GROUP', 'processing-group', ARGV[1], 'COUNT', 2000, 'STREAMS', KEYS[1], '>')
+        return redis.status_reply('OK')";
+    server.command(&["CONFIG", "SET", "appendonly", "no"]).await.unwrap();
+    for first in (from..from + count).step_by(2000) {
+        let last = (from + count - 1).min(first + 1999).to_string();
+        let first = first.to_string();
+        let hold = ["EVAL", HOLD, "1", "test-requests", holder.as_str(), &first, &last];
+        server.command(&hold).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn however_much_is_held_all_of_it_is_renewed_and_handed_back() {
+    const HELD: usize = 60_000;
+    let (harness, me) = (harness().await, Consumer::unique("me"));
+    hold(&harness.server, &me, 1, HELD).await;
+    let receipt = |n: usize| roundtrip::broker::Receipt {
+        entry: roundtrip::broker::EntryId::parse(format!("1-{n}").as_bytes()).unwrap(),
+        consumer: me.clone(),
+        claimed: tokio::time::Instant::now(),
+    };
+    let mut receipts: Vec<_> = (1..=HELD).map(receipt).collect();
+    receipts.push(receipt(HELD + 1));
+    assert_eq!(harness.broker.renew(&me, &receipts).await.unwrap(), HELD);
+    harness.broker.leave(&me).await.unwrap();
+    let heir = Consumer::unique("heir");
+    let day = Duration::from_secs(24 * 60 * 60);
+    let mut taken = 0;
+    for _ in 0..HELD / 1000 {
+        taken += harness.broker.reclaim(&heir, day, 1000).await.unwrap().len();
+    }
+    assert_eq!(taken, HELD);
+}
+
+#[tokio::test]
+async fn orphans_behind_much_that_is_held_are_found_while_others_wait() {
+    let (harness, careless, me) = (harness().await, Consumer::unique("careless"), Consumer::unique("me"));
+    hold(&harness.server, &me, 1, 4000).await;
+    hold(&harness.server, &careless, 4001, 2000).await;
+    hold(&harness.server, &me, 6001, 2000).await;
+    for id in 8001..8201 {
+        let holder = if id % 2 == 0 { &me } else { &careless };
+        hold(&harness.server, holder, id, 1).await;
+    }
+    let delete = [
+        "XGROUP",
+        "DELCONSUMER",
+        "test-requests",
+        "processing-group",
+        careless.as_str(),
+    ];
+    harness.server.command(&delete).await.unwrap();
+    harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+    let mut rescued = 0;
+    for _ in 0..4 {
+        let tidied = harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap();
+        rescued += tidied.rescued;
+    }
+    assert_eq!(rescued, 2100);
+    let depth = harness.broker.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.claimed), (1, 8200));
+}

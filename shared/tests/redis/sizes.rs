@@ -196,3 +196,31 @@ async fn a_large_reply_does_not_pin_its_neighbours() {
     );
     assert_eq!(next.len(), 1000);
 }
+
+#[tokio::test]
+async fn orphans_are_found_whatever_their_size() {
+    let (harness, requester) = (harness().await, ReplyTo::unique("r"));
+    for mib in [20, 100, 1, 20, 20] {
+        put_request(&harness.server, &requester, mib * MIB).await;
+    }
+    let end = ["XGROUP", "SETID", "test-requests", "processing-group", "$"];
+    harness.server.command(&end).await.unwrap();
+    let (broker, me) = (patient(harness.server.port()), Consumer::unique("w"));
+    let mut rescued = 0;
+    for _ in 0..5 {
+        rescued += broker
+            .tidy(&me, Duration::from_secs(60))
+            .await
+            .map_or(0, |tidied| tidied.rescued);
+    }
+    assert_eq!(rescued, 5);
+    let scripts = harness.server.command(&["INFO", "memory"]).await.unwrap();
+    let text = String::from_utf8_lossy(match &scripts {
+        redis::Value::BulkString(text) => text,
+        other => panic!("{other:?}"),
+    })
+    .into_owned();
+    let lua = text.lines().find_map(|line| line.strip_prefix("used_memory_lua:"));
+    let lua: usize = lua.unwrap().trim().parse().unwrap();
+    assert!(lua < MIB, "their data stays out of scripts: {lua} bytes");
+}

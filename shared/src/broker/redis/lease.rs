@@ -14,6 +14,9 @@ use crate::broker::{BrokerError, Consumer, EntryId};
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
 pub(super) const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How many entries one script changes: each takes some 50 µs, and nobody else is served meanwhile.
+const PART: usize = 256;
+
 /// XCLAIM does not ask whose entry it is: without the check, a worker that was frozen for longer than its
 /// lease would take its work back from the one who took it over.
 const RENEW: &str = r"
@@ -37,19 +40,23 @@ for i = 4, #ARGV do
 end
 return 0";
 
-/// The same for all there is that was not handed back before. A delivery that a shutdown ended is no sign of poison, so
-/// that the count never goes beyond two by it. DELCONSUMER would discard what is still pending, so it runs only when nothing is.
+/// The same for all there is that was not handed back before, a part at a time. A delivery that a shutdown ended is no
+/// sign of poison, so that the count never goes beyond two by it. DELCONSUMER would discard what is still pending, so it
+/// runs only when nothing is. Answers with the last entry of the part; with nothing behind the last part.
 const LEAVE: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100000, ARGV[2])
+if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5], ARGV[2])
 for _, entry in ipairs(held) do
   if entry[3] < tonumber(ARGV[3]) then
     local count = math.max(entry[4] - 1, 1)
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
   end
 end
-if #held == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
-return #held";
+if #held > 0 then return held[#held][1] end
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+return ''";
 
 /// <https://redis.io/docs/latest/commands/xclaim/>
 pub(super) async fn renew(
@@ -58,17 +65,22 @@ pub(super) async fn renew(
     consumer: &Consumer,
     entries: &[EntryId],
 ) -> Result<usize, BrokerError> {
-    if entries.is_empty() {
-        return Ok(0);
+    let (mut renewed, mut failed) = (0, None);
+    for part in entries.chunks(PART) {
+        let mut commands = Pipeline::with_capacity(1);
+        eval(&mut commands, RENEW, &[keys.requests()]);
+        commands.arg(GROUP).arg(consumer.as_str());
+        for entry in part {
+            commands.arg(entry.to_string());
+        }
+        match link.run("renew leases", &commands).await {
+            Ok(count) => renewed += one_number(&count) as usize,
+            // The others are renewed all the same; a server that is away is not asked for each.
+            Err(error) if failed.is_some() => return Err(error),
+            Err(error) => failed = Some(error),
+        }
     }
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, RENEW, &[keys.requests()]);
-    commands.arg(GROUP).arg(consumer.as_str());
-    for entry in entries {
-        commands.arg(entry.to_string());
-    }
-    let renewed = link.run("renew leases", &commands).await?;
-    Ok(one_number(&renewed) as usize)
+    failed.map_or(Ok(renewed), Err)
 }
 
 pub(super) async fn release(
@@ -92,11 +104,22 @@ pub(super) async fn release(
 
 /// <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
 pub(super) async fn leave(link: &Link, keys: &Keys, consumer: &Consumer) -> Result<(), BrokerError> {
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, LEAVE, &[keys.requests()]);
-    commands.arg(GROUP).arg(consumer.as_str());
-    commands.arg(RELEASED.as_millis() as u64);
-    link.run("leave the consumer group", &commands).await.map(|_| ())
+    let mut from = "-".to_owned();
+    loop {
+        let mut commands = Pipeline::with_capacity(1);
+        eval(&mut commands, LEAVE, &[keys.requests()]);
+        commands.arg(GROUP).arg(consumer.as_str());
+        commands.arg(RELEASED.as_millis() as u64).arg(from).arg(PART);
+        let answer = link.run("leave the consumer group", &commands).await?;
+        let last = match answer {
+            Value::Array(mut answers) => answers.pop().and_then(codec::bulk),
+            _ => None,
+        };
+        match last.and_then(|id| EntryId::parse(&id)) {
+            Some(last) => from = format!("({last}"),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// One row of the pending list.
