@@ -3,6 +3,7 @@
 //! a sample, in [`follow`], and a sample that is old, or that says nothing, refuses nobody.
 
 mod estimator;
+mod jobs;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::IngressMetrics;
 use crate::pending::Pending;
 use estimator::{Estimator, Share};
+pub(crate) use jobs::JobLimits;
+use jobs::Room;
 pub(crate) use refusal::Refusal;
 
 /// For how long a sample decides. Three of those that come when nothing waits; after that the broker is away.
@@ -37,6 +40,19 @@ pub(crate) struct Limits {
     pub(crate) max_in_flight: u32,
     /// The operator's own limit for the age of the oldest waiting request.
     pub(crate) max_queue_age: Option<Duration>,
+    /// What of the queue jobs may take.
+    pub(crate) jobs: JobLimits,
+}
+
+/// A request that is to be let in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entrant {
+    /// How long the work may take.
+    pub(crate) budget: Duration,
+    /// What its body takes.
+    pub(crate) bytes: u64,
+    /// Whether its caller may leave before it is done, or more time was asked for than callers get who wait.
+    pub(crate) is_job: bool,
 }
 
 /// What is known of the wait. Times are in nanoseconds after `epoch`.
@@ -57,6 +73,7 @@ pub(crate) struct Admission {
     expired: AtomicU64,
     /// How long those in flight take to be answered, all of them, in nanoseconds; 0 while that is unknown.
     turnover: AtomicU64,
+    room: Room,
     health: Health,
 }
 
@@ -72,6 +89,7 @@ impl Admission {
             admitted: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             turnover: AtomicU64::new(0),
+            room: Room::new(limits.jobs),
             health,
         }
     }
@@ -80,7 +98,8 @@ impl Admission {
     ///
     /// # Errors
     /// When it would wait for too long.
-    pub(crate) fn admit(&self, now: Instant, budget: Duration) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, now: Instant, entrant: Entrant) -> Result<(), Refusal> {
+        let budget = entrant.budget;
         let now = self.nanos(now);
         let step = self.step.load(Relaxed);
         if now < self.decides_until.load(Relaxed) {
@@ -90,9 +109,15 @@ impl Admission {
                 }
                 _ => {}
             }
-            if step > 0 {
-                self.queue(now, step, self.longest_wait(budget))?;
+            if entrant.is_job {
+                self.room.look(now, step > 0)?;
             }
+            if step > 0 {
+                self.queue(now, step, &entrant)?;
+            }
+        }
+        if entrant.is_job {
+            self.room.take(entrant.bytes);
         }
         // Those refused need not be counted: while there are any, samples come as often as they may.
         if self.admitted.fetch_add(1, Relaxed) % ADMISSIONS_PER_SAMPLE == ADMISSIONS_PER_SAMPLE - 1 {
@@ -124,17 +149,22 @@ impl Admission {
         self.expired.load(Relaxed)
     }
 
-    fn queue(&self, now: u64, step: u64, longest: Duration) -> Result<(), Refusal> {
+    fn queue(&self, now: u64, step: u64, entrant: &Entrant) -> Result<(), Refusal> {
+        let own = self.longest_wait(entrant.budget);
+        let longest = own.min(self.share_of_wait(entrant));
         let queue = |empty_at: u64| {
             let begin = empty_at.max(now);
             (begin - now <= nanos(longest)).then_some(begin + step)
         };
         match self.empty_at.fetch_update(Relaxed, Relaxed, queue) {
             Ok(_) => Ok(()),
-            Err(empty_at) => Err(Refusal::QueueWait {
-                wait: Duration::from_nanos(empty_at.saturating_sub(now)),
-                longest,
-            }),
+            Err(empty_at) => {
+                let wait = Duration::from_nanos(empty_at.saturating_sub(now));
+                Err(match longest < own {
+                    true => Refusal::QueueShare { wait, longest },
+                    false => Refusal::QueueWait { wait, longest },
+                })
+            }
         }
     }
 
@@ -143,6 +173,16 @@ impl Admission {
     /// until a sample says otherwise and so should be reached only when the estimate is wrong.
     fn longest_wait(&self, budget: Duration) -> Duration {
         self.limits.max_queue_age.map_or(budget, |age| age.min(budget)) * 3 / 4
+    }
+
+    /// How long the wait may be for this one to be let in, whatever its own time: a job leaves those who wait the rest of
+    /// what they put up with.
+    fn share_of_wait(&self, entrant: &Entrant) -> Duration {
+        let share = self.limits.jobs.share;
+        match entrant.is_job && share < 1.0 {
+            true => self.longest_wait(self.limits.request_timeout).mul_f64(share),
+            false => Duration::MAX,
+        }
     }
 
     /// How old the oldest waiting request may be. Where the wait can be predicted, that decides, and age only
@@ -238,7 +278,14 @@ impl<'a> Follower<'a> {
         let expired = self.admission.expired.load(Relaxed);
         self.expired = (expired, everybodys + (expired - before) as f64 / share);
         let rate = match sample.taken {
-            Some(taken) => self.estimator.observe(taken, &sample.depth, self.expired.1 as u64),
+            Some(taken) => {
+                let rate = self.estimator.observe(taken, &sample.depth, self.expired.1 as u64);
+                let taken = self.admission.nanos(taken);
+                self.admission
+                    .room
+                    .learn(taken, &sample.depth, self.estimator.pace(), share);
+                rate
+            }
             None => {
                 self.estimator.forget();
                 None

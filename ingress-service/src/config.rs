@@ -81,6 +81,18 @@ pub struct Config {
     #[arg(long, env, value_parser = values::positive_duration)]
     pub max_queue_age: Option<Duration>,
 
+    /// The share of the wait that those who wait put up with (3/4 of REQUEST_TIMEOUT) up to which jobs are let in, above 0 and at most 1; with 1 a job's own time decides
+    #[arg(long, env, default_value = "0.5", value_parser = share)]
+    pub job_share: f64,
+
+    /// How many requests may wait for workers before further jobs are refused with 503 while the wait cannot be predicted, 1 to 1000000
+    #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_queued_jobs: u32,
+
+    /// What all requests in the broker may take together before further jobs are refused with 503, 1B to 1TiB
+    #[arg(long, env, default_value = "64MiB", value_parser = values::volume)]
+    pub max_queued_job_bytes: u64,
+
     /// The largest request body, 1B to 64MiB
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
     pub max_body: usize,
@@ -188,6 +200,12 @@ fn kept(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.trim().parse().ok();
+    let share = share.filter(|share: &f64| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "a number above 0 and at most 1 is expected, such as 0.5".to_owned())
+}
+
 fn request_timeout(text: &str) -> Result<Duration, String> {
     match values::positive_duration(text)? {
         timeout if timeout <= roundtrip::Budget::MAX => Ok(timeout),
@@ -216,6 +234,9 @@ mod tests {
             "MAX_EVENT_STREAMS",
             "MAX_QUEUE_AGE",
             "MAX_BODY",
+            "JOB_SHARE",
+            "MAX_QUEUED_JOBS",
+            "MAX_QUEUED_JOB_BYTES",
             "DRAIN_TIMEOUT",
             "IDLE_TIMEOUT",
             "MAX_CONNECTIONS",
@@ -256,6 +277,12 @@ mod tests {
     #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
+    #[case("--job-share", "0", "at most 1")]
+    #[case("--job-share", "1.01", "at most 1")]
+    #[case("--job-share", "NaN", "at most 1")]
+    #[case("--job-share", "half", "such as 0.5")]
+    #[case("--max-queued-jobs", "0", "1..=1000000")]
+    #[case("--max-queued-job-bytes", "0", "from 1B to 1TiB")]
     #[case("--result-ttl", "0s", "above zero")]
     #[case("--result-ttl", "10ms", "from 1s to a year")]
     #[case("--idempotency-ttl", "0s", "above zero")]

@@ -44,7 +44,7 @@ use roundtrip::{ReplyTo, batch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use admission::{Admission, Limits};
+use admission::{Admission, JobLimits, Limits};
 use config::{Config, OnDisconnect};
 use json_body::BodyLimit;
 use metrics::IngressMetrics;
@@ -82,6 +82,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         request_timeout: config.request_timeout,
         max_in_flight: config.max_in_flight,
         max_queue_age: config.max_queue_age,
+        jobs: JobLimits {
+            share: config.job_share,
+            queued: u64::from(config.max_queued_jobs),
+            bytes: config.max_queued_job_bytes,
+        },
     };
     let admission = Arc::new(Admission::new(limits, health.clone()));
 

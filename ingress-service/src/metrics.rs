@@ -54,12 +54,14 @@ impl IngressMetrics {
             refused: metrics.counters_of(
                 "ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
-                 followers (MAX_FOLLOWERS), event_streams (MAX_EVENT_STREAMS), broker_unavailable or outcome_unknown",
+                 queue_share (jobs: JOB_SHARE), followers (MAX_FOLLOWERS), event_streams (MAX_EVENT_STREAMS), \
+                 broker_unavailable or outcome_unknown",
                 "reason",
                 &[
                     "overloaded",
                     "queue_wait",
                     "queue_age",
+                    "queue_share",
                     "followers",
                     "event_streams",
                     "broker_unavailable",

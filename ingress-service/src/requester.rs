@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::Application;
-use crate::admission::{Admission, Refusal};
+use crate::admission::{Admission, Entrant, Refusal};
 use crate::call::{Call, Wait};
 use crate::ends::Ends;
 use crate::hangups::Hangup;
@@ -41,6 +41,13 @@ pub(crate) struct Times {
     pub(crate) request: Duration,
     /// For those who do not.
     pub(crate) job: Duration,
+}
+
+impl Times {
+    /// Whether work may outlast its caller's wait, or has more time than callers get who wait.
+    fn is_job(self, budget: Duration, patience: Duration) -> bool {
+        patience < budget || budget > self.request
+    }
 }
 
 /// Sends requests through the broker and waits for their replies.
@@ -113,8 +120,13 @@ impl Requester {
         let wait = call.preference.wait();
         let (budget, patience) = self.times_of(call, wait);
         let admitted = Instant::now();
+        let entrant = Entrant {
+            budget,
+            bytes: data.len() as u64,
+            is_job: self.times.is_job(budget, patience),
+        };
         let place = self
-            .admit(id, admitted, budget)
+            .admit(id, admitted, entrant)
             .map_err(|refusal| self.refuse(refusal, id))?;
         let key = call.key.as_ref().map(|key| key.digest(route, &data));
         let publishing = self.publishing(call, id);
@@ -217,13 +229,13 @@ impl Requester {
         }
     }
 
-    fn admit(&self, id: CorrelationId, now: Instant, budget: Duration) -> Result<PendingReply, Refusal> {
+    fn admit(&self, id: CorrelationId, now: Instant, entrant: Entrant) -> Result<PendingReply, Refusal> {
         let full = || self.admission.in_flight_is_full();
         // Before the queue, which counts those it lets in.
         if self.pending.is_full() {
             return Err(full());
         }
-        self.admission.admit(now, budget)?;
+        self.admission.admit(now, entrant)?;
         self.pending.register(id).ok_or_else(full)
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Estimator {
     last: Option<(Instant, bool)>,
     /// The rate, and when it was measured last.
     known: Option<(Instant, f64)>,
+    /// What was completed per second between the last two samples, whether anything waited or not.
+    pace: f64,
 }
 
 /// Completions without those that were discarded: discarding is so much quicker than work that one burst of it
@@ -86,14 +88,21 @@ impl Estimator {
             self.known = Some((at, rate));
         }
         self.known = self.known.filter(|(when, _)| at - *when <= MEMORY);
-        if let (true, Some((last, true))) = (idle, last)
+        if let Some((last, was_idle)) = last
             && at > last
         {
-            // What is done now, with nothing waiting, can be done.
-            let done = (completed - before) as f64 / (at - last).as_secs_f64();
-            self.known = self.known.map(|(when, rate)| (when, rate.max(done)));
+            self.pace = (completed - before) as f64 / (at - last).as_secs_f64();
+            if idle && was_idle {
+                // What is done now, with nothing waiting, can be done.
+                self.known = self.known.map(|(when, rate)| (when, rate.max(self.pace)));
+            }
         }
         self.known.map(|(_, rate)| rate)
+    }
+
+    /// What was completed per second before the last sample: less than could be, where nothing waited.
+    pub(super) fn pace(&self) -> f64 {
+        self.pace
     }
 
     /// Begins anew, with nothing known.

@@ -24,6 +24,27 @@ pub(crate) enum Refusal {
     },
     /// The oldest waiting request has waited for this long, which is too long.
     QueueAge(Duration),
+    /// What is ahead takes longer than jobs may make others wait.
+    QueueShare {
+        /// The predicted wait.
+        wait: Duration,
+        /// How long it may be for a job to be let in.
+        longest: Duration,
+    },
+    /// As many requests wait as may when a job is let in whose wait nobody knows.
+    QueueLength {
+        /// How many wait.
+        waiting: u64,
+        /// How many may.
+        most: u64,
+    },
+    /// The requests in the broker take what they may when a job is let in.
+    QueueBytes {
+        /// What they take.
+        bytes: u64,
+        /// What they may take.
+        most: u64,
+    },
     /// Too many calls wait for requests that others made.
     Followers,
     /// Too many streams of events are open.
@@ -37,6 +58,7 @@ impl Refusal {
             Self::InFlight(_) => "overloaded",
             Self::QueueWait { .. } => "queue_wait",
             Self::QueueAge(_) => "queue_age",
+            Self::QueueShare { .. } | Self::QueueLength { .. } | Self::QueueBytes { .. } => "queue_share",
             Self::Followers => "followers",
             Self::EventStreams => "event_streams",
         }
@@ -61,6 +83,20 @@ impl Refusal {
                 "the oldest request has been waiting for {:.1} s, which is too long; this one was not accepted",
                 age.as_secs_f64()
             ),
+            Self::QueueShare { wait, longest } => format!(
+                "the predicted wait is {:.1} s, and beyond {:.1} s only callers are let in who wait for the answer; this \
+                 request was not accepted",
+                wait.as_secs_f64(),
+                longest.as_secs_f64()
+            ),
+            Self::QueueLength { waiting, most } => format!(
+                "{waiting} requests wait, and beyond {most} only callers are let in who wait for the answer; this request \
+                 was not accepted"
+            ),
+            Self::QueueBytes { bytes, most } => format!(
+                "the requests in the queue take {bytes} bytes, and beyond {most} only callers are let in who wait for the \
+                 answer; this request was not accepted"
+            ),
             Self::Followers => "the Idempotency-Key names a request at work, which goes on and can be asked for at \
                                 Location; as many calls as this instance takes wait for such requests"
                 .to_owned(),
@@ -74,10 +110,14 @@ impl Refusal {
             // From the first place that becomes free to the last.
             Self::InFlight(Some(turnover)) => (Duration::ZERO, turnover),
             Self::InFlight(None) => (SOONEST, SOONEST * 2),
+            // Nothing is known of how long it takes, and whoever does not wait has time.
+            Self::QueueLength { .. } | Self::QueueBytes { .. } => (SOONEST, SOONEST * 10),
             // How long the others stay is theirs to decide.
             Self::Followers | Self::EventStreams => (SOONEST, SOONEST * 5),
             // From when the queue is short enough to when all that waits now was begun.
-            Self::QueueWait { wait, longest } => (wait.saturating_sub(longest), wait),
+            Self::QueueWait { wait, longest } | Self::QueueShare { wait, longest } => {
+                (wait.saturating_sub(longest), wait)
+            }
             // Nothing is known but for how long it has not worked: about as long again.
             Self::QueueAge(age) => (age / 2, age),
         };

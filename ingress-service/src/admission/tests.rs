@@ -1,6 +1,7 @@
 //! Admission against synthetic samples, on instants that nobody waits for.
 #![allow(clippy::unwrap_used)]
 
+mod jobs;
 mod load;
 mod rules;
 mod world;
@@ -13,9 +14,14 @@ use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
 use roundtrip::service::metrics::{BrokerMetrics, Metrics};
 
-use super::{Admission, Limits};
+use super::{Admission, Entrant, JobLimits, Limits};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
+const JOBS: JobLimits = JobLimits {
+    share: 0.5,
+    queued: 400,
+    bytes: 1_000_000,
+};
 const TICK: Duration = Duration::from_millis(1);
 
 fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admission {
@@ -25,8 +31,27 @@ fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admi
         request_timeout,
         max_in_flight: 100,
         max_queue_age,
+        jobs: JOBS,
     };
     Admission::new(limits, health)
+}
+
+/// One who waits for the answer.
+fn caller(budget: Duration) -> Entrant {
+    Entrant {
+        budget,
+        bytes: 100,
+        is_job: false,
+    }
+}
+
+/// One who does not, and has all the time there is.
+fn job() -> Entrant {
+    Entrant {
+        budget: Duration::from_secs(86_400),
+        bytes: 100,
+        is_job: true,
+    }
 }
 
 fn secs(seconds: u64) -> Duration {

@@ -4,5 +4,6 @@
 mod draining;
 mod expiring;
 mod following;
+mod jobs;
 mod promising;
 pub(crate) mod stage;

@@ -86,6 +86,47 @@ async fn overload_on_redis_is_refused_and_ends_with_the_load() {
     three_times_the_capacity_is_refused_down_to_it(&ingress).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_day_long_jobs_does_not_shut_those_out_who_wait() {
+    let _turn = HEAVY.lock().await;
+    let redis = RedisServer::spawn().await;
+    // Those who wait put up with 6 s, 600 requests; jobs may make it 3.
+    let plan = ingress(&redis.url())
+        .with("REQUEST_TIMEOUT", "8s")
+        .with("MAX_QUEUED_JOBS", "200");
+    let plans = (plan, few_terminals(proxy(&redis.url())));
+    let (ingress, _proxy) = tokio::join!(plans.0.start(), plans.1.start());
+    let client = client::new();
+    let mut jobs = JoinSet::new();
+    for _ in 0..3000 {
+        let job = client::city(&client, &ingress.url, "Oslo", "Sentrum");
+        let job = job.header("Prefer", "respond-async").header("Request-Timeout", "86400");
+        jobs.spawn(async move { client::send(job).await.unwrap() });
+        if jobs.len() >= 200 {
+            let answer = jobs.join_next().await.unwrap().unwrap();
+            assert!(
+                answer.status == 202 || answer.problem() == "/problems/overloaded",
+                "{answer:?}"
+            );
+        }
+        if jobs.len() % 8 == 0 {
+            // They come for some time, and so do those who wait.
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    for _ in 0..10 {
+        let waits = client::call(&ingress.url).await;
+        assert_eq!(waits.status, 200, "{waits:?}");
+    }
+    for answer in jobs.join_all().await {
+        if answer.status != 202 {
+            answer.assert_refused("/problems/overloaded");
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() <= 60, "{answer:?}");
+        }
+    }
+    assert!(metric(&ingress.url, "ingress_refused_total{reason=\"queue_share\"}").await > 0.0);
+}
+
 /// Redis 6.2 does not.
 async fn streams_count_completed(redis: &RedisServer) -> bool {
     redis.command(&["XADD", "probe", "*", "field", "value"]).await.unwrap();

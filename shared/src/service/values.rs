@@ -35,6 +35,18 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size of something that holds many others, such as `64MiB` or `2GiB`; 1 byte to 1 TiB.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn volume(text: &str) -> Result<u64, String> {
+    const MAX: u64 = 1 << 40;
+    match text.trim().parse::<ByteSize>() {
+        Ok(ByteSize(bytes)) if (1..=MAX).contains(&bytes) => Ok(bytes),
+        _ => Err("a size from 1B to 1TiB is expected, such as 64MiB or 2GiB".to_owned()),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -54,6 +66,10 @@ mod tests {
             assert!(duration(text).unwrap_err().contains("such as 30s"), "{text:?}");
         }
         assert!(positive_duration("0s").unwrap_err().contains("above zero"));
+        for text in ["", "0", "-1", "2TiB", "big"] {
+            assert!(volume(text).unwrap_err().contains("such as 64MiB"), "{text:?}");
+        }
+        assert_eq!(volume("1TiB").unwrap(), 1 << 40);
         for text in ["", "0", "-1", "1TiB", "big"] {
             assert!(size(text).unwrap_err().contains("such as 1MiB"), "{text:?}");
         }

@@ -7,7 +7,7 @@ use roundtrip::broker::Depth;
 use roundtrip::service::health::Sample;
 use tokio::time::Instant;
 
-use super::{TICK, TIMEOUT, admission, secs};
+use super::{TICK, TIMEOUT, admission, caller, secs};
 use crate::admission::estimator::Estimator;
 use crate::admission::{Admission, Follower, Refusal, SAMPLE_LIFETIME};
 
@@ -117,7 +117,7 @@ fn refusing(now: Instant) -> (Admission, Sample) {
         taken: Some(now),
     };
     assert_eq!(admission.learn(&sample, Some(10.0), 1.0), Some(secs(10)));
-    assert!(admission.admit(now, TIMEOUT).is_err());
+    assert!(admission.admit(now, caller(TIMEOUT)).is_err());
     (admission, sample)
 }
 
@@ -125,8 +125,8 @@ fn refusing(now: Instant) -> (Admission, Sample) {
 fn a_sample_that_is_old_refuses_nobody() {
     let now = Instant::now();
     let (admission, _) = refusing(now);
-    assert!(admission.admit(now + SAMPLE_LIFETIME - TICK, TIMEOUT).is_err());
-    assert!(admission.admit(now + SAMPLE_LIFETIME + TICK, TIMEOUT).is_ok());
+    assert!(admission.admit(now + SAMPLE_LIFETIME - TICK, caller(TIMEOUT)).is_err());
+    assert!(admission.admit(now + SAMPLE_LIFETIME + TICK, caller(TIMEOUT)).is_ok());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_broker_that_is_away_refuses_by_itself() {
     let now = Instant::now();
     let (admission, _) = refusing(now);
     admission.learn(&Sample::default(), None, 1.0);
-    assert!(admission.admit(now, TIMEOUT).is_ok());
+    assert!(admission.admit(now, caller(TIMEOUT)).is_ok());
 }
 
 #[test]
@@ -144,13 +144,17 @@ fn between_samples_time_and_admissions_count() {
     sample.depth.waiting = 14;
     admission.learn(&sample, Some(10.0), 1.0);
     // 1.4 s wait, and each that is let in makes it a tenth of a second more.
-    let admitted = (0..10).filter(|_| admission.admit(now, TIMEOUT).is_ok()).count();
+    let admitted = (0..10)
+        .filter(|_| admission.admit(now, caller(TIMEOUT)).is_ok())
+        .count();
     assert_eq!(admitted, 2);
     let later = now + Duration::from_millis(250);
-    let admitted = (0..10).filter(|_| admission.admit(later, TIMEOUT).is_ok()).count();
+    let admitted = (0..10)
+        .filter(|_| admission.admit(later, caller(TIMEOUT)).is_ok())
+        .count();
     assert_eq!(admitted, 2);
     assert!(
-        admission.admit(later, TIMEOUT * 2).is_ok(),
+        admission.admit(later, caller(TIMEOUT * 2)).is_ok(),
         "who has more time may wait longer"
     );
 }

@@ -8,8 +8,8 @@ use roundtrip::broker::Depth;
 use roundtrip::service::health::Sample;
 use tokio::time::Instant;
 
-use super::TICK;
-use crate::admission::{Admission, Follower, Refusal};
+use super::{TICK, caller, job};
+use crate::admission::{Admission, Entrant, Follower, Refusal};
 
 /// How many ticks from one sample to the next.
 const SAMPLE: u32 = 200;
@@ -33,18 +33,22 @@ pub(super) struct World<'a> {
     pub(super) counts_discarded: bool,
     /// Whether anybody waits for answers, and so knows what expired.
     pub(super) is_waited_for: bool,
-    pub(super) queue: VecDeque<Instant>,
-    /// Those who wait for an answer, by when they came and to which ingress, until their time is over.
-    callers: VecDeque<(Instant, usize)>,
-    /// How many callers' time is over, and how many requests have left the queue, since the beginning.
-    gone: u64,
+    pub(super) queue: VecDeque<(Instant, Entrant)>,
+    /// Those who wait for an answer, by when they came, to which ingress and behind how many, until their time is over.
+    callers: VecDeque<(Instant, usize, u64)>,
+    /// How many requests have joined the queue, and left it, since the beginning.
+    joined: u64,
     taken: u64,
     /// When each of the terminals has done its job.
     pub(super) terminals: Vec<Option<Instant>>,
     pub(super) job: Duration,
     completed: u64,
     discarded: u64,
-    arrivals: f64,
+    arrivals: [f64; 2],
+    /// Jobs per second that come beside those who wait, and what became of them.
+    pub(super) jobs: f64,
+    pub(super) job_count: Count,
+    turn: usize,
     pub(super) longest_wait: Duration,
     pub(super) refusal: Option<Refusal>,
     count: Count,
@@ -66,13 +70,16 @@ impl<'a> World<'a> {
             is_waited_for: true,
             queue: VecDeque::new(),
             callers: VecDeque::new(),
-            gone: 0,
+            joined: 0,
             taken: 0,
             terminals: vec![None; terminals],
             job,
             completed: 0,
             discarded: 0,
-            arrivals: 0.0,
+            arrivals: [0.0; 2],
+            jobs: 0.0,
+            job_count: Count::default(),
+            turn: 0,
             longest_wait: Duration::ZERO,
             refusal: None,
             count: Count::default(),
@@ -82,10 +89,13 @@ impl<'a> World<'a> {
     /// Requests of `rate` per second for a time, spread over the ingresses; what became of them meanwhile.
     pub(super) fn run(&mut self, time: Duration, rate: f64) -> Count {
         for _ in 0..time.as_millis() {
-            self.arrivals += rate / 1000.0;
-            while self.arrivals >= 1.0 {
-                self.arrivals -= 1.0;
-                self.arrive();
+            let timeout = self.timeout;
+            for (kind, (rate, entrant)) in [(rate, caller(timeout)), (self.jobs, job())].into_iter().enumerate() {
+                self.arrivals[kind] += rate / 1000.0;
+                while self.arrivals[kind] >= 1.0 {
+                    self.arrivals[kind] -= 1.0;
+                    self.arrive(entrant);
+                }
             }
             self.work();
             self.leave();
@@ -96,33 +106,42 @@ impl<'a> World<'a> {
         std::mem::take(&mut self.count)
     }
 
-    fn arrive(&mut self) {
-        let ingress = (self.count.admitted + self.count.refused) as usize % self.ingresses.len();
-        match self.ingresses[ingress].admission.admit(self.now, self.timeout) {
+    fn count(&mut self, entrant: Entrant) -> &mut Count {
+        if entrant.is_job {
+            &mut self.job_count
+        } else {
+            &mut self.count
+        }
+    }
+
+    fn arrive(&mut self, entrant: Entrant) {
+        let ingress = self.turn % self.ingresses.len();
+        self.turn += 1;
+        match self.ingresses[ingress].admission.admit(self.now, entrant) {
             Ok(()) => {
-                self.queue.push_back(self.now);
-                if self.is_waited_for {
-                    self.callers.push_back((self.now, ingress));
+                self.queue.push_back((self.now, entrant));
+                if self.is_waited_for && !entrant.is_job {
+                    self.callers.push_back((self.now, ingress, self.joined));
                 }
-                self.count.admitted += 1;
+                self.joined += 1;
+                self.count(entrant).admitted += 1;
             }
             Err(refusal) => {
                 self.refusal = Some(refusal);
-                self.count.refused += 1;
+                self.count(entrant).refused += 1;
             }
         }
     }
 
     /// Callers leave when their time is over; those that still wait then were not answered.
     fn leave(&mut self) {
-        while let Some((_, ingress)) = self
+        while let Some((_, ingress, place)) = self
             .callers
-            .pop_front_if(|(since, _)| self.now - *since >= self.timeout)
+            .pop_front_if(|(since, ..)| self.now - *since >= self.timeout)
         {
-            if self.gone >= self.taken {
+            if place >= self.taken {
                 self.ingresses[ingress].admission.count_expired();
             }
-            self.gone += 1;
         }
     }
 
@@ -133,18 +152,25 @@ impl<'a> World<'a> {
                 self.completed += 1;
             }
             while terminal.is_none()
-                && let Some(since) = self.queue.pop_front()
+                && let Some((since, entrant)) = self.queue.pop_front()
             {
                 self.taken += 1;
                 let wait = self.now - since;
-                if wait > self.timeout {
-                    self.count.expired += 1;
+                let count = if entrant.is_job {
+                    &mut self.job_count
+                } else {
+                    &mut self.count
+                };
+                if wait > entrant.budget {
+                    count.expired += 1;
                     self.completed += 1;
                     self.discarded += u64::from(self.counts_discarded);
                     continue;
                 }
-                self.count.served += 1;
-                self.longest_wait = self.longest_wait.max(wait);
+                count.served += 1;
+                if !entrant.is_job {
+                    self.longest_wait = self.longest_wait.max(wait);
+                }
                 *terminal = Some(self.now + self.job);
             }
         }
@@ -155,9 +181,10 @@ impl<'a> World<'a> {
         let depth = Depth {
             waiting: self.queue.len() as u64,
             claimed: self.terminals.iter().flatten().count() as u64,
-            oldest_waiting: self.queue.front().map(|since| self.now - *since),
+            oldest_waiting: self.queue.front().map(|(since, _)| self.now - *since),
             completed: self.counts_completed.then_some(self.completed),
             discarded: self.discarded,
+            bytes: self.queue.iter().map(|(_, entrant)| entrant.bytes).sum(),
             ..Depth::default()
         };
         let sample = Sample {

@@ -17,7 +17,7 @@ use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, Request};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Limits};
+use crate::admission::{Admission, JobLimits, Limits};
 use crate::call::Call;
 use crate::metrics::IngressMetrics;
 use crate::onlookers::Onlookers;
@@ -60,6 +60,11 @@ impl Stage {
             request_timeout: TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
             max_queue_age: None,
+            jobs: JobLimits {
+                share: 0.5,
+                queued: 100,
+                bytes: 1_000_000,
+            },
         };
         let (reply_to, never) = (ReplyTo::unique("test"), CancellationToken::new());
         let (publisher, batches) = batch::channel(100, publisher::MAX_BATCH);
@@ -118,14 +123,7 @@ impl Stage {
 
     /// Makes a call with some headers, and goes on.
     pub(crate) async fn call(&self, headers: &[(&str, &str)]) -> Calling {
-        let mut request = axum::http::Request::new(());
-        for (name, value) in headers {
-            let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
-        }
-        let call = Call::from_request_parts(&mut request.into_parts().0, &())
-            .await
-            .unwrap();
+        let call = call_with(headers).await;
         let requester = self.requester.clone();
         tokio::spawn(async move {
             let ask = Ask {
@@ -153,6 +151,18 @@ impl Stage {
         let settlement = Settlement::reply(delivery.receipt, request.reply_to, reply).keeping(request.keep);
         self.broker.settle(&[settlement]).await.unwrap();
     }
+}
+
+/// The wishes of a call with these headers.
+pub(super) async fn call_with(headers: &[(&str, &str)]) -> Call {
+    let mut request = axum::http::Request::new(());
+    for (name, value) in headers {
+        let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    Call::from_request_parts(&mut request.into_parts().0, &())
+        .await
+        .unwrap()
 }
 
 pub(super) fn is_done(answer: &Result<Answer, Problem>) -> bool {

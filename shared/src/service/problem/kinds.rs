@@ -97,7 +97,8 @@ problem_types! {
     TooManyConnections = SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections are open", retryable: true;
     /// More requests are there than can be served in time: MAX_IN_FLIGHT are in flight, or the predicted wait
     /// is too long for this request's time, or the oldest waits for longer than MAX_QUEUE_AGE. This one was not
-    /// accepted and will not run. Or MAX_FOLLOWERS calls wait for requests of other calls; where this one's
+    /// accepted and will not run. Jobs, whose callers do not wait to the end, are refused earlier (JOB_SHARE), so that those who
+    /// wait find room. Or MAX_FOLLOWERS calls wait for requests of other calls; where this one's
     /// Idempotency-Key names a request, that one goes on, at Location. Retry-After is computed from how fast requests are being completed.
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many requests are in flight or waiting", retryable: true;
     /// The broker is away. The request was not accepted and will not run.
