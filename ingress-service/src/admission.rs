@@ -69,6 +69,8 @@ pub(crate) struct Admission {
     /// Until when the last sample decides.
     decides_until: AtomicU64,
     admitted: AtomicU64,
+    /// Those of them that added nothing to the queue.
+    withdrawn: AtomicU64,
     /// Requests of this instance whose time ran out.
     expired: AtomicU64,
     /// How long those in flight take to be answered, all of them, in nanoseconds; 0 while that is unknown.
@@ -87,6 +89,7 @@ impl Admission {
             too_old: AtomicU64::new(0),
             decides_until: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
+            withdrawn: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             turnover: AtomicU64::new(0),
             room: Room::new(limits.jobs),
@@ -124,6 +127,22 @@ impl Admission {
             self.health.sample_soon();
         }
         Ok(())
+    }
+
+    /// Takes one off again that was let in and adds nothing to the queue. After a sample it may be one too many: that
+    /// is one request's error until the next.
+    pub(crate) fn withdraw(&self, entrant: Entrant) {
+        self.withdrawn.fetch_add(1, Relaxed);
+        take_off(&self.empty_at, self.step.load(Relaxed));
+        if entrant.is_job {
+            self.room.give_back(entrant.bytes);
+        }
+    }
+
+    /// How many were let in so far and added to the queue.
+    pub(crate) fn let_in(&self) -> u64 {
+        let withdrawn = self.withdrawn.load(Relaxed);
+        self.admitted.load(Relaxed).saturating_sub(withdrawn)
     }
 
     /// What a request is told that finds no place among those in flight.
@@ -220,6 +239,10 @@ impl Admission {
     }
 }
 
+fn take_off(count: &AtomicU64, number: u64) {
+    let _ = count.fetch_update(Relaxed, Relaxed, |count| Some(count.saturating_sub(number)));
+}
+
 /// 584 years at most.
 fn nanos(duration: Duration) -> u64 {
     duration.as_nanos() as u64
@@ -273,7 +296,7 @@ impl<'a> Follower<'a> {
     fn take(&mut self, sample: &Sample, in_flight: u64, now: Instant) -> (Option<f64>, Option<Duration>) {
         let admitted = self.admission.admitted.load(Relaxed);
         self.count_departures(admitted.saturating_sub(in_flight), now);
-        let share = self.share.observe(admitted, &sample.depth);
+        let share = self.share.observe(self.admission.let_in(), &sample.depth);
         let (before, everybodys) = self.expired;
         let expired = self.admission.expired.load(Relaxed);
         self.expired = (expired, everybodys + (expired - before) as f64 / share);

@@ -159,12 +159,16 @@ impl Requester {
                     return Ok(Answer::Promised { id, record: None });
                 }
                 Accepted::As(entry) => self.pending.published(id, entry),
+                // Nothing of its own is in flight, or in the queue.
                 Accepted::Known(other) => {
-                    // Nothing of its own is in flight.
                     drop(waiting);
+                    self.admission.withdraw(entrant);
                     return self.follow(other, id, wait, deadline).await;
                 }
-                Accepted::Conflict => return Err(conflict()),
+                Accepted::Conflict => {
+                    self.admission.withdraw(entrant);
+                    return Err(conflict());
+                }
             }
         } else if self.publisher.send(request).await.is_err() {
             return Err(self.unpublished(BrokerErrorKind::Unavailable));

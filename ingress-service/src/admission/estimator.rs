@@ -221,7 +221,7 @@ impl Share {
         if let (Some((admitted_before, arrived_before)), Some(arrived)) = (self.last, arrived)
             && arrived >= arrived_before
         {
-            self.ours = self.ours * WEIGHT + (admitted - admitted_before) as f64;
+            self.ours = self.ours * WEIGHT + admitted.saturating_sub(admitted_before) as f64;
             self.all = self.all * WEIGHT + (arrived - arrived_before) as f64;
         }
         self.last = arrived.map(|arrived| (admitted, arrived));

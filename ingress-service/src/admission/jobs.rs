@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roundtrip::broker::Depth;
 
-use super::Refusal;
+use super::{Refusal, take_off};
 
 /// What of the queue jobs may take: those whose callers may leave before the work ends, and so do not mind how long it
 /// waits.
@@ -82,6 +82,12 @@ impl Room {
     pub(super) fn take(&self, bytes: u64) {
         self.since.fetch_add(1, Relaxed);
         self.bytes.fetch_add(self.of_all(bytes), Relaxed);
+    }
+
+    /// Takes a job off again that was let in and adds nothing to the queue.
+    pub(super) fn give_back(&self, bytes: u64) {
+        take_off(&self.since, 1);
+        take_off(&self.bytes, self.of_all(bytes));
     }
 
     /// How many wait, at the pace there was: where nothing waits for long, those since the last sample do not either.

@@ -169,6 +169,8 @@ fn their_bytes_count_always() {
         let admitted = (0..5).filter(|_| admission.admit(now, large).is_ok()).count();
         assert_eq!(admitted, 2, "{rate:?}");
         assert!(matches!(admission.admit(now, large), Err(Refusal::QueueBytes { .. })));
+        admission.withdraw(large);
+        assert!(admission.admit(now, large).is_ok());
         let waits = Entrant { is_job: false, ..large };
         assert!(admission.admit(now, waits).is_ok());
         let full = Depth {

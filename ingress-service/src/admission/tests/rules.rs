@@ -160,6 +160,22 @@ fn between_samples_time_and_admissions_count() {
 }
 
 #[test]
+fn who_turned_out_to_add_nothing_is_taken_off_again() {
+    let now = Instant::now();
+    let (admission, mut sample) = refusing(now);
+    sample.depth.waiting = 13;
+    admission.learn(&sample, Some(10.0), 1.0);
+    let before = admission.predicted_wait(now);
+    assert!(before.is_some());
+    for _ in 0..100 {
+        assert!(admission.admit(now, caller(TIMEOUT)).is_ok());
+        admission.withdraw(caller(TIMEOUT));
+    }
+    assert_eq!(admission.predicted_wait(now), before);
+    assert_eq!(admission.let_in(), 0);
+}
+
+#[test]
 fn the_turnover_of_those_in_flight_is_measured() {
     let (admission, now) = (admission(TIMEOUT, None), Instant::now());
     let mut follower = Follower::new(&admission, now);

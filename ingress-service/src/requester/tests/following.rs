@@ -42,6 +42,15 @@ async fn followers_leave_the_places_of_those_in_flight_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn followers_add_nothing_to_the_queue() {
+    let stage = Stage::new();
+    let _first = stage.call(&[KEY]).await;
+    let _delivery = stage.claim().await;
+    let _followers = follow(&stage, 3).await;
+    assert_eq!(stage.requester.admission.let_in(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_finds_no_place_to_follow_is_sent_away_or_promised_and_told_where_the_request_is() {
     let stage = Stage::new();
     let first = stage.call(&[KEY]).await;
