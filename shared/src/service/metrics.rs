@@ -150,6 +150,7 @@ pub struct BrokerMetrics {
     fit: IntGauge,
     waiting: IntGauge,
     claimed: IntGauge,
+    bytes: IntGauge,
     oldest: Gauge,
     dead_letters: IntGauge,
     memory_used: IntGauge,
@@ -176,6 +177,10 @@ impl BrokerMetrics {
                 "Requests in the stream that no worker holds",
             ),
             claimed: metrics.gauge("redis_stream_claimed", "Requests in the stream that a worker holds"),
+            bytes: metrics.gauge(
+                "redis_stream_bytes",
+                "What the requests in the stream take, in bytes, about; 0 where that is not known",
+            ),
             oldest: metrics.float_gauge(
                 "redis_stream_oldest_waiting_seconds",
                 "Age of the oldest request that no worker holds, in seconds; 0 when none waits",
@@ -207,6 +212,7 @@ impl BrokerMetrics {
     pub(super) fn depth(&self, depth: &Depth) {
         self.waiting.set(depth.waiting as i64);
         self.claimed.set(depth.claimed as i64);
+        self.bytes.set(depth.bytes as i64);
         self.dead_letters.set(depth.dead_letters as i64);
         if let Some(memory) = depth.memory {
             self.memory_used.set(memory.used as i64);
