@@ -93,9 +93,13 @@ pub struct Config {
     #[arg(long, env, default_value = "64MiB", value_parser = values::volume)]
     pub max_queued_job_bytes: u64,
 
-    /// The largest request body, 1B to 64MiB
+    /// The largest request body, 1B to 64MiB; a route may take less
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
     pub max_body: usize,
+
+    /// Memory for all request bodies that are being read, before further ones are refused with 503, at least MAX_BODY and at most 64GiB
+    #[arg(long, env, default_value = "64MiB", value_parser = values::memory)]
+    pub max_body_memory: usize,
 
     /// How long requests in flight may take to finish after SIGTERM
     #[arg(long, env, default_value = "25s", value_parser = values::duration)]
@@ -183,6 +187,11 @@ impl Check for Config {
                     .to_owned(),
             );
         }
+        if self.max_body_memory < self.max_body {
+            return Err(
+                "MAX_BODY_MEMORY: at least MAX_BODY is expected, or no body of that size can be read".to_owned(),
+            );
+        }
         self.worker.check()
     }
 }
@@ -237,6 +246,7 @@ mod tests {
             "JOB_SHARE",
             "MAX_QUEUED_JOBS",
             "MAX_QUEUED_JOB_BYTES",
+            "MAX_BODY_MEMORY",
             "DRAIN_TIMEOUT",
             "IDLE_TIMEOUT",
             "MAX_CONNECTIONS",
@@ -265,6 +275,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_largest_body_fits_into_the_memory_for_bodies() {
+        for (each, all, accepted) in [("1MiB", "1MiB", true), ("64MiB", "1GiB", true), ("2MiB", "1MiB", false)] {
+            let config = Config::parse_from(["ingress-service", "--max-body", each, "--max-body-memory", all]);
+            let checked = config.check();
+            assert_eq!(checked.is_ok(), accepted, "{checked:?}");
+            assert!(accepted || checked.unwrap_err().contains("MAX_BODY_MEMORY"));
+        }
+    }
+
     #[rstest]
     #[case("--broker-url", "http://localhost", "accepted are memory://, redis://")]
     #[case("--broker-url", "redis://", "accepted are memory://, redis://")]
@@ -283,6 +303,8 @@ mod tests {
     #[case("--job-share", "half", "such as 0.5")]
     #[case("--max-queued-jobs", "0", "1..=1000000")]
     #[case("--max-queued-job-bytes", "0", "from 1B to 1TiB")]
+    #[case("--max-body-memory", "0", "from 1B to 64GiB")]
+    #[case("--max-body-memory", "1TiB", "from 1B to 64GiB")]
     #[case("--result-ttl", "0s", "above zero")]
     #[case("--result-ttl", "10ms", "from 1s to a year")]
     #[case("--idempotency-ttl", "0s", "above zero")]

@@ -17,6 +17,7 @@ pub mod bench;
 
 mod acceptor;
 mod admission;
+mod body_memory;
 mod embedded;
 mod ends;
 mod hangups;
@@ -46,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use admission::{Admission, JobLimits, Limits};
 use config::{Config, OnDisconnect};
-use json_body::BodyLimit;
+use json_body::Bodies;
 use metrics::IngressMetrics;
 use onlookers::Onlookers;
 use pending::Pending;
@@ -149,6 +150,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         ingress_metrics.clone(),
         stop_watching.clone(),
     ));
+    let bodies = Bodies::new(config.max_body, config.max_body_memory, &ingress_metrics);
     let requester = Arc::new(Requester {
         reply_to,
         admission,
@@ -171,7 +173,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let weather = WeatherState {
         requester,
         health: health.clone(),
-        body_limit: BodyLimit(config.max_body),
+        bodies,
     };
     let admin = Admin {
         health: health.clone(),

@@ -17,6 +17,7 @@ pub struct IngressMetrics {
     pub(crate) late_replies: IntCounter,
     pub(crate) streams_removed: IntCounter,
     pub(crate) refused: IntCounterVec,
+    pub(crate) body_bytes: IntGauge,
     pub(crate) timeouts: IntCounter,
     pub(crate) stored: IntCounter,
     pub(crate) adopted: IntCounter,
@@ -55,7 +56,7 @@ impl IngressMetrics {
                 "ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
                  queue_share (jobs: JOB_SHARE), followers (MAX_FOLLOWERS), event_streams (MAX_EVENT_STREAMS), \
-                 broker_unavailable or outcome_unknown",
+                 body_memory (MAX_BODY_MEMORY), broker_unavailable or outcome_unknown",
                 "reason",
                 &[
                     "overloaded",
@@ -64,9 +65,14 @@ impl IngressMetrics {
                     "queue_share",
                     "followers",
                     "event_streams",
+                    "body_memory",
                     "broker_unavailable",
                     "outcome_unknown",
                 ],
+            ),
+            body_bytes: metrics.gauge(
+                "ingress_body_bytes",
+                "Memory taken by request bodies that are being read, in bytes",
             ),
             timeouts: metrics.counter(
                 "ingress_reply_timeouts_total",

@@ -89,11 +89,15 @@ pub enum ReadErrors {
     /// The body did not arrive within ten seconds
     #[response(status = 408, content_type = "application/problem+json")]
     Late(ProblemDocument),
-    /// The body is larger than MAX_BODY
+    /// The body is larger than this route takes, or than MAX_BODY
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemDocument),
-    /// The body is not sent as application/json
-    #[response(status = 415, content_type = "application/problem+json")]
+    /// The body is not sent as application/json, or is encoded
+    #[response(
+        status = 415,
+        content_type = "application/problem+json",
+        headers(("Accept-Encoding" = Option<String>, description = "Which encoding is accepted, where the body's is not"))
+    )]
     MediaType(ProblemDocument),
 }
 

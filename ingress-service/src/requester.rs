@@ -192,6 +192,17 @@ impl Requester {
         }
     }
 
+    /// Refuses a request that would find no place, before its body is read.
+    ///
+    /// # Errors
+    /// A [`Problem`] for the caller while the maximum is in flight.
+    pub fn check_room(&self, id: CorrelationId) -> Result<(), Problem> {
+        match self.pending.is_full() {
+            true => Err(self.refuse(self.admission.in_flight_is_full(), id)),
+            false => Ok(()),
+        }
+    }
+
     /// When a caller who was promised a result may ask for it.
     pub(crate) fn ask_again(&self) -> Duration {
         let wait = self.admission.predicted_wait(Instant::now()).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRef, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use proxy_service::weather::contract::{CurrentWeather, DailyForecast};
 use proxy_service::weather::query::{CityRequest, ForecastParameters, QueryError, WeatherQuery};
@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::answer;
 use crate::call::Call;
-use crate::json_body::{BodyLimit, JsonBody};
+use crate::json_body::{Bodies, JsonBody};
 use crate::openapi::{CallHeaders, Promised, ReadErrors, RoundTripErrors};
 use crate::requester::{Ask, Requester};
 
@@ -28,15 +28,12 @@ pub struct WeatherState {
     pub requester: Arc<Requester>,
     /// The condition of this process.
     pub health: Health,
-    /// The largest body accepted.
-    pub body_limit: BodyLimit,
+    /// Reads bodies.
+    pub bodies: Bodies,
 }
 
-impl FromRef<WeatherState> for BodyLimit {
-    fn from_ref(state: &WeatherState) -> Self {
-        state.body_limit
-    }
-}
+/// The largest body, in bytes: names of the greatest length, each character escaped, take half of it.
+const MAX_BODY: usize = 8 * 1024;
 
 /// The weather's routes.
 pub fn router(state: WeatherState) -> OpenApiRouter {
@@ -76,13 +73,19 @@ async fn city(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
     call: Call,
-    JsonBody(body): JsonBody,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let query = WeatherQuery::for_now(&body).map_err(|error| match error {
+    state.requester.check_room(id.0)?;
+    let query = validate(state.bodies.read(request, MAX_BODY).await?)?;
+    Ok(answer(&state, id, "POST /WeatherForecast/city", &call, &query).await)
+}
+
+/// Takes the body: only the question is kept while the answer is awaited.
+fn validate(body: JsonBody) -> Result<WeatherQuery, Problem> {
+    WeatherQuery::for_now(body.bytes()).map_err(|error| match error {
         QueryError::Unreadable(detail) => Problem::new(ProblemType::MalformedBody, detail),
         QueryError::Invalid(errors) => Problem::validation(errors),
-    })?;
-    Ok(answer(&state, id, "POST /WeatherForecast/city", &call, &query).await)
+    })
 }
 
 /// The forecast for some days

@@ -46,8 +46,8 @@ impl Stage {
 #[tokio::test]
 async fn bodies_that_are_not_readable_are_refused() {
     let stage = stage().await;
-    let nested = "[".repeat(100_000);
-    let nested_in_a_member = format!("{{\"city\":{}", "{\"a\":".repeat(100_000));
+    let nested = "[".repeat(8_000);
+    let nested_in_a_member = format!("{{\"city\":{}", "{\"a\":".repeat(1_500));
     let bodies: [&[u8]; 8] = [
         b"",
         b"{",
@@ -98,6 +98,39 @@ async fn bodies_of_another_media_type_are_refused() {
         let request = stage.post().header(CONTENT_TYPE, media_type).body(body);
         assert_eq!(client::send(request).await.unwrap().status, 200, "{media_type:?}");
     }
+}
+
+#[tokio::test]
+async fn bodies_that_are_encoded_are_refused() {
+    let stage = stage().await;
+    let body = r#"{"city":"Oslo"}"#;
+    let send = async |encodings: &[&str]| {
+        let mut request = stage.post().header(CONTENT_TYPE, "application/json").body(body);
+        for encoding in encodings {
+            request = request.header("Content-Encoding", *encoding);
+        }
+        client::send(request).await.unwrap()
+    };
+    let refused: [&[&str]; 6] = [
+        &["gzip"],
+        &["br"],
+        &["identity, gzip"],
+        &["identity", "gzip"],
+        &["nonsense"],
+        &["\""],
+    ];
+    for encodings in refused {
+        let answer = send(encodings).await;
+        assert_eq!(answer.status, 415, "{encodings:?}: {answer:?}");
+        answer.assert_problem(415, "/problems/unsupported-content-encoding");
+        // RFC 9110, 12.5.3: it says which would have been accepted.
+        assert_eq!(answer.header("accept-encoding"), "identity", "{encodings:?}");
+    }
+    let accepted: [&[&str]; 4] = [&["identity"], &["Identity"], &["identity, identity"], &[""]];
+    for encodings in accepted {
+        assert_eq!(send(encodings).await.status, 200, "{encodings:?}");
+    }
+    stage.still_works().await;
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Callers, and what they are told.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response};
 use roundtrip::CorrelationId;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Beyond any REQUEST_TIMEOUT in these tests: a call that takes this long hangs.
 const HANGS: Duration = Duration::from_secs(45);
@@ -95,10 +97,21 @@ impl Answer {
     }
 }
 
-/// The value of a metric, by its name with labels; 0 when it has none yet.
+/// For how long a service answers with the metrics that it rendered last.
+const RENDERED: Duration = Duration::from_millis(260);
+
+/// When metrics were last read here, by the services they are of.
+static READ: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+
+/// The value of a metric now, by its name with labels; 0 when it has none yet.
 pub(crate) async fn metric(url: &str, name: &str) -> f64 {
+    let last = READ.lock().unwrap().get(url).copied();
+    if let Some(last) = last {
+        sleep_until(last + RENDERED).await;
+    }
     let text = new().get(format!("{url}/metrics")).send().await.unwrap();
     let text = text.text().await.unwrap();
+    READ.lock().unwrap().insert(url.to_owned(), Instant::now());
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().unwrap())
 }

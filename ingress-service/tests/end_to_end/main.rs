@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_wire;
+mod bodies;
 mod by_hand;
 mod client;
 mod codings;

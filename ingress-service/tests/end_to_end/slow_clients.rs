@@ -25,12 +25,12 @@ const WRITE: &str = "http_slow_clients_total{reason=\"write\"}";
 async fn a_head_may_take_ten_seconds_and_a_pause_between_requests_longer() {
     let ingress = embedded().start().await;
     let silent = async {
-        let (socket, connected) = (connect(&ingress).await, Instant::now());
+        let (connected, socket) = (Instant::now(), connect(&ingress).await);
         assert_eq!(read_all(socket).await, "");
         connected.elapsed()
     };
     let trickling = async {
-        let (socket, connected) = (connect(&ingress).await, Instant::now());
+        let (connected, socket) = (Instant::now(), connect(&ingress).await);
         let (read, mut write) = socket.into_split();
         let send = async {
             // More bytes than the time allows, none of them late.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -197,6 +197,11 @@ impl IntoResponse for Problem {
         if let Some(request) = self.request.filter(|_| self.has_location) {
             let value = HeaderValue::try_from(format!("/requests/{request}")).expect("a UUID is a header value");
             response.headers_mut().insert(LOCATION, value);
+        }
+        if self.kind == ProblemType::UnsupportedContentEncoding {
+            // https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
+            let headers = response.headers_mut();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         response.extensions_mut().insert(self);
         response

@@ -28,11 +28,22 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Says what is accepted.
 pub fn size(text: &str) -> Result<usize, String> {
-    const MAX: u64 = 64 * 1024 * 1024;
-    match text.trim().parse::<ByteSize>() {
-        Ok(ByteSize(bytes)) if (1..=MAX).contains(&bytes) => Ok(bytes as usize),
-        _ => Err("a size from 1B to 64MiB is expected, such as 1MiB or 64KiB".to_owned()),
-    }
+    size_up_to(ByteSize::mib(64), text)
+        .ok_or_else(|| "a size from 1B to 64MiB is expected, such as 1MiB or 64KiB".to_owned())
+}
+
+/// An amount of memory such as `64MiB` or `1GiB`; 1 byte to 64 GiB.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn memory(text: &str) -> Result<usize, String> {
+    size_up_to(ByteSize::gib(64), text)
+        .ok_or_else(|| "a size from 1B to 64GiB is expected, such as 64MiB or 1GiB".to_owned())
+}
+
+fn size_up_to(most: ByteSize, text: &str) -> Option<usize> {
+    let size = text.trim().parse::<ByteSize>().ok()?;
+    (1..=most.0).contains(&size.0).then_some(size.0 as usize)
 }
 
 /// A size of something that holds many others, such as `64MiB` or `2GiB`; 1 byte to 1 TiB.
@@ -58,6 +69,7 @@ mod tests {
         assert_eq!(duration("0ms").unwrap(), Duration::ZERO);
         assert_eq!(size("1MiB").unwrap(), 1 << 20);
         assert_eq!(size("1500").unwrap(), 1500);
+        assert_eq!(memory("64GiB").unwrap(), 64 << 30);
     }
 
     #[test]
@@ -72,6 +84,7 @@ mod tests {
         assert_eq!(volume("1TiB").unwrap(), 1 << 40);
         for text in ["", "0", "-1", "1TiB", "big"] {
             assert!(size(text).unwrap_err().contains("such as 1MiB"), "{text:?}");
+            assert!(memory(text).unwrap_err().contains("such as 64MiB"), "{text:?}");
         }
     }
 }

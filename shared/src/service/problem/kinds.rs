@@ -71,10 +71,12 @@ problem_types! {
     AlreadyFinished = CONFLICT, "already-finished", "The request has ended already", retryable: false;
     /// The request has not ended yet, so there is no result. Retry-After says when to ask again.
     NotFinished = CONFLICT, "not-finished", "The request has not ended yet", retryable: true;
-    /// The body is larger than MAX_BODY.
+    /// The body is larger than its route takes, or than MAX_BODY.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", retryable: false;
     /// The body is not sent as application/json.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported", retryable: false;
+    /// The body is compressed or otherwise encoded (Content-Encoding); Accept-Encoding says what is accepted.
+    UnsupportedContentEncoding = UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", "The content encoding is not supported", retryable: false;
     /// The body is JSON but its values are not accepted; `errors` lists every one of them.
     ValidationFailed = UNPROCESSABLE_ENTITY, "validation-failed", "The request is not valid", retryable: false;
     /// The Idempotency-Key was used for a request that asks for something else.
@@ -96,7 +98,8 @@ problem_types! {
     /// MAX_CONNECTIONS connections are open. This one was closed, and nothing that was sent on it will run.
     TooManyConnections = SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections are open", retryable: true;
     /// More requests are there than can be served in time: MAX_IN_FLIGHT are in flight, or the predicted wait
-    /// is too long for this request's time, or the oldest waits for longer than MAX_QUEUE_AGE. This one was not
+    /// is too long for this request's time, or the oldest waits for longer than MAX_QUEUE_AGE; or bodies that
+    /// are being read take all of MAX_BODY_MEMORY. This one was not
     /// accepted and will not run. Jobs, whose callers do not wait to the end, are refused earlier (JOB_SHARE), so that those who
     /// wait find room. Or MAX_FOLLOWERS calls wait for requests of other calls; where this one's
     /// Idempotency-Key names a request, that one goes on, at Location. Retry-After is computed from how fast requests are being completed.

@@ -1,5 +1,5 @@
 //! The size of bodies. Validation keeps the question and drops members it does not know: what is measured is
-//! reading and validating a large body, since no large body ever reaches the stream.
+//! reading and validating a larger body, since no larger body ever reaches the stream.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,7 +16,8 @@ use crate::cluster::{Cluster, Programs, target};
 use crate::load::{Counts, watch};
 use crate::results::Cost;
 
-pub(super) const POINTS: [usize; 5] = [100, 1024, 10_240, 102_400, 1_048_576];
+/// Up to what the weather takes.
+pub(super) const POINTS: [usize; 5] = [100, 512, 1024, 4096, 8192];
 pub(super) const HEADING: &str = "body, bytes";
 pub(super) const NOTE: &str = "64 connections in a closed loop. A body is a question with a member of filling that \
     validation accepts and drops: what grows is reading and validating it, the entry in the stream stays the same.";
