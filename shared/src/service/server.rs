@@ -47,6 +47,10 @@ const PROBES: usize = 16;
 /// For a probe without a place, from its head to the end of its connection.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 
+/// How many heads longer than 8 KiB may be incomplete at the same time. Each may take 24 KiB, and all connections together
+/// more than a container has.
+const LONG_HEADS: usize = 1024;
+
 /// How many requests of clients that do not wait for their answers are begun at the same time.
 const TURNS: usize = 4;
 
@@ -104,6 +108,7 @@ struct Serving {
     limits: Limits,
     http: HttpMetrics,
     turns: Arc<Semaphore>,
+    long_heads: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -118,13 +123,14 @@ pub async fn serve(
     grace: Duration,
 ) {
     let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
-    let [places, refusals, probes, turns] =
-        [limits.connections as usize, REFUSALS, PROBES, TURNS].map(|count| Arc::new(Semaphore::new(count)));
+    let [places, refusals, probes, turns, long_heads] =
+        [limits.connections as usize, REFUSALS, PROBES, TURNS, LONG_HEADS].map(|count| Arc::new(Semaphore::new(count)));
     let serving = Serving {
         app,
         limits,
         http,
         turns,
+        long_heads,
         stop: stop.clone(),
     };
     let start = |stream: TcpStream| {

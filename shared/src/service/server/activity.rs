@@ -45,6 +45,9 @@ impl Waiting {
     }
 }
 
+/// A head of usual length, in bytes: what is buffered for each connection anyway.
+const SHORT_HEAD: u32 = 8 * 1024;
+
 const NEW: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
@@ -60,6 +63,10 @@ pub(super) struct Activity {
     phase: AtomicU8,
     /// How many requests have begun.
     requests: AtomicU32,
+    /// Bytes that came since the last head was complete, and are of no body.
+    head: AtomicU32,
+    /// There was no room for more of them.
+    crowded_out: AtomicBool,
     /// Something came since the last answer ended.
     came: AtomicBool,
     /// The body of the last request was not read to its end.
@@ -94,8 +101,17 @@ impl Activity {
         self.unread.load(Relaxed)
     }
 
-    fn received(&self) {
+    /// Whether a head was too long to be buffered beside those of others.
+    pub(super) fn is_crowded_out(&self) -> bool {
+        self.crowded_out.load(Relaxed)
+    }
+
+    fn received(&self, count: usize) {
         self.came.store(true, Relaxed);
+        if self.phase.load(Relaxed) != BUSY_WITH_BODY {
+            let head = self.head.load(Relaxed).saturating_add(count as u32);
+            self.head.store(head, Relaxed);
+        }
         let next = match self.phase.load(Relaxed) {
             NEW | IDLE => HEAD,
             BUSY => BUSY_WITH_NEXT,
@@ -109,6 +125,7 @@ impl Activity {
             .store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
         self.phase.store(if has_body { BUSY_WITH_BODY } else { BUSY }, Relaxed);
         self.unread.store(has_body, Relaxed);
+        self.head.store(0, Relaxed);
     }
 
     /// Whether the last request was sent before the answer to the one before was: nothing came in between.
@@ -145,11 +162,30 @@ impl Activity {
 pub(super) struct Noticed<IO> {
     io: IO,
     activity: Arc<Activity>,
+    long_heads: Arc<Semaphore>,
+    long_head: Option<OwnedSemaphorePermit>,
 }
 
 impl<IO> Noticed<IO> {
-    pub(super) fn new(io: IO, activity: Arc<Activity>) -> Self {
-        Self { io, activity }
+    /// A head that is longer than usual needs one of `long_heads` until it is complete.
+    pub(super) fn new(io: IO, activity: Arc<Activity>, long_heads: Arc<Semaphore>) -> Self {
+        Self {
+            io,
+            activity,
+            long_heads,
+            long_head: None,
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.activity.head.load(Relaxed) <= SHORT_HEAD {
+            self.long_head = None;
+            return true;
+        }
+        if self.long_head.is_none() {
+            self.long_head = self.long_heads.clone().try_acquire_owned().ok();
+        }
+        self.long_head.is_some()
     }
 
     pub(super) fn into_inner(self) -> IO {
@@ -161,8 +197,13 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Noticed<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.received();
+        let count = buf.filled().len() - before;
+        if count > 0 {
+            self.activity.received(count);
+        }
+        if !self.has_room() {
+            self.activity.crowded_out.store(true, Relaxed);
+            return Poll::Ready(Err(io::Error::other("too many long heads are incomplete")));
         }
         read
     }

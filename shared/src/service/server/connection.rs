@@ -70,6 +70,10 @@ where
         Ended::Late(Late::Idle) => None,
         Ended::Closed(Err(error)) => {
             tracing::debug!(error = with_causes(&error), "a connection ended early");
+            // As with a head that is late: after an earlier answer nobody can tell whose this one is.
+            if connection.activity.is_crowded_out() && connection.activity.is_first_head() {
+                refusal::crowd_out(connection.into_io()).await;
+            }
             None
         }
         Ended::Late(Late::Head) => {
@@ -100,7 +104,7 @@ struct Watched<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Watched<IO> {
     fn new(io: IO, serving: Serving, requests: Requests) -> Self {
         let activity = Arc::new(Activity::default());
-        let io = TokioIo::new(Noticed::new(io, activity.clone()));
+        let io = TokioIo::new(Noticed::new(io, activity.clone(), serving.long_heads));
         let app = NoticedApp::new(serving.app, activity.clone(), serving.turns);
         let hyper = http1::Builder::new()
             // It runs between requests too, and takes a timer for each: the watchdog does neither.

@@ -48,6 +48,13 @@ pub(super) async fn give_up(io: impl AsyncRead + AsyncWrite + Unpin) {
     answer(io, Problem::new(ProblemType::RequestTimeout, detail)).await;
 }
 
+/// Tells a client that its head is too long to be waited for now, and closes.
+pub(super) async fn crowd_out(io: impl AsyncRead + AsyncWrite + Unpin) {
+    let detail = "too many requests with long heads are incomplete; this one was not read to its end";
+    let problem = Problem::new(ProblemType::Overloaded, detail);
+    answer(io, problem.retry_after(Duration::from_secs(1))).await;
+}
+
 async fn answer(mut io: impl AsyncRead + AsyncWrite + Unpin, problem: Problem) {
     let id = RequestId::new();
     tracing::debug!(request_id = %id, kind = problem.kind().uri(), "refused a connection");

@@ -2,13 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::{get, post};
-use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -18,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::service::metrics::Metrics;
 use crate::service::server::Limits;
+
+mod many;
+mod streams;
 
 const IDLE: Duration = Duration::from_secs(75);
 const HEAD: Duration = Duration::from_secs(10);
@@ -37,34 +36,13 @@ struct Client {
     started: Instant,
 }
 
-/// How often a stream says that it is alive, and how long it goes on.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-const HEARTBEATS: usize = 40;
-
-fn events() -> impl stream::Stream<Item = Result<&'static str, Infallible>> {
-    stream::unfold(0, async |told| {
-        sleep(HEARTBEAT).await;
-        match told {
-            HEARTBEATS => None,
-            _ => Some((
-                Ok(if told + 1 < HEARTBEATS {
-                    ": alive\n\n"
-                } else {
-                    "data: over\n\n"
-                }),
-                told + 1,
-            )),
-        }
-    })
-}
-
 /// A client of a connection that buffers so many bytes.
 fn client_with(buffer: usize) -> Client {
     let routes = Router::new()
         .route("/", get(async || "fine"))
         .route("/large", get(async || "x".repeat(10_000)))
         .route("/body", post(async |body: Bytes| body))
-        .route("/events", get(async || Body::from_stream(events())))
+        .route("/events", get(async || Body::from_stream(streams::events())))
         .route(
             "/slow",
             get(async || {
@@ -73,6 +51,11 @@ fn client_with(buffer: usize) -> Client {
             }),
         );
     client_of(routes, buffer, &Arc::new(Semaphore::new(1)))
+}
+
+thread_local! {
+    /// Of all clients of a test.
+    static LONG_HEADS: Arc<Semaphore> = Arc::new(Semaphore::new(2));
 }
 
 /// A client of these routes, in turns with others.
@@ -90,6 +73,7 @@ fn client_of(routes: Router, buffer: usize, turns: &Arc<Semaphore>) -> Client {
         limits,
         http: HttpMetrics::new(&metrics),
         turns: turns.clone(),
+        long_heads: LONG_HEADS.with(Arc::clone),
         stop: stop.clone(),
     };
     Client {
@@ -319,94 +303,4 @@ async fn a_stop_closes_an_idle_connection_and_completes_a_head_that_has_begun() 
     assert_between(idle.rest().await.1, PARTING_TIME, SECOND);
     begun.send(&REQUEST[10..]).await;
     assert!(begun.answer("fine").await.contains("connection: close"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_is_alive_is_neither_idle_nor_slow_and_leaves_its_connection_open() {
-    let mut client = client();
-    client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    client.answer("data: over\n\n\r\n").await;
-    assert!(client.started.elapsed() > IDLE * 5);
-    client.answer("0\r\n\r\n").await;
-    for reason in ["head", "idle", "write"] {
-        client.assert_counted(reason, 0);
-    }
-    sleep(IDLE - SECOND).await;
-    client.send(REQUEST).await;
-    client.answer("fine").await;
-    let (_, took) = client.rest().await;
-    assert_between(took, IDLE, IDLE * 5 / 4 + SECOND);
-    client.assert_counted("idle", 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_sent_while_a_stream_is_alive_has_its_time_after_it() {
-    let mut client = client();
-    client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    client.answer(": alive\n\n\r\n").await;
-    client.send(&REQUEST[..10]).await;
-    client.answer("0\r\n\r\n").await;
-    client.assert_counted("head", 0);
-    sleep(HEAD - SECOND).await;
-    client.send(&REQUEST[10..]).await;
-    client.answer("fine").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_takes_ends_with_its_client() {
-    let mut client = client_with(100);
-    client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let served = timeout(IN_VAIN, &mut client.served).await;
-    assert!(served.expect("the connection never ends").unwrap().is_some());
-    client.assert_counted("write", 1);
-}
-
-/// Waits behind everybody who is ready.
-async fn a_turn() {
-    let mut waited = false;
-    let wait = |cx: &mut Context<'_>| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    };
-    std::future::poll_fn(wait).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn those_who_do_not_wait_for_their_answers_take_turns_with_everybody_else() {
-    const CONNECTIONS: usize = 20;
-    let served = Arc::new(AtomicUsize::new(0));
-    let counted = served.clone();
-    let count = async move || {
-        counted.fetch_add(1, Relaxed);
-        "fine"
-    };
-    let (requests, turns) = (REQUEST.repeat(200), Arc::new(Semaphore::new(2)));
-    let mut clients: Vec<_> = (0..CONNECTIONS)
-        .map(|_| client_of(Router::new().route("/", get(count.clone())), 1 << 20, &turns))
-        .collect();
-    for client in &mut clients {
-        client.send(&requests).await;
-    }
-    // Somebody who wants no more than a moment now and then, in a task like everybody.
-    let most = tokio::spawn(async move {
-        let (mut before, mut most) = (0, 0);
-        while before < CONNECTIONS * 200 {
-            a_turn().await;
-            let now = served.load(Relaxed);
-            most = most.max(now - before);
-            before = now;
-        }
-        most
-    });
-    let most = most.await.unwrap();
-    assert!(
-        most <= CONNECTIONS + 2,
-        "{most} requests are served between two turns of others"
-    );
-    for client in &clients {
-        client.assert_counted("head", 0);
-    }
 }
