@@ -36,6 +36,12 @@ mod watchdog;
 /// that is merely slow is told apart from one that is gone.
 const VANISHED: Duration = Duration::from_secs(30);
 
+/// How much of an answer the system keeps beyond what it has sent, in bytes. By itself it keeps megabytes, and says that
+/// there is room again only when a third of them is taken: a client that reads steadily, but less than that in the time
+/// for a write, would be taken for one that reads nothing.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 * 1024;
+
 /// How many clients are being refused at the same time. Beyond, a connection is closed without a word: an
 /// answer for each would let those who are refused take what the cap protects.
 const REFUSALS: usize = 1024;
@@ -259,6 +265,9 @@ fn try_configure(stream: &TcpStream) -> io::Result<()> {
         .with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(VANISHED))?;
+    {
+        socket.set_tcp_user_timeout(Some(VANISHED))?;
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+    }
     Ok(())
 }

@@ -18,6 +18,11 @@ struct Server {
 
 /// Serves on some port, with as many places.
 async fn serve_with(connections: u32) -> Server {
+    serve_patiently(connections, Duration::from_millis(300)).await
+}
+
+/// The same, with clients that may take nothing of their answers for so long.
+async fn serve_patiently(connections: u32, write: Duration) -> Server {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let app = Router::new()
@@ -28,7 +33,7 @@ async fn serve_with(connections: u32) -> Server {
         connections,
         idle: Duration::from_secs(60),
         head: Duration::from_secs(60),
-        write: Duration::from_millis(300),
+        write,
     };
     let (metrics, stop) = (Metrics::new(), CancellationToken::new());
     let http = HttpMetrics::new(&metrics);
@@ -112,6 +117,23 @@ async fn a_client_that_never_reads_loses_its_place() {
         }
     };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_and_steadily_keeps_its_connection() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let server = serve_patiently(1, LIMIT).await;
+    let mut client = server.connect().await;
+    SockRef::from(&client).set_recv_buffer_size(16 * 1024).unwrap();
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    // 160 KiB a second, for longer than nothing may be taken.
+    let asked = tokio::time::Instant::now();
+    while asked.elapsed() < LIMIT * 2 {
+        client.read_exact(&mut [0; 16 * 1024]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server.until("http_slow_clients_total{reason=\"write\"} 0").await;
 }
 
 #[tokio::test]
