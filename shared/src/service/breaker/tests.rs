@@ -1,0 +1,126 @@
+//! The breaker, on real time.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::AtomicUsize;
+
+use failsafe::failure_policy::consecutive_failures;
+
+use super::*;
+
+const OPEN: Duration = Duration::from_millis(40);
+
+fn breaker(failures: u32, probes: usize) -> Breaker {
+    Breaker::new("test", consecutive_failures(failures, std::iter::repeat(OPEN)), probes)
+}
+
+async fn fail(breaker: &Breaker) -> Result<(), Refused<&'static str>> {
+    breaker.call(|_| Verdict::Failed, async { Err("broken") }).await
+}
+
+#[tokio::test]
+async fn it_opens_after_the_failures_in_a_row_and_refuses_with_the_remaining_time() {
+    let breaker = breaker(3, 1);
+    for _ in 0..3 {
+        assert!(matches!(fail(&breaker).await, Err(Refused::Failed("broken"))));
+    }
+    assert_eq!(breaker.state(), State::Open);
+    let refused = breaker.call(|_: &()| Verdict::Failed, async { Ok(()) }).await;
+    assert!(matches!(refused, Err(Refused::Open { retry_after }) if retry_after <= OPEN && !retry_after.is_zero()));
+}
+
+#[tokio::test]
+async fn errors_that_are_no_failures_do_not_open_it() {
+    let breaker = breaker(1, 1);
+    for _ in 0..10 {
+        let not_found = async { Err::<(), _>("not found") };
+        let _ = breaker.call(|_| Verdict::Well, not_found).await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test]
+async fn an_error_that_says_nothing_neither_opens_nor_closes_it_and_breaks_no_row() {
+    let breaker = breaker(2, 1);
+    let nothing = || breaker.call(|_| Verdict::Nothing, async { Err::<(), _>("cancelled") });
+    for _ in 0..10 {
+        let _ = nothing().await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    let _ = fail(&breaker).await;
+    let _ = nothing().await;
+    let _ = fail(&breaker).await;
+    assert_eq!(
+        breaker.state(),
+        State::Open,
+        "two failures in a row, of those that count"
+    );
+    tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+    for _ in 0..3 {
+        assert!(
+            matches!(nothing().await, Err(Refused::Failed(_))),
+            "the probe's place is free again"
+        );
+        assert_eq!(breaker.state(), State::HalfOpen);
+    }
+    assert!(breaker.call(|()| Verdict::Failed, async { Ok(()) }).await.is_ok());
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test]
+async fn a_failure_that_asks_for_a_pause_opens_it_for_so_long() {
+    let (breaker, asked) = (breaker(100, 1), Duration::from_secs(20));
+    let _ = breaker
+        .call(|_| Verdict::Pause(asked), async { Err::<(), _>("busy") })
+        .await;
+    assert_eq!(breaker.state(), State::Open);
+    assert!(breaker.open_for() > asked / 2 && breaker.open_for() <= asked);
+}
+
+#[tokio::test]
+async fn a_pause_asked_for_while_it_is_open_is_not_the_next_failures() {
+    let breaker = breaker(1, 1);
+    let long = Duration::from_secs(20);
+    let late = breaker.call(|_| Verdict::Pause(long), async {
+        let _ = fail(&breaker).await;
+        Err::<(), _>("busy")
+    });
+    let _ = late.await;
+    tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+    let _ = fail(&breaker).await;
+    assert!(breaker.open_for() <= OPEN, "{:?}", breaker.open_for());
+}
+
+#[tokio::test]
+async fn half_open_admits_no_more_than_the_probes_and_closes_on_success() {
+    let breaker = Arc::new(breaker(1, 2));
+    let _ = fail(&breaker).await;
+    tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let calls = (0..50).map(|_| {
+        let (breaker, ran) = (breaker.clone(), ran.clone());
+        tokio::spawn(async move {
+            let probe = async {
+                ran.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                Ok::<(), ()>(())
+            };
+            breaker.call(|()| Verdict::Failed, probe).await.is_ok()
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    assert_eq!(ran.load(Ordering::Relaxed), 2);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test]
+async fn a_dropped_probe_gives_its_place_back() {
+    let breaker = breaker(1, 1);
+    let _ = fail(&breaker).await;
+    tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+    let forever = breaker.call(|()| Verdict::Failed, std::future::pending::<Result<(), ()>>());
+    assert!(tokio::time::timeout(Duration::from_millis(5), forever).await.is_err());
+    assert!(breaker.call(|()| Verdict::Failed, async { Ok(()) }).await.is_ok());
+    assert_eq!(breaker.state(), State::Closed);
+}
