@@ -1,4 +1,4 @@
-//! A Redis that refuses what settles: work is not done again and again, and goes on when it is allowed again.
+//! Workers on a real Redis: one that refuses what settles, and looks into what others dropped.
 #![allow(clippy::unwrap_used)]
 
 mod setup;
@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use proxy_service::classify::Failure;
 use proxy_service::job::Job;
 use proxy_service::metrics::WorkerMetrics;
 use proxy_service::workers::Workers;
-use roundtrip::broker::{self, Backend, BrokerOptions, Durability, Retention};
+use roundtrip::broker::{self, Backend, BrokerOptions, Consumer, Durability, Retention};
 use roundtrip::service::metrics::Metrics;
 use roundtrip::test_util::RedisServer;
-use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, FaultCode, Keep, ReplyTo, Request};
 use rstest::rstest;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -34,16 +35,22 @@ fn connect(server: &RedisServer) -> Backend {
     broker::connect(&server.url().parse().unwrap(), options)
 }
 
-async fn publish(backend: &Backend, requester: &ReplyTo, all: &[(&'static str, Keep)]) {
-    let request = |(data, keep): &(&'static str, Keep)| Request {
+fn request(requester: &ReplyTo, data: &'static str, keep: Keep, budget: Duration) -> Request {
+    Request {
         id: CorrelationId::new(),
         reply_to: requester.clone(),
-        budget: Budget::new(LONG),
+        budget: Budget::new(budget),
         traceparent: None,
-        keep: *keep,
+        keep,
         data: Bytes::from_static(data.as_bytes()),
-    };
-    let requests: Vec<_> = all.iter().map(request).collect();
+    }
+}
+
+async fn publish(backend: &Backend, requester: &ReplyTo, all: &[(&'static str, Keep)]) {
+    let requests: Vec<_> = all
+        .iter()
+        .map(|(data, keep)| request(requester, data, *keep, LONG))
+        .collect();
     backend.broker.publish(&requests).await.unwrap();
 }
 
@@ -125,4 +132,49 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
     until("it says so", || metrics.encode().contains("proxy_settlement_refused 0")).await;
     running.drain(LONG).await;
     assert_eq!(server.number(&["XLEN", "weather-requests"]).await, 0);
+}
+
+#[tokio::test]
+async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_attempt() {
+    let server = RedisServer::spawn().await;
+    let (backend, requester) = (connect(&server), ReplyTo::unique("test"));
+    backend.broker.attend(&requester).await.unwrap();
+    let (flags, worker_metrics) = (
+        options(&["--lease", "1s", "--terminals", "1"]),
+        WorkerMetrics::new(&Metrics::new()),
+    );
+    let hanging = service_fn(|_: Job| std::future::pending::<Result<Bytes, Failure>>());
+    let workers = Workers::new(hanging, &flags, worker_metrics.clone());
+    publish(&backend, &requester, &[("hangs", Keep::No)]).await;
+    let (broker, records) = (backend.broker.clone(), backend.records.clone());
+    let running = workers.start(broker, records, &flags, &worker_metrics, &CancellationToken::new());
+    // Its one terminal is busy, so it claims no more.
+    while backend.broker.depth().await.unwrap().claimed == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let dead = Consumer::unique("dead");
+    let mut dropped = Vec::new();
+    for (data, budget) in [("soon", LEASE * 4), ("later", LONG)] {
+        let request = request(&requester, data, Keep::No, budget);
+        backend.broker.publish(std::slice::from_ref(&request)).await.unwrap();
+        assert_eq!(backend.broker.claim(&dead, 1).await.unwrap().len(), 1);
+        dropped.push(request);
+    }
+
+    let mut replies = backend.broker.replies(&requester);
+    let told = async {
+        loop {
+            if let Some(reply) = replies.next().await.unwrap().pop() {
+                return reply;
+            }
+        }
+    };
+    let told = timeout(LONG, told).await.expect("it is told");
+    assert_eq!(
+        (told.id, told.outcome.unwrap_err().code),
+        (dropped[0].id, FaultCode::Expired)
+    );
+    running.drain(Duration::ZERO).await;
+    let left = backend.broker.reclaim(&dead, LONG * 60, 10).await.unwrap();
+    assert_eq!(left.iter().map(|one| one.deliveries).collect::<Vec<_>>(), [1, 1]);
 }
