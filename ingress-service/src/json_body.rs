@@ -65,12 +65,14 @@ impl Bodies {
     /// A [`Problem`] for the caller, whose request was not accepted.
     pub async fn read(&self, request: Request, limit: usize) -> Result<JsonBody, Problem> {
         let (head, body) = request.into_parts();
-        let (headers, limit) = (&head.headers, limit.min(self.most));
+        let limit = limit.min(self.most);
         if body.is_end_stream() {
             return Err(empty());
         }
-        accept_encoding_and_type(headers)?;
-        let announced = announced(headers).unwrap_or_default();
+        accept_encoding_and_type(&head.headers)?;
+        let announced = announced(&head.headers).unwrap_or_default();
+        // With the bytes that it was read from: another buffer for as long as the body takes.
+        drop(head);
         if announced > limit {
             return Err(too_large(limit));
         }

@@ -96,9 +96,15 @@ async fn an_ingress_that_is_full_refuses_a_call_before_its_body_comes() {
         metric(&ingress.url, "ingress_pending_requests").await == 1.0
     })
     .await;
-    let refused = read_all(begin(&ingress, "Content-Length: 4000\r\n", b"").await).await;
-    assert_problem(&refused, 503, "/problems/overloaded");
-    assert!(refused.contains("retry-after: "), "{refused}");
+    // Nobody is asked to send what is not read, either.
+    for headers in [
+        "Content-Length: 4000\r\n",
+        "Content-Length: 4000\r\nExpect: 100-continue\r\n",
+    ] {
+        let refused = read_all(begin(&ingress, headers, b"").await).await;
+        assert_problem(&refused, 503, "/problems/overloaded");
+        assert!(refused.contains("retry-after: "), "{refused}");
+    }
     first.abort();
 }
 
