@@ -1,6 +1,7 @@
 //! The Redis backend passes the conformance suite, and what only it can get wrong.
 #![allow(clippy::unwrap_used)]
 
+mod counts;
 mod durability;
 mod faults;
 mod full;

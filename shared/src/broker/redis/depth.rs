@@ -18,7 +18,8 @@ use crate::broker::{BrokerError, Depth, Memory};
 /// never claimed. INFO and MEMORY need permissions of their own, and nothing depends on them. Of a long stream so many
 /// nodes are weighed: entries of 4 KiB and more have a node each, smaller ones share it.
 const MEASURE: &str = r"
-local discarded = tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or 0)
+local discarded = redis.pcall('HGET', KEYS[3], ARGV[2])
+discarded = type(discarded) == 'string' and tonumber(discarded) or 0
 local letters = redis.call('XLEN', KEYS[2])
 local memory = redis.pcall('INFO', 'memory')
 if type(memory) == 'table' then memory = '' end
