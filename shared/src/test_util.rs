@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 pub struct RedisServer {
     port: u16,
     directory: TempDir,
+    environment: Vec<(&'static str, PathBuf)>,
     process: Option<Child>,
 }
 
@@ -26,9 +27,18 @@ impl RedisServer {
     /// # Panics
     /// When redis-server is not installed or does not start.
     pub async fn spawn() -> Self {
+        Self::spawn_in(Vec::new()).await
+    }
+
+    /// The same, with variables set.
+    ///
+    /// # Panics
+    /// When redis-server is not installed or does not start.
+    pub async fn spawn_in(environment: Vec<(&'static str, PathBuf)>) -> Self {
         let mut server = Self {
             port: free_port(),
             directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            environment,
             process: None,
         };
         server.start().await;
@@ -56,6 +66,7 @@ impl RedisServer {
         let process = Command::new(program())
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(log)

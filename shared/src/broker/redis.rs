@@ -8,6 +8,7 @@ pub mod bench;
 
 mod changes;
 mod claim;
+mod clock;
 mod codec;
 mod connection;
 mod dead_letters;
@@ -47,7 +48,9 @@ use super::{
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 use claim::Readers;
+use clock::ServerClock;
 use connection::Link;
+use due::Due;
 use keys::Keys;
 use lane::Lane;
 use orphans::Search;
@@ -69,6 +72,7 @@ pub struct RedisBroker {
     settling: Lane,
     readers: Readers,
     scan: Scan,
+    clock: ServerClock,
     search: Search,
     unsure: Unsure,
     silent: Silent,
@@ -91,6 +95,7 @@ impl RedisBroker {
             settling: Lane::quick(),
             readers: Readers::default(),
             scan: Scan::default(),
+            clock: ServerClock::new(options.lease),
             search: Search::new(),
             unsure: Unsure::default(),
             silent: Silent::default(),
@@ -113,13 +118,20 @@ impl Broker for RedisBroker {
 
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         self.readers
-            .claim(&self.link, &self.keys, consumer, self.lease, max)
+            .claim(&self.link, &self.keys, &self.clock, consumer, self.lease, max)
             .await
     }
 
     async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let reader = self.readers.of(consumer);
-        due::claim_due(&reader, &self.link, &self.keys, consumer, self.lease, within, max).await
+        let due = Due {
+            link: &self.link,
+            keys: &self.keys,
+            clock: &self.clock,
+            reader: &self.readers.of(consumer),
+            consumer,
+            lease: self.lease,
+        };
+        due.claim(within, max).await
     }
 
     async fn recover(
@@ -132,13 +144,16 @@ impl Broker for RedisBroker {
     }
 
     async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
-        self.scan.reclaim(&self.link, &self.keys, consumer, idle, max).await
+        self.scan
+            .reclaim(&self.link, &self.keys, &self.clock, consumer, idle, max)
+            .await
     }
 
     async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
         let again = Again {
             link: &self.link,
             keys: &self.keys,
+            clock: &self.clock,
             reader: &self.readers.of(consumer),
             consumer,
             lease: self.lease,
@@ -148,7 +163,7 @@ impl Broker for RedisBroker {
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
         let entries: Vec<EntryId> = receipts.iter().map(|receipt| receipt.entry).collect();
-        lease::renew(&self.link, &self.keys, consumer, &entries).await
+        lease::renew(&self.link, &self.keys, &self.clock, consumer, &entries).await
     }
 
     async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
@@ -188,7 +203,7 @@ impl Broker for RedisBroker {
     }
 
     async fn depth(&self) -> Result<Depth, BrokerError> {
-        depth::depth(&self.link, &self.keys).await
+        depth::depth(&self.link, &self.keys, &self.clock).await
     }
 
     async fn shortcomings(&self, role: Role) -> Result<Vec<Shortcoming>, BrokerError> {

@@ -1,6 +1,8 @@
 //! The Redis backend passes the conformance suite, and what only it can get wrong.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+mod clock;
 mod counts;
 mod durability;
 mod faults;

@@ -2,9 +2,12 @@
 //! the backend itself calls; nothing is rebuilt for the measurement.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::clock::ServerClock;
 use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
@@ -21,6 +24,7 @@ const WRITTEN: u64 = 1_700_000_000;
 pub struct Bench {
     keys: Arc<Keys>,
     consumer: Consumer,
+    clock: ServerClock,
     replies: RedisReplies,
 }
 
@@ -39,6 +43,7 @@ impl Bench {
         Self {
             replies: RedisReplies::new(Link::new(info.as_ref().clone()), keys.clone(), reply_to.clone()),
             consumer: Consumer::unique("bench"),
+            clock: ServerClock::new(Duration::from_secs(6)),
             keys,
         }
     }
@@ -62,7 +67,7 @@ impl Bench {
     /// When `answer` is not one of [`Bench::claim_answer`].
     #[must_use]
     pub fn decode_claim(&self, answer: Bytes) -> Vec<Delivery> {
-        claim::first_deliveries(&self.consumer, scanned(answer, 2))
+        claim::first_deliveries(&self.consumer, &self.clock, Instant::now(), scanned(answer, 2))
     }
 
     /// Finds the end of an answer with replies and reads them.

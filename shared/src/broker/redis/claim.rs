@@ -9,6 +9,7 @@ use redis::Pipeline;
 use tokio::time::Instant;
 
 use super::GROUP;
+use super::clock::{Ages, ServerClock};
 use super::codec::{self, Fields};
 use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::{Sent, broker_error, refused, server_code};
@@ -39,6 +40,7 @@ impl Readers {
         &self,
         link: &Link,
         keys: &Keys,
+        clock: &ServerClock,
         consumer: &Consumer,
         lease: Duration,
         max: usize,
@@ -77,7 +79,7 @@ impl Readers {
             Ok(answer) if is_stale(asked, answer.began(), lease) => Err(stale(CLAIM)),
             Ok(answer) => {
                 let length = answer.length();
-                let deliveries = first_deliveries(consumer, answer);
+                let deliveries = first_deliveries(consumer, clock, asked, answer);
                 reader.portion.came(deliveries.len(), length);
                 Ok(deliveries)
             }
@@ -140,12 +142,20 @@ pub(super) fn stale(operation: &'static str) -> BrokerError {
 }
 
 /// Reads the answers of XREADGROUP and TIME.
-pub(super) fn first_deliveries(consumer: &Consumer, mut answer: Cursor) -> Vec<Delivery> {
+pub(super) fn first_deliveries(
+    consumer: &Consumer,
+    clock: &ServerClock,
+    asked: Instant,
+    mut answer: Cursor,
+) -> Vec<Delivery> {
     let claimed = answer.began();
     let entries = codec::read_stream(&mut answer);
     let time = codec::read_time(&mut answer);
+    if let Some(time) = time {
+        clock.read(time, asked, claimed);
+    }
     let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-    deliveries(consumer, claimed, time, first)
+    deliveries(consumer, claimed, &clock.ages(time), first)
 }
 
 /// Turns entries, each with the number of its attempt, into deliveries. Their leases run since the first byte of
@@ -153,15 +163,14 @@ pub(super) fn first_deliveries(consumer: &Consumer, mut answer: Cursor) -> Vec<D
 pub(super) fn deliveries(
     consumer: &Consumer,
     claimed: Instant,
-    server_time: Option<u64>,
+    ages: &Ages,
     entries: impl Iterator<Item = (EntryId, u32, Fields)>,
 ) -> Vec<Delivery> {
-    let server_time = move |entry: EntryId| server_time.unwrap_or(entry.millis);
     entries
         .map(|(entry, attempt, fields)| Delivery {
             receipt: receipt(consumer, entry, claimed),
             attempt,
-            waited: Duration::from_millis(server_time(entry).saturating_sub(entry.millis)),
+            waited: ages.of(entry),
             content: codec::read_request(fields),
         })
         .collect()

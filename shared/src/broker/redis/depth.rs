@@ -1,17 +1,17 @@
 //! How much is waiting. The group's own `lag` is wrong once entries were deleted, so this counts. A script, so
 //! that all of it is of one moment, and so that the entries that XINFO shows with their data stay where they are.
 
-use std::time::Duration;
-
 use redis::{Pipeline, Value};
+use tokio::time::Instant;
 
 use super::GROUP;
+use super::clock::ServerClock;
 use super::codec;
 use super::connection::Link;
 use super::discards;
 use super::keys::Keys;
 use super::script::eval;
-use crate::broker::{BrokerError, Depth, Memory};
+use crate::broker::{BrokerError, Depth, EntryId, Memory};
 
 /// Before the first claim there is no group, perhaps no stream: both read as nothing. What is not known is -1:
 /// Redis 6.2 does not count what was added. Settled entries are deleted, so what is there and not pending was
@@ -35,18 +35,17 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = named(row)
   if group.name == ARGV[1] then pending, last = group.pending, group['last-delivered-id'] end
 end
-local age = -1
+local since = -1
+local time = redis.call('TIME')
 local first = stream.length > pending and redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1]
-if first then
-  local time = redis.call('TIME')
-  age = math.max(time[1] * 1000 + math.floor(time[2] / 1000) - string.match(first[1], '^%d+'), 0)
-end
+if first then since = tonumber(string.match(first[1], '^%d+')) end
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 200)
 if type(bytes) == 'table' then bytes = 0 end
-return {stream.length, stream['entries-added'] or -1, pending, age, letters, memory, discarded, bytes}";
+return {stream.length, stream['entries-added'] or -1, pending, since, letters, memory, discarded, bytes, now}";
 
 /// <https://redis.io/docs/latest/commands/xinfo-stream/>
-pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError> {
+pub(super) async fn depth(link: &Link, keys: &Keys, clock: &ServerClock) -> Result<Depth, BrokerError> {
     let mut commands = Pipeline::with_capacity(1);
     eval(
         &mut commands,
@@ -54,6 +53,7 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
         &[keys.requests(), keys.dead_letters(), keys.counts()],
     );
     commands.arg(GROUP).arg(discards::FIELD);
+    let asked = Instant::now();
     let answer = link.run("measure the backlog", &commands).await?;
     let Value::Array(answers) = answer else {
         return Ok(Depth::default());
@@ -63,12 +63,17 @@ pub(super) async fn depth(link: &Link, keys: &Keys) -> Result<Depth, BrokerError
     };
     // -1 is no unsigned number.
     let number = |at: usize| numbers.get(at).and_then(codec::number);
+    let now = number(8);
+    if let Some(now) = now {
+        clock.read(now, asked, Instant::now());
+    }
+    let age = |millis| clock.ages(now).of(EntryId { millis, sequence: 0 });
     let (length, claimed) = (number(0).unwrap_or(0), number(2).unwrap_or(0));
     Ok(Depth {
         waiting: length.saturating_sub(claimed),
         claimed,
         dead_letters: number(4).unwrap_or(0),
-        oldest_waiting: number(3).map(Duration::from_millis),
+        oldest_waiting: number(3).map(age),
         completed: number(1).map(|added| added.saturating_sub(length)),
         discarded: number(6).unwrap_or(0),
         bytes: number(7).unwrap_or(0),

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::GROUP;
 use super::claim::{Reader, deliveries, is_stale, stale};
+use super::clock::{ServerClock, Step};
 use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
@@ -41,41 +42,52 @@ while count < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
     bytes = bytes + #entry[2][i + 1]
     if entry[2][i] == 'budgetMs' then budget = tonumber(entry[2][i + 1]) end
   end
-  if budget and string.match(entry[1], '^%d+') + budget > soon then break end
+  local since = tonumber(string.match(entry[1], '^%d+'))
+  if since <= tonumber(ARGV[6]) then since = since + ARGV[7] end
+  if budget and since + budget > soon then break end
   count, last = count + 1, entry[1]
 end
 if count == 0 then return {time, {}} end
 local claimed = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count, 'STREAMS', KEYS[1], '>')
 return {time, claimed and claimed[1][2] or {}}";
 
-/// <https://redis.io/docs/latest/commands/xreadgroup/>
-pub(super) async fn claim_due(
-    reader: &Reader,
-    link: &Link,
-    keys: &Keys,
-    consumer: &Consumer,
-    lease: Duration,
-    within: Duration,
-    max: usize,
-) -> Result<Vec<Delivery>, BrokerError> {
-    if max == 0 {
-        return Ok(Vec::new());
+/// One consumer that claims what is due.
+pub(super) struct Due<'a> {
+    pub(super) link: &'a Link,
+    pub(super) keys: &'a Keys,
+    pub(super) clock: &'a ServerClock,
+    pub(super) reader: &'a Reader,
+    pub(super) consumer: &'a Consumer,
+    pub(super) lease: Duration,
+}
+
+impl Due<'_> {
+    /// <https://redis.io/docs/latest/commands/xreadgroup/>
+    pub(super) async fn claim(self, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let ahead = self.clock.last_ahead().unwrap_or(Step { before: 0, by: 0 });
+        let mut commands = Commands::default();
+        commands
+            .begin(11)
+            .arg("EVAL")
+            .arg(CLAIM)
+            .number(1)
+            .arg(self.keys.requests());
+        commands.arg(GROUP).arg(self.consumer.as_str());
+        commands.number(within.as_millis() as u64).number(max.min(MAX) as u64);
+        commands.number(MAX_BYTES as u64).number(ahead.before).number(ahead.by);
+        let (asked, lane) = (Instant::now(), &self.reader.lane);
+        let mut answer = lane.run(self.link, CLAIM_DUE, Introduction::none, &commands).await?;
+        let claimed = answer.began();
+        if is_stale(asked, claimed, self.lease) {
+            return Err(stale(CLAIM_DUE));
+        }
+        answer.list();
+        let ages = self.clock.ages(codec::read_time(&mut answer));
+        let entries = codec::read_range(&mut answer);
+        let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
+        Ok(deliveries(self.consumer, claimed, &ages, first))
     }
-    let mut commands = Commands::default();
-    commands.begin(9).arg("EVAL").arg(CLAIM).number(1).arg(keys.requests());
-    commands.arg(GROUP).arg(consumer.as_str());
-    commands.number(within.as_millis() as u64).number(max.min(MAX) as u64);
-    commands.number(MAX_BYTES as u64);
-    let asked = Instant::now();
-    let lane = &reader.lane;
-    let mut answer = lane.run(link, CLAIM_DUE, Introduction::none, &commands).await?;
-    if is_stale(asked, answer.began(), lease) {
-        return Err(stale(CLAIM_DUE));
-    }
-    let claimed = answer.began();
-    answer.list();
-    let time = codec::read_time(&mut answer);
-    let entries = codec::read_range(&mut answer);
-    let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-    Ok(deliveries(consumer, claimed, time, first))
 }

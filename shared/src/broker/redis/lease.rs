@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
+use tokio::time::Instant;
 
 use super::GROUP;
+use super::clock::ServerClock;
 use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
-use super::script::{eval, one_number};
+use super::script::eval;
 use crate::broker::{BrokerError, Consumer, EntryId};
 
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
 pub(super) const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Idle for so long, and it was given back, although the server's clock may have been set since.
+const MUST_BE_RELEASED: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How many entries one script changes: each takes some 50 µs, and nobody else is served meanwhile.
 const PART: usize = 256;
@@ -28,7 +33,8 @@ for i = 3, #ARGV do
     renewed = renewed + 1
   end
 end
-return renewed";
+local time = redis.call('TIME')
+return {renewed, time[1] * 1000 + math.floor(time[2] / 1000)}";
 
 /// Hands back by aging. The count stays as it is.
 const RELEASE: &str = r"
@@ -62,6 +68,7 @@ return ''";
 pub(super) async fn renew(
     link: &Link,
     keys: &Keys,
+    clock: &ServerClock,
     consumer: &Consumer,
     entries: &[EntryId],
 ) -> Result<usize, BrokerError> {
@@ -73,8 +80,16 @@ pub(super) async fn renew(
         for entry in part {
             commands.arg(entry.to_string());
         }
+        let asked = Instant::now();
         match link.run("renew leases", &commands).await {
-            Ok(count) => renewed += one_number(&count) as usize,
+            Ok(answer) => {
+                let numbers = items(items(&answer).first().unwrap_or(&Value::Nil));
+                let mut numbers = numbers.iter().filter_map(codec::number);
+                renewed += numbers.next().unwrap_or(0) as usize;
+                if let Some(time) = numbers.next() {
+                    clock.read(time, asked, Instant::now());
+                }
+            }
             // The others are renewed all the same; a server that is away is not asked for each.
             Err(error) if failed.is_some() => return Err(error),
             Err(error) => failed = Some(error),
@@ -129,6 +144,12 @@ pub(super) struct Pending {
     pub(super) deliveries: u32,
 }
 
+impl Pending {
+    pub(super) fn was_released(&self) -> bool {
+        self.idle >= MUST_BE_RELEASED
+    }
+}
+
 /// The rows of a pipeline with one XPENDING: `[[id, consumer, idle, deliveries], …]`.
 pub(super) fn pending_rows(answer: &Value) -> impl Iterator<Item = Pending> {
     items(answer).first().map_or(&[][..], items).iter().filter_map(|row| {
@@ -143,7 +164,7 @@ pub(super) fn pending_rows(answer: &Value) -> impl Iterator<Item = Pending> {
     })
 }
 
-fn items(answer: &Value) -> &[Value] {
+pub(super) fn items(answer: &Value) -> &[Value] {
     match answer {
         Value::Array(items) => items,
         _ => &[],

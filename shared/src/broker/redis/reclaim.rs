@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::GROUP;
+use super::clock::ServerClock;
 use super::codec;
 use super::connection::Link;
 use super::errors::{Sent, broker_error, server_code};
 use super::keys::Keys;
-use super::lease::{self, RELEASED};
+use super::lease;
 use super::script::eval;
 use crate::broker::{BrokerError, Consumer, Dropped, EntryId};
 
@@ -22,10 +24,15 @@ const RECOVER: &str = "recover deliveries";
 
 /// JUSTID takes entries over without counting a delivery; how often they were delivered is asked in the same
 /// step. `pcall`, so that an older server's NOGROUP keeps its code.
+///
+/// The clock first: one that was set makes every entry look idle. Then nothing is taken, and it is only said.
 const TAKE_OVER: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if now < tonumber(ARGV[6]) or now > tonumber(ARGV[7]) then return {now, ARGV[4]} end
 local scan = redis.pcall('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
 if scan.err then return scan end
-local found = {scan[1]}
+local found = {now, scan[1]}
 for _, id in ipairs(scan[2]) do
   local held = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
   if #held == 1 then
@@ -34,6 +41,20 @@ for _, id in ipairs(scan[2]) do
   end
 end
 return found";
+
+/// After the clock was set back, entries were delivered in the future, and would count as fresh until it has caught
+/// up. They get a lease that begins now; their consumers stay who they are. Answers with the last entry that was
+/// looked at, with nothing at the end.
+const LEVEL: &str = r"
+local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3])
+if rows.err then return '' end
+for _, row in ipairs(rows) do
+  if row[3] == 0 then redis.call('XCLAIM', KEYS[1], ARGV[1], row[2], 0, row[1], 'JUSTID') end
+end
+return #rows > 0 and rows[#rows][1] or ''";
+
+/// How many entries one such script looks at.
+const PART: usize = 256;
 
 /// How far the search for dropped work has come: XAUTOCLAIM looks at a part of the pending list, and the
 /// next scan goes on where this one ended. An empty scan is not the end.
@@ -46,11 +67,16 @@ impl Scan {
         &self,
         link: &Link,
         keys: &Keys,
+        clock: &ServerClock,
         consumer: &Consumer,
         idle: Duration,
         max: usize,
     ) -> Result<Vec<Dropped>, BrokerError> {
-        if max == 0 {
+        if clock.was_set_back() {
+            level(link, keys).await?;
+            clock.levelled();
+        }
+        if max == 0 || !clock.is_trusted() {
             return Ok(Vec::new());
         }
         let mut cursor = self.0.lock().await;
@@ -61,13 +87,37 @@ impl Scan {
             .arg(idle.as_millis() as u64)
             .arg(cursor.to_string())
             .arg(max);
+        let (earliest, latest) = clock.expected();
+        commands.arg(earliest).arg(latest);
+        let asked = Instant::now();
         let Some(found) = unless_no_group(RECLAIM, link.try_run(RECLAIM, &commands).await?)? else {
             return Ok(Vec::new());
         };
         let mut found = only(found).into_iter();
+        if let Some(now) = found.next().as_ref().and_then(codec::number) {
+            clock.read(now, asked, Instant::now());
+        }
         let next = found.next().and_then(codec::bulk);
         *cursor = next.and_then(|id| EntryId::parse(&id)).unwrap_or_default();
         Ok(dropped(found))
+    }
+}
+
+async fn level(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
+    let mut from = "-".to_owned();
+    loop {
+        let mut commands = Pipeline::with_capacity(1);
+        eval(&mut commands, LEVEL, &[keys.requests()]);
+        commands.arg(GROUP).arg(&from).arg(PART);
+        let answer = link.run("give entries from the future a lease", &commands).await?;
+        let last = match answer {
+            Value::Array(mut answers) => answers.pop().and_then(codec::bulk),
+            _ => None,
+        };
+        match last.and_then(|id| EntryId::parse(&id)) {
+            Some(last) => from = format!("({last}"),
+            None => return Ok(()),
+        }
     }
 }
 
@@ -107,7 +157,7 @@ pub(super) async fn recover(
         return Ok(Vec::new());
     };
     let lost = lease::pending_rows(&answer)
-        .filter(|row| row.idle < RELEASED && !held.contains(&row.entry))
+        .filter(|row| !row.was_released() && !held.contains(&row.entry))
         .map(|row| Dropped {
             entry: row.entry,
             deliveries: row.deliveries,

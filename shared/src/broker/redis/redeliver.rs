@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::GROUP;
 use super::claim::{Reader, deliveries, is_stale, receipt, stale};
+use super::clock::ServerClock;
 use super::codec::{self, Fields};
 use super::connection::Link;
 use super::errors::refused;
@@ -47,6 +48,7 @@ type Attempt = (EntryId, u32);
 pub(super) struct Again<'a> {
     pub(super) link: &'a Link,
     pub(super) keys: &'a Keys,
+    pub(super) clock: &'a ServerClock,
     pub(super) reader: &'a Reader,
     pub(super) consumer: &'a Consumer,
     pub(super) lease: Duration,
@@ -67,7 +69,7 @@ impl Again<'_> {
     /// Nobody else does: what is not delivered yet is not in hand.
     async fn renew(self, attempts: &[Attempt]) {
         let entries: Vec<EntryId> = attempts.iter().map(|(entry, _)| *entry).collect();
-        if let Err(error) = lease::renew(self.link, self.keys, self.consumer, &entries).await {
+        if let Err(error) = lease::renew(self.link, self.keys, self.clock, self.consumer, &entries).await {
             tracing::debug!(%error, "what is being read was not renewed");
         }
     }
@@ -129,7 +131,8 @@ impl Again<'_> {
         }
         self.reader.portion.came(found.len(), length);
         self.forget(&deleted).await;
-        Ok(deliveries(self.consumer, began, time, found.into_iter()))
+        let ages = self.clock.ages(time);
+        Ok(deliveries(self.consumer, began, &ages, found.into_iter()))
     }
 
     fn commands(self, attempts: &[Attempt]) -> Commands {

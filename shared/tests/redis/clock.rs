@@ -1,0 +1,163 @@
+//! The server's clock is set, or the server stands still: nothing is blamed for it, and nothing is stuck.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use roundtrip::broker::{Delivery, Dropped};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(3);
+const HOUR: i64 = 3_600_000;
+
+/// Longer than any pause of a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server whose wall clock can be set.
+struct Settable {
+    server: RedisServer,
+    broker: Arc<dyn Broker>,
+    directory: TempDir,
+}
+
+impl Settable {
+    async fn spawn() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (library, clock) = (directory.path().join("shim.so"), directory.path().join("clock"));
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/redis/clock/shim.c");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(source)
+            .status();
+        assert!(
+            compiled.is_ok_and(|status| status.success()),
+            "rustc links with cc, so it is there"
+        );
+        fs::write(&clock, 0_i64.to_ne_bytes()).unwrap();
+        let server = RedisServer::spawn_in(vec![("LD_PRELOAD", library), ("CLOCK_FILE", clock)]).await;
+        let url: BrokerUrl = server.url().parse().unwrap();
+        let broker = connect(&url, LEASE, Durability::Volatile).broker;
+        broker.prepare().await.unwrap();
+        Self {
+            server,
+            broker,
+            directory,
+        }
+    }
+
+    /// Sets the clock so many milliseconds off.
+    fn set(&self, offset: i64) {
+        // In place: it is mapped.
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(self.directory.path().join("clock"));
+        std::io::Write::write_all(&mut file.unwrap(), &offset.to_ne_bytes()).unwrap();
+    }
+
+    async fn claim(&self, consumer: &Consumer, count: usize) -> Vec<Delivery> {
+        self.broker
+            .publish(&vec![request(&ReplyTo::unique("a")); count])
+            .await
+            .unwrap();
+        let mut all = Vec::new();
+        while all.len() < count {
+            all.extend(self.broker.claim(consumer, count).await.unwrap());
+        }
+        all
+    }
+
+    /// Scans as workers do until something is found, while `alive` renews.
+    async fn scan_until_found(&self, heir: &Consumer, alive: &[Delivery]) -> Vec<Dropped> {
+        let receipts: Vec<_> = alive.iter().map(|delivery| delivery.receipt.clone()).collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let renewed = self.broker.renew(&receipts[0].consumer, &receipts).await;
+            assert_eq!(renewed.unwrap(), alive.len(), "nobody took what is at work");
+            let found = self.broker.reclaim(heir, LEASE, 10).await.unwrap();
+            if !found.is_empty() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "what a dead worker held is never taken over");
+            sleep(LEASE / 5).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_ahead_or_back_takes_nothing_from_the_living_and_keeps_nothing_of_the_dead() {
+    for offset in [HOUR, -HOUR] {
+        let redis = Settable::spawn().await;
+        let (alive, dead, heir) = (
+            Consumer::unique("alive"),
+            Consumer::unique("dead"),
+            Consumer::unique("heir"),
+        );
+        let at_work = redis.claim(&alive, 3).await;
+        let dropped = redis.claim(&dead, 1).await;
+        let early = redis.broker.reclaim(&heir, PATIENCE, 10).await.unwrap();
+        assert_eq!(early, [], "no lease is over");
+        redis.set(offset);
+        let at_once = redis.broker.reclaim(&heir, LEASE, 10).await.unwrap();
+        assert_eq!(at_once, [], "the clock was set by {offset} ms");
+        let found = redis.scan_until_found(&heir, &at_work).await;
+        let (entry, deliveries) = (dropped[0].receipt.entry, 1);
+        assert_eq!(found, [Dropped { entry, deliveries }], "{offset} ms");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_does_not_age_by_a_clock_set_ahead() {
+    let (redis, me) = (Settable::spawn().await, Consumer::unique("me"));
+    redis.claim(&me, 1).await;
+    redis.broker.depth().await.unwrap();
+    redis.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+    redis.set(HOUR);
+    let oldest = redis.broker.depth().await.unwrap().oldest_waiting;
+    assert!(oldest.is_some_and(|age| age < PATIENCE), "{oldest:?}");
+    let due = redis
+        .broker
+        .claim_due(&me, Duration::from_millis(700), 10)
+        .await
+        .unwrap();
+    assert!(due.is_empty(), "{due:?}");
+    redis.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
+    let mut claimed = Vec::new();
+    while claimed.len() < 2 {
+        claimed.extend(redis.broker.claim(&me, 10).await.unwrap());
+    }
+    for delivery in claimed {
+        assert!(delivery.waited < PATIENCE, "{:?}", delivery.waited);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stood_still_for_a_lease_takes_nothing_from_the_living() {
+    let redis = Settable::spawn().await;
+    let (alive, dead, heir) = (
+        Consumer::unique("alive"),
+        Consumer::unique("dead"),
+        Consumer::unique("heir"),
+    );
+    let dropped = redis.claim(&dead, 1).await;
+    let at_work = redis.claim(&alive, 3).await;
+    assert!(
+        redis
+            .broker
+            .reclaim(&heir, Duration::from_secs(60), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    redis.server.freeze().await;
+    sleep(LEASE + Duration::from_secs(1)).await;
+    redis.server.thaw().await;
+    let at_once = redis.broker.reclaim(&heir, LEASE, 10).await.unwrap();
+    assert_eq!(at_once, [], "nobody could renew");
+    let found = redis.scan_until_found(&heir, &at_work).await;
+    assert_eq!(found[0].entry, dropped[0].receipt.entry);
+    assert_eq!(found.len(), 1);
+}
