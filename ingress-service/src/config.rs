@@ -52,6 +52,10 @@ pub struct Config {
     #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
     pub max_result: usize,
 
+    /// How much memory:// keeps at most: five eighths for results and keys, a quarter for requests that wait or are at work, the rest for dead letters. 1MiB to 1TiB
+    #[arg(long, env, default_value = "256MiB", value_parser = memory)]
+    pub memory_limit: usize,
+
     /// What becomes of the work when its caller hangs up: finish, or cancel where nobody can ask for it again
     #[arg(long, env, default_value = "finish")]
     pub on_disconnect: OnDisconnect,
@@ -174,6 +178,7 @@ impl Config {
             results: self.result_ttl,
             keys: self.idempotency_ttl,
             max_result: self.max_result,
+            memory_limit: self.memory_limit,
         }
     }
 }
@@ -213,6 +218,13 @@ fn share(text: &str) -> Result<f64, String> {
     let share = text.trim().parse().ok();
     let share = share.filter(|share: &f64| *share > 0.0 && *share <= 1.0);
     share.ok_or_else(|| "a number above 0 and at most 1 is expected, such as 0.5".to_owned())
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    const LEAST: u64 = 1 << 20;
+    let bytes = values::volume(text).ok().filter(|bytes| *bytes >= LEAST);
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| "a size from 1MiB to 1TiB is expected, such as 256MiB or 4GiB".to_owned())
 }
 
 fn request_timeout(text: &str) -> Result<Duration, String> {
@@ -255,6 +267,7 @@ mod tests {
             "RESULT_TTL",
             "IDEMPOTENCY_TTL",
             "MAX_RESULT",
+            "MEMORY_LIMIT",
             "ON_DISCONNECT",
             "DURABILITY",
             "DURABILITY_REPLICAS",
@@ -309,6 +322,9 @@ mod tests {
     #[case("--result-ttl", "10ms", "from 1s to a year")]
     #[case("--idempotency-ttl", "0s", "above zero")]
     #[case("--max-result", "0", "from 1B to 64MiB")]
+    #[case("--memory-limit", "64KiB", "from 1MiB to 1TiB")]
+    #[case("--memory-limit", "2TiB", "from 1MiB to 1TiB")]
+    #[case("--memory-limit", "lots", "from 1MiB to 1TiB")]
     #[case("--job-timeout", "25h", "at most a day")]
     #[case("--on-disconnect", "hope", "[possible values: finish, cancel]")]
     #[case("--drain-timeout", "25", "such as 30s")]

@@ -1,6 +1,6 @@
 //! What becomes of an idempotency key when its request fails.
 
-use crate::client::{self, send};
+use crate::client::{self, metric, send};
 use crate::harness::embedded;
 
 #[tokio::test]
@@ -71,4 +71,44 @@ async fn a_fault_that_a_key_stands_for_is_not_retryable() {
     let plain = send(call()).await.unwrap();
     plain.assert_problem(502, "/problems/upstream-failed");
     assert_eq!(plain.body["retryable"], true, "{plain:?}");
+}
+
+#[tokio::test]
+async fn a_full_memory_is_said_and_loses_nothing() {
+    let service = embedded().with("MEMORY_LIMIT", "1MiB").start().await;
+    let client = client::new();
+    let call = || client::city(&client, &service.url, "Oslo", "");
+    let keyed = || call().header("Idempotency-Key", "order-1");
+    let first = send(keyed()).await.unwrap();
+    assert_eq!(first.status, 200);
+    let mut promised = Vec::new();
+    let refused = loop {
+        let answer = send(call().header("Prefer", "respond-async")).await.unwrap();
+        match answer.status {
+            202 => promised.push(answer.header("location").to_owned()),
+            _ => break answer,
+        }
+        assert!(promised.len() < 1000, "a mebibyte does not hold so many");
+    };
+    refused.assert_problem(503, "/problems/broker-unavailable");
+    assert_eq!(refused.body["retryable"], true);
+    assert!(!refused.header("retry-after").is_empty() && !refused.header("location").starts_with('/'));
+    for location in promised {
+        let kept = client
+            .get(format!("{}{location}", service.url))
+            .header("Prefer", "wait=30");
+        assert_eq!(send(kept).await.unwrap().body["status"], "succeeded", "{location}");
+    }
+    let replayed = send(keyed()).await.unwrap();
+    assert_eq!(
+        (replayed.header("idempotency-replayed"), &replayed.body),
+        ("true", &first.body)
+    );
+    // Who needs nothing kept is served: no breaker opens.
+    for _ in 0..10 {
+        let more = send(call().header("Idempotency-Key", "another")).await.unwrap();
+        assert!([200, 503].contains(&more.status), "{more:?}");
+        assert_eq!(send(call()).await.unwrap().status, 200);
+    }
+    assert!(metric(&service.url, "ingress_refused_total{reason=\"broker_unavailable\"}").await >= 1.0);
 }

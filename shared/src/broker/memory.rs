@@ -1,34 +1,44 @@
 //! The embedded backend: everything lives in this process and dies with it.
 //! It keeps the same promises as the durable one, so that code tested on it behaves the same there.
 
+mod changes;
+mod index;
+mod keys;
+mod letters;
 mod records;
+mod replies;
+mod room;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, Cancelled, Change, Changes, Consumer, DeadLetters,
-    Delivery, Depth, Dropped, EntryId, MAX_WAIT, Progress, Receipt, Record, Records, Replayed, ReplyStream, Retention,
-    Role, Settlement, Shortcoming, Status, StoredLetter, Swept, Tidied,
+    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, Cancelled, Changes, Consumer, Delivery, Depth, Dropped,
+    EntryId, MAX_WAIT, Progress, Receipt, Record, Records, ReplyStream, Retention, Role, Settlement, Shortcoming,
+    Status, Swept, Tidied,
 };
+use crate::broker::records::cancelled;
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
-use records::Kept;
-use state::State;
+use changes::MemoryChanges;
+use records::Beginning;
+use replies::MemoryReplies;
+use state::{State, full};
 
 /// A broker without a server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryBroker {
     store: Arc<Store>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Store {
     state: Mutex<State>,
     arrived: Notify,
@@ -38,15 +48,18 @@ impl MemoryBroker {
     /// An empty broker.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with(Retention::default())
     }
 
-    /// An empty broker that keeps records for so long.
+    /// An empty broker that keeps records for so long, and so much of everything.
     #[must_use]
     pub fn with(retention: Retention) -> Self {
-        let broker = Self::new();
-        broker.store.lock().kept = Kept::new(retention);
-        broker
+        Self {
+            store: Arc::new(Store {
+                state: Mutex::new(State::new(retention)),
+                arrived: Notify::new(),
+            }),
+        }
     }
 
     /// Puts in an entry that is no request, as a careless hand could on a real server.
@@ -54,6 +67,12 @@ impl MemoryBroker {
     pub fn put_malformed(&self, malformed: super::Malformed) {
         self.store.lock().append(Err(malformed));
         self.store.arrived.notify_one();
+    }
+}
+
+impl Default for MemoryBroker {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -77,6 +96,9 @@ impl Store {
 impl Broker for MemoryBroker {
     async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         let mut state = self.store.lock();
+        if !state.has_room(requests.iter()) {
+            return Err(full("publish"));
+        }
         let entries = requests.iter().map(|request| state.append(Ok(request.clone())));
         let entries = entries.collect();
         drop(state);
@@ -185,7 +207,7 @@ impl Broker for MemoryBroker {
             oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
             completed: Some(state.completed),
             discarded: state.discarded,
-            bytes: state.bytes(),
+            bytes: state.bytes() as u64,
             memory: None,
         })
     }
@@ -202,58 +224,10 @@ impl Broker for MemoryBroker {
 }
 
 #[async_trait]
-impl DeadLetters for MemoryBroker {
-    async fn letters(&self, before: Option<EntryId>, max: usize) -> Result<Vec<StoredLetter>, BrokerError> {
-        let state = self.store.lock();
-        let older = state
-            .letters
-            .iter()
-            .rev()
-            .filter(|(id, _)| before.is_none_or(|before| **id < before));
-        Ok(older.take(max).map(|(id, letter)| letter.stored(*id)).collect())
-    }
-
-    async fn letter(&self, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
-        Ok(self.store.lock().letters.get(&id).map(|letter| letter.stored(id)))
-    }
-
-    async fn replay(&self, id: EntryId) -> Result<Replayed, BrokerError> {
-        let mut state = self.store.lock();
-        let content = match state.letters.get(&id) {
-            None => return Ok(Replayed::Unknown),
-            Some(letter) if letter.content.is_err() => return Ok(Replayed::Malformed),
-            Some(letter) => letter.content.clone(),
-        };
-        state.letters.remove(&id);
-        let request = content.as_ref().ok().map(|request| request.id);
-        let entry = state.append(content);
-        if let Some(request) = request {
-            state.kept.reopen(request, entry);
-        }
-        drop(state);
-        self.store.arrived.notify_one();
-        Ok(Replayed::As(entry))
-    }
-
-    async fn discard(&self, id: EntryId) -> Result<bool, BrokerError> {
-        Ok(self.store.lock().letters.remove(&id).is_some())
-    }
-}
-
-#[async_trait]
 impl Records for MemoryBroker {
     async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let mut state = self.store.lock();
-        let mut accepted = Vec::with_capacity(requests.len());
-        for Acceptance { request, key } in requests {
-            if let Some(known) = key.as_ref().and_then(|key| state.kept.known(key)) {
-                accepted.push(Ok(known));
-                continue;
-            }
-            let entry = state.append(Ok(request.clone()));
-            state.kept.accept(request.id, entry, request.budget, key.as_ref());
-            accepted.push(Ok(Accepted::As(entry)));
-        }
+        let accepted = requests.iter().map(|acceptance| state.accept(acceptance)).collect();
         drop(state);
         self.store.arrived.notify_one();
         Ok(accepted)
@@ -267,16 +241,23 @@ impl Records for MemoryBroker {
         _: &ReplyTo,
     ) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
-        let is_waiting = |entry: EntryId| state.waiting.iter().any(|(waiting, _)| *waiting == entry);
-        let (status, attempts) = match entry {
-            Some(entry) if is_waiting(entry) => (Status::Queued, 0),
-            Some(entry) => (
-                Status::Processing,
-                state.claimed.get(&entry).map_or(1, |claim| claim.attempt),
-            ),
-            None => (Status::Processing, 1),
+        let attempts = match entry {
+            Some(entry) if state.find_waiting(entry).is_some() => 0,
+            // What neither waits nor is claimed has been settled: its reply is under way.
+            entry => entry
+                .and_then(|entry| state.claimed.get(&entry))
+                .map_or(1, |claim| claim.attempt),
         };
-        state.kept.insert(id, status, entry, budget, attempts, None);
+        if state.kept.status(id).is_none() && !state.kept.has_room(1) {
+            return Err(full("make a record"));
+        }
+        let beginning = Beginning {
+            id,
+            budget,
+            place: entry,
+            attempts,
+        };
+        state.kept.begin_record(&beginning, None);
         Ok(())
     }
 
@@ -297,16 +278,23 @@ impl Records for MemoryBroker {
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
         for reply in replies {
-            let none = Budget::new(Duration::ZERO);
-            state.kept.insert(reply.id, Status::Processing, None, none, 1, None);
+            // Without room nothing was promised: whoever promises makes the record first.
+            if state.kept.status(reply.id).is_none() && state.kept.has_room(1) {
+                let beginning = Beginning {
+                    id: reply.id,
+                    budget: Budget::new(Duration::ZERO),
+                    place: None,
+                    attempts: 1,
+                };
+                state.kept.begin_record(&beginning, None);
+            }
             state.kept.finish(reply);
         }
         Ok(())
     }
 
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
-        let mut state = self.store.lock();
-        state.kept.sweep();
+        let state = self.store.lock();
         Ok(ids.iter().map(|id| state.kept.record(*id)).collect())
     }
 
@@ -328,7 +316,10 @@ impl Records for MemoryBroker {
         let place = state.kept.place(id).or(entry);
         if let Some(content) = place.and_then(|place| state.take_waiting(place)) {
             state.discarded += 1;
-            let reply = records::cancelled_reply(id);
+            let reply = Reply {
+                id,
+                outcome: Err(cancelled()),
+            };
             state.kept.finish(&reply);
             if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {
                 state.deliver(&request.reply_to, reply);
@@ -353,52 +344,5 @@ impl Records for MemoryBroker {
 
     fn changes(&self) -> Box<dyn Changes> {
         Box::new(MemoryChanges(self.store.lock().kept.changes.subscribe()))
-    }
-}
-
-struct MemoryChanges(broadcast::Receiver<Change>);
-
-#[async_trait]
-impl Changes for MemoryChanges {
-    async fn next(&mut self) -> Result<Vec<Change>, BrokerError> {
-        match self.0.recv().await {
-            Ok(change) => Ok(vec![change]),
-            Err(RecvError::Lagged(_)) => Ok(vec![Change::Missed]),
-            // The store, and with it whoever could tell of a change, is gone.
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-    }
-}
-
-struct MemoryReplies {
-    store: Arc<Store>,
-    reply_to: ReplyTo,
-    arrived: Arc<Notify>,
-}
-
-#[async_trait]
-impl ReplyStream for MemoryReplies {
-    async fn next(&mut self) -> Result<Vec<Reply>, BrokerError> {
-        let first = async {
-            loop {
-                let arrived = self.arrived.notified();
-                if let Some(mailbox) = self.store.lock().replies.get_mut(&self.reply_to)
-                    && !mailbox.replies.is_empty()
-                {
-                    return mailbox.replies.drain(..).collect();
-                }
-                arrived.await;
-            }
-        };
-        Ok(timeout(MAX_WAIT, first).await.unwrap_or_default())
-    }
-
-    async fn close(&mut self) -> Result<(), BrokerError> {
-        let mut state = self.store.lock();
-        let late = state.replies.remove(&self.reply_to);
-        for reply in late.into_iter().flat_map(|mailbox| mailbox.replies) {
-            state.kept.finish(&reply);
-        }
-        Ok(())
     }
 }

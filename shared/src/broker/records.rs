@@ -94,16 +94,19 @@ pub struct Retention {
     pub keys: Duration,
     /// The largest result that is kept, in bytes.
     pub max_result: usize,
+    /// How much `memory://` keeps of everything, in bytes. A server has a limit of its own.
+    pub memory_limit: usize,
 }
 
 impl Default for Retention {
-    /// A day; a mebibyte.
+    /// A day; a mebibyte; 256 mebibytes.
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
         Self {
             results: day,
             keys: day,
             max_result: 1024 * 1024,
+            memory_limit: 256 * 1024 * 1024,
         }
     }
 }
@@ -338,6 +341,14 @@ pub(super) fn expired() -> Fault {
     Fault::new(
         FaultCode::Expired,
         "the request's time ran out, and no result of it is known",
+    )
+}
+
+/// What becomes of a result for which there is no room in memory.
+pub(super) fn no_room() -> Fault {
+    Fault::new(
+        FaultCode::ResultTooLarge,
+        "the work was done, and there is no room to keep its result (MEMORY_LIMIT)",
     )
 }
 

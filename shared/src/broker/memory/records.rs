@@ -1,27 +1,41 @@
-//! Records of the embedded backend.
+//! Records of the embedded backend: bounded in bytes, and kept for as long as was promised.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
-use crate::broker::records::{cancelled, never_began, too_large};
+use super::index::Index;
+use super::keys::{Keys, Name};
+use super::room::{self, RECORD, RESULT, Room};
+use super::state::millis;
+use crate::broker::records::{never_began, no_room, too_large};
 use crate::broker::{
     Accepted, Begun, Cancelled, Change, EntryId, IdempotencyKey, Noted, Progress, Record, Retention, Status,
 };
 use crate::message::{Budget, CorrelationId, Fault, Reply};
 
-/// Records that are kept in memory; of those that have ended, the oldest go first.
-const MAX_RECORDS: usize = 10_000;
+/// How many expired records each new one takes along: more than one, so that they never pile up.
+const EXPIRED_PER_NEW: usize = 2;
+
+/// The most expired records that one sweep removes.
+const MAX_SWEEP: usize = 200;
 
 /// Changes that a reader may lie behind before it has to read again what matters to it.
 const MAX_BEHIND: usize = 4096;
 
+/// Records. What has expired is gone for whoever reads, at once; its memory is given back bit by bit, and whenever
+/// there is no room. Nothing else is ever removed.
 #[derive(Debug)]
 pub(super) struct Kept {
     retention: Retention,
+    room: Room,
     records: BTreeMap<CorrelationId, Entry>,
-    keys: HashMap<[u8; 32], Claim>,
+    index: Index,
+    keys: Keys,
     cancelling: HashSet<CorrelationId>,
     pub(super) changes: broadcast::Sender<Change>,
 }
@@ -30,28 +44,30 @@ pub(super) struct Kept {
 struct Entry {
     record: Record,
     place: Option<EntryId>,
-    key: Option<[u8; 32]>,
+    key: Option<Name>,
+    dies: Instant,
+    weight: usize,
 }
 
+/// Where a request is whose record begins.
 #[derive(Debug)]
-struct Claim {
-    id: CorrelationId,
-    fingerprint: [u8; 32],
-    expires: u64,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Self::new(Retention::default())
-    }
+pub(super) struct Beginning {
+    pub(super) id: CorrelationId,
+    pub(super) budget: Budget,
+    pub(super) place: Option<EntryId>,
+    /// Which delivery it is at; 0 while it waits.
+    pub(super) attempts: u32,
 }
 
 impl Kept {
-    pub(super) fn new(retention: Retention) -> Self {
+    /// No records, and room for so many bytes of them.
+    pub(super) fn new(retention: Retention, limit: usize) -> Self {
         Self {
             retention,
+            room: Room::new(limit),
             records: BTreeMap::new(),
-            keys: HashMap::new(),
+            index: Index::default(),
+            keys: Keys::default(),
             cancelling: HashSet::new(),
             changes: broadcast::channel(MAX_BEHIND).0,
         }
@@ -59,163 +75,162 @@ impl Kept {
 
     /// What an idempotency key says about a request; `None` where it is new.
     pub(super) fn known(&self, key: &IdempotencyKey) -> Option<Accepted> {
-        let claim = self.keys.get(&key.name).filter(|claim| claim.expires > millis())?;
-        self.records
-            .contains_key(&claim.id)
-            .then(|| match claim.fingerprint == key.fingerprint {
-                true => Accepted::Known(claim.id),
-                false => Accepted::Conflict,
-            })
+        let claim = self.keys.find(&key.name)?;
+        self.live(claim.id)?;
+        Some(match claim.fingerprint == key.fingerprint {
+            true => Accepted::Known(claim.id),
+            false => Accepted::Conflict,
+        })
     }
 
-    pub(super) fn accept(&mut self, id: CorrelationId, place: EntryId, budget: Budget, key: Option<&IdempotencyKey>) {
-        let claim = key.map(|key| {
-            // Who repeats a call within its time finds it.
-            let lives = (self.retention.keys.as_millis() as u64).max(budget.as_millis());
-            let expires = millis() + lives;
-            let (name, fingerprint) = (key.name, key.fingerprint);
-            self.keys.insert(
-                name,
-                Claim {
-                    id,
-                    fingerprint,
-                    expires,
-                },
-            );
-            name
-        });
-        self.insert(id, Status::Queued, Some(place), budget, 0, claim);
+    /// Whether there is room for so many new records, once what has expired is removed.
+    pub(super) fn has_room(&mut self, records: usize) -> bool {
+        self.make_room(records.saturating_mul(RECORD + RESULT))
     }
 
-    pub(super) fn insert(
-        &mut self,
-        id: CorrelationId,
-        status: Status,
-        place: Option<EntryId>,
-        budget: Budget,
-        attempts: u32,
-        key: Option<[u8; 32]>,
-    ) {
-        if self.records.contains_key(&id) {
+    /// Makes a record, unless there is one. There must be room.
+    pub(super) fn begin_record(&mut self, beginning: &Beginning, key: Option<&IdempotencyKey>) {
+        let Beginning {
+            id,
+            budget,
+            place,
+            attempts,
+        } = *beginning;
+        if self.live(id).is_some() {
             return;
         }
-        if self.records.len() >= MAX_RECORDS {
-            let oldest = self.records.iter().find(|(_, entry)| entry.record.status.is_final());
-            if let Some(oldest) = oldest.map(|(id, _)| *id) {
-                self.remove(oldest);
-            }
-        }
-        let now = millis();
-        let working = status == Status::Processing;
+        self.remove(id);
+        self.remove_expired(EXPIRED_PER_NEW);
+        let (now, lives) = (millis(), budget.as_duration() + self.retention.results);
+        let (status, started, version) = match attempts {
+            0 => (Status::Queued, None, 1),
+            _ => (Status::Processing, Some(Noted { at: now, version: 2 }), 2),
+        };
         let record = Record {
             id,
             status,
             created: place.map_or(now, |place| place.millis),
-            started: working.then_some(Noted { at: now, version: 2 }),
+            started,
             finished: None,
-            expires: now + budget.as_millis() + self.retention.results.as_millis() as u64,
+            expires: now + lives.as_millis() as u64,
             attempts,
             progress: None,
             cancel_requested: false,
             has_key: key.is_some(),
-            version: if working { 2 } else { 1 },
+            version,
             outcome: None,
         };
-        self.records.insert(id, Entry { record, place, key });
+        let entry = Entry {
+            record,
+            place,
+            // Who repeats a call within its time finds it.
+            key: key.map(|key| self.keys.claim(key, id, self.retention.keys.max(budget.as_duration()))),
+            dies: Instant::now() + lives,
+            weight: RECORD + RESULT,
+        };
+        self.room.take(entry.weight);
+        self.index.add(id, status, entry.dies);
+        self.records.insert(id, entry);
         self.tell(Change::Record(id));
     }
 
     pub(super) fn begin(&mut self, id: CorrelationId, attempt: u32) -> Begun {
-        let Some(entry) = self.records.get_mut(&id) else {
-            return if self.cancelling.contains(&id) {
-                Begun::Over
-            } else {
-                Begun::Go
-            };
-        };
-        let record = &mut entry.record;
-        if record.status.is_final() || record.cancel_requested {
-            return Begun::Over;
-        }
-        record.status = Status::Processing;
-        record.attempts = attempt;
-        record.progress = None;
-        record.version += 1;
-        record.started = Some(Noted {
-            at: millis(),
-            version: record.version,
+        let cancelled = self.cancelling.contains(&id);
+        let begun = self.change(id, |record| {
+            if record.status.is_final() || record.cancel_requested {
+                return Begun::Over;
+            }
+            record.status = Status::Processing;
+            record.attempts = attempt;
+            record.progress = None;
+            record.version += 1;
+            record.started = Some(Noted {
+                at: millis(),
+                version: record.version,
+            });
+            Begun::Go
         });
-        self.tell(Change::Record(id));
-        Begun::Go
+        begun.unwrap_or(if cancelled { Begun::Over } else { Begun::Go })
     }
 
     pub(super) fn note_progress(&mut self, id: CorrelationId, progress: &Progress) {
-        let working = |entry: &&mut Entry| entry.record.status == Status::Processing;
-        if let Some(entry) = self.records.get_mut(&id).filter(working) {
-            entry.record.version += 1;
-            entry.record.progress = Some((progress.clone(), entry.record.version));
-            self.tell(Change::Record(id));
-        }
+        self.change(id, |record| {
+            if record.status == Status::Processing {
+                record.version += 1;
+                record.progress = Some((progress.clone(), record.version));
+            }
+        });
     }
 
     pub(super) fn finish(&mut self, reply: &Reply) -> bool {
         let id = reply.id;
-        let running = |entry: &&mut Entry| !entry.record.status.is_final();
-        let Some(entry) = self.records.get_mut(&id).filter(running) else {
+        if self.status(id).is_none_or(Status::is_final) {
             return false;
-        };
-        let outcome = match &reply.outcome {
-            Ok(data) if data.len() > self.retention.max_result => Err(too_large()),
-            outcome => outcome.clone(),
-        };
-        let (record, now) = (&mut entry.record, millis());
-        record.version += 1;
-        record.status = Status::of(&outcome);
-        record.finished = Some(Noted {
-            at: now,
-            version: record.version,
-        });
-        record.expires = now + self.retention.results.as_millis() as u64;
-        // The same call may come again under its key.
-        let freed = entry.key.take_if(|_| never_began(&outcome, record.attempts));
-        record.has_key = entry.key.is_some();
-        record.outcome = Some(outcome);
-        if let Some(key) = freed {
-            self.free(id, key);
         }
+        let outcome = self.kept(&reply.outcome);
+        let weight = RECORD + room::of_outcome(&outcome);
+        let lives = self.retention.results;
+        self.change(id, |record| {
+            record.version += 1;
+            record.status = Status::of(&outcome);
+            record.finished = Some(Noted {
+                at: millis(),
+                version: record.version,
+            });
+            // The same call may come again under its key.
+            record.has_key &= !never_began(&outcome, record.attempts);
+            record.outcome = Some(outcome);
+        });
+        self.lives(id, lives, weight);
         self.cancelling.remove(&id);
-        self.tell(Change::Record(id));
+        let entry = self.records.get_mut(&id).filter(|entry| !entry.record.has_key);
+        if let Some(key) = entry.and_then(|entry| entry.key.take()) {
+            self.keys.free(&key, id);
+        }
         true
     }
 
-    /// A request that had ended is in the stream again.
-    pub(super) fn reopen(&mut self, id: CorrelationId, place: EntryId) {
-        let ended = |entry: &&mut Entry| entry.record.status.is_final();
-        if let Some(entry) = self.records.get_mut(&id).filter(ended) {
-            let record = &mut entry.record;
+    /// What is kept of an outcome.
+    fn kept(&mut self, outcome: &Result<Bytes, Fault>) -> Result<Bytes, Fault> {
+        match outcome {
+            Ok(data) if data.len() > self.retention.max_result => Err(too_large()),
+            outcome if self.make_room(room::of_outcome(outcome).saturating_sub(RESULT)) => outcome.clone(),
+            _ => Err(no_room()),
+        }
+    }
+
+    /// A request that had ended is in the stream again, with a new budget.
+    pub(super) fn reopen(&mut self, id: CorrelationId, budget: Budget, place: EntryId) {
+        if !self.status(id).is_some_and(Status::is_final) {
+            return;
+        }
+        self.change(id, |record| {
             record.version += 1;
             (record.status, record.finished, record.outcome) = (Status::Queued, None, None);
             record.cancel_requested = false;
-            entry.place = Some(place);
-            self.tell(Change::Record(id));
+        });
+        self.lives(id, budget.as_duration() + self.retention.results, RECORD + RESULT);
+        let Some(entry) = self.records.get_mut(&id) else { return };
+        entry.place = Some(place);
+        if let Some(key) = &entry.key {
+            self.keys.prolong(key, budget.as_duration());
         }
     }
 
     pub(super) fn place(&self, id: CorrelationId) -> Option<EntryId> {
-        self.records.get(&id)?.place
+        self.live(id)?.place
     }
 
     pub(super) fn status(&self, id: CorrelationId) -> Option<Status> {
-        Some(self.records.get(&id)?.record.status)
+        Some(self.live(id)?.record.status)
     }
 
     /// Notes a wish to end what is at work.
     pub(super) fn wish(&mut self, id: CorrelationId) -> Cancelled {
-        if let Some(entry) = self.records.get_mut(&id) {
-            entry.record.cancel_requested = true;
-            entry.record.version += 1;
-            self.tell(Change::Record(id));
-        }
+        self.change(id, |record| {
+            record.cancel_requested = true;
+            record.version += 1;
+        });
         self.cancelling.insert(id);
         self.tell(Change::Cancel(id));
         Cancelled::Asked
@@ -230,57 +245,100 @@ impl Kept {
     }
 
     pub(super) fn record(&self, id: CorrelationId) -> Option<Record> {
-        self.records.get(&id).map(|entry| entry.record.clone())
+        self.live(id).map(|entry| entry.record.clone())
     }
 
     pub(super) fn list(&self, status: Option<Status>, before: Option<CorrelationId>, max: usize) -> Vec<Record> {
-        let all = self.records.values().rev().map(|entry| &entry.record);
-        let wanted = all.filter(|record| {
-            before.is_none_or(|before| record.id < before) && status.is_none_or(|status| record.status == status)
-        });
-        let without_result = |record: &Record| Record {
+        let before = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let without_result = |entry: &Entry| Record {
             outcome: None,
-            ..record.clone()
+            ..entry.record.clone()
         };
-        wanted.take(max).map(without_result).collect()
+        let page = |ids: &mut dyn Iterator<Item = CorrelationId>| {
+            let live = ids.filter_map(|id| self.live(id));
+            live.take(max).map(without_result).collect()
+        };
+        match status {
+            Some(status) => page(&mut self.index.older(status, before)),
+            None => page(&mut self.records.range((Bound::Unbounded, before)).rev().map(|(id, _)| *id)),
+        }
     }
 
     pub(super) fn sweep(&mut self) -> usize {
-        let now = millis();
-        self.keys.retain(|_, claim| claim.expires > now);
-        let expired = self.records.iter().filter(|(_, entry)| entry.record.expires <= now);
-        let expired: Vec<_> = expired.map(|(id, _)| *id).collect();
-        expired.iter().for_each(|id| self.remove(*id));
-        expired.len()
+        self.remove_expired(MAX_SWEEP)
+    }
+
+    /// Removes up to so many expired records; returns how many these were.
+    fn remove_expired(&mut self, max: usize) -> usize {
+        let now = Instant::now();
+        for removed in 0..max {
+            let Some(id) = self.index.expired(now) else {
+                return removed;
+            };
+            self.remove(id);
+        }
+        max
+    }
+
+    fn make_room(&mut self, bytes: usize) -> bool {
+        while !self.room.fits(bytes) {
+            if self.sweep() == 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn live(&self, id: CorrelationId) -> Option<&Entry> {
+        self.records.get(&id).filter(|entry| entry.dies > Instant::now())
+    }
+
+    /// Changes a record, and says so where it counted as a change.
+    fn change<T>(&mut self, id: CorrelationId, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let now = Instant::now();
+        let entry = self.records.get_mut(&id).filter(|entry| entry.dies > now)?;
+        let (status, version) = (entry.record.status, entry.record.version);
+        let changed = change(&mut entry.record);
+        if entry.record.status != status {
+            self.index.remove(id, status, entry.dies);
+            self.index.add(id, entry.record.status, entry.dies);
+        }
+        if entry.record.version != version {
+            self.tell(Change::Record(id));
+        }
+        Some(changed)
+    }
+
+    /// Gives a record another time to live, from now on, and another weight.
+    fn lives(&mut self, id: CorrelationId, time: Duration, weight: usize) {
+        let Some(entry) = self.records.get_mut(&id) else { return };
+        let status = entry.record.status;
+        self.index.remove(id, status, entry.dies);
+        self.room.give_back(entry.weight);
+        entry.record.expires = millis() + time.as_millis() as u64;
+        (entry.dies, entry.weight) = (Instant::now() + time, weight);
+        self.room.take(entry.weight);
+        self.index.add(id, status, entry.dies);
     }
 
     fn remove(&mut self, id: CorrelationId) {
-        let key = self.records.remove(&id).and_then(|entry| entry.key);
-        if let Some(key) = key {
-            self.free(id, key);
+        let Some(entry) = self.records.remove(&id) else { return };
+        self.index.remove(id, entry.record.status, entry.dies);
+        self.room.give_back(entry.weight);
+        self.cancelling.remove(&id);
+        if let Some(key) = &entry.key {
+            self.keys.free(key, id);
         }
     }
 
-    /// Removes a key, unless it names another request by now.
-    fn free(&mut self, id: CorrelationId, key: [u8; 32]) {
-        if self.keys.get(&key).is_some_and(|claim| claim.id == id) {
-            self.keys.remove(&key);
-        }
+    #[cfg(test)]
+    pub(super) fn assert_empty(&self) {
+        assert!(self.records.is_empty() && self.index.is_empty() && self.keys.is_empty());
+        assert!(self.cancelling.is_empty() && self.room.is_empty(), "{self:?}");
     }
 
     fn tell(&self, change: Change) {
         // Nobody listens, most of the time.
         let _ = self.changes.send(change);
     }
-}
-
-/// The fault of a request that was cancelled.
-pub(super) fn cancelled_reply(id: CorrelationId) -> Reply {
-    let outcome: Result<_, Fault> = Err(cancelled());
-    Reply { id, outcome }
-}
-
-fn millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_millis() as u64
 }

@@ -7,22 +7,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::records::Kept;
-use crate::broker::{Consumer, DeadLetter, Delivery, Dropped, EntryId, Malformed, Receipt, Settlement, StoredLetter};
+use super::letters::Letter;
+use super::records::{Beginning, Kept};
+use super::room::{self, Room};
+use crate::broker::{
+    Acceptance, Accepted, BrokerError, BrokerErrorKind, Consumer, Delivery, Dropped, EntryId, Malformed, Receipt,
+    Retention, Settlement,
+};
 use crate::message::{Keep, Reply, ReplyTo, Request};
-
-/// Dead letters kept in memory; the oldest go first, as this process has nothing but its own memory.
-const MAX_DEAD_LETTERS: usize = 10_000;
 
 pub(super) type Content = Result<Request, Malformed>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     last: EntryId,
+    /// Of what waits and what is claimed.
+    room: Room,
     pub(super) waiting: VecDeque<(EntryId, Entry)>,
     pub(super) claimed: BTreeMap<EntryId, Claim>,
     pub(super) replies: HashMap<ReplyTo, Mailbox>,
     pub(super) letters: BTreeMap<EntryId, Letter>,
+    pub(super) letters_room: Room,
     pub(super) completed: u64,
     pub(super) discarded: u64,
     pub(super) kept: Kept,
@@ -49,26 +54,67 @@ pub(super) struct Mailbox {
     pub(super) arrived: Arc<Notify>,
 }
 
-/// A dead letter, with what it was.
-#[derive(Debug)]
-pub(super) struct Letter {
-    entry: EntryId,
-    letter: DeadLetter,
-    pub(super) content: Content,
-}
-
 impl State {
+    /// Nothing, with `memory_limit` shared out: each has room that the others cannot take.
+    pub(super) fn new(retention: Retention) -> Self {
+        let eighth = retention.memory_limit / 8;
+        Self {
+            last: EntryId::default(),
+            room: Room::new(2 * eighth),
+            waiting: VecDeque::new(),
+            claimed: BTreeMap::new(),
+            replies: HashMap::new(),
+            letters: BTreeMap::new(),
+            letters_room: Room::new(eighth),
+            completed: 0,
+            discarded: 0,
+            kept: Kept::new(retention, 5 * eighth),
+        }
+    }
+
+    /// Whether there is room for requests to wait in. A lone one finds it wherever nothing else is, however large it is.
+    pub(super) fn has_room<'a>(&self, requests: impl Iterator<Item = &'a Request>) -> bool {
+        let (count, bytes) = requests.fold((0, 0), |(count, bytes), request| {
+            (count + 1, bytes + room::of_request(request))
+        });
+        self.room.fits(bytes) || (count == 1 && self.room.is_empty())
+    }
+
+    /// Puts a request into the queue with its record, unless its key is known, which needs no room.
+    pub(super) fn accept(&mut self, acceptance: &Acceptance) -> Result<Accepted, BrokerError> {
+        let Acceptance { request, key } = acceptance;
+        if let Some(known) = key.as_ref().and_then(|key| self.kept.known(key)) {
+            return Ok(known);
+        }
+        if !self.has_room(std::iter::once(request)) || !self.kept.has_room(1) {
+            return Err(full("publish with a record"));
+        }
+        let place = self.append(Ok(request.clone()));
+        let beginning = Beginning {
+            id: request.id,
+            budget: request.budget,
+            place: Some(place),
+            attempts: 0,
+        };
+        self.kept.begin_record(&beginning, key.as_ref());
+        Ok(Accepted::As(place))
+    }
+
     pub(super) fn append(&mut self, content: Content) -> EntryId {
+        self.room.take(room::of_entry(&content));
         let id = self.next_id();
         let accepted = Instant::now();
         self.waiting.push_back((id, Entry { content, accepted }));
         id
     }
 
-    fn next_id(&mut self) -> EntryId {
-        let millis = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
+    #[cfg(test)]
+    pub(super) fn rooms_are_empty(&self) -> bool {
+        self.room.is_empty() && self.letters_room.is_empty()
+    }
+
+    pub(super) fn next_id(&mut self) -> EntryId {
+        let millis = millis();
         self.last = if millis > self.last.millis {
             EntryId { millis, sequence: 0 }
         } else {
@@ -162,6 +208,7 @@ impl State {
         };
         self.completed += 1;
         self.discarded += u64::from(settlement.is_discard());
+        self.room.give_back(room::of_entry(&claim.entry.content));
         let letter = settlement
             .dead_letter
             .as_ref()
@@ -183,11 +230,8 @@ impl State {
     }
 
     /// What the requests take that wait or are claimed.
-    pub(super) fn bytes(&self) -> u64 {
-        let waiting = self.waiting.iter().map(|(_, entry)| entry);
-        let all = waiting.chain(self.claimed.values().map(|claim| &claim.entry));
-        let requests = all.filter_map(|entry| entry.content.as_ref().ok());
-        requests.map(|request| request.data.len() as u64).sum()
+    pub(super) fn bytes(&self) -> usize {
+        self.room.taken()
     }
 
     /// A requester that is gone has no mailbox: nobody would ever read, or empty, a new one.
@@ -200,18 +244,16 @@ impl State {
 
     /// Takes an entry out that nobody has claimed yet.
     pub(super) fn take_waiting(&mut self, id: EntryId) -> Option<Content> {
-        let at = self.waiting.iter().position(|(waiting, _)| *waiting == id)?;
+        let at = self.find_waiting(id)?;
+        let (_, entry) = self.waiting.remove(at)?;
         self.completed += 1;
-        self.waiting.remove(at).map(|(_, entry)| entry.content)
+        self.room.give_back(room::of_entry(&entry.content));
+        Some(entry.content)
     }
 
-    fn keep(&mut self, entry: EntryId, letter: &DeadLetter, content: Content) -> EntryId {
-        if self.letters.len() == MAX_DEAD_LETTERS {
-            self.letters.pop_first();
-        }
-        let (id, letter) = (self.next_id(), letter.clone());
-        self.letters.insert(id, Letter { entry, letter, content });
-        id
+    /// Where an entry waits, if it does. They wait in the order of their ids.
+    pub(super) fn find_waiting(&self, id: EntryId) -> Option<usize> {
+        self.waiting.binary_search_by_key(&id, |(waiting, _)| *waiting).ok()
     }
 }
 
@@ -252,16 +294,14 @@ impl Claim {
     }
 }
 
-impl Letter {
-    pub(super) fn stored(&self, id: EntryId) -> StoredLetter {
-        StoredLetter {
-            id,
-            entry: Some(self.entry),
-            reason: self.letter.reason.clone(),
-            attempts: self.letter.attempts,
-            last_error: self.letter.last_error.clone(),
-            replayable: self.content.is_ok(),
-            fields: self.letter.fields.clone(),
-        }
-    }
+/// There is no room. Nobody is at fault, and everything else goes on.
+pub(super) fn full(operation: &'static str) -> BrokerError {
+    let cause = "there is no room in memory for another request, or its record (MEMORY_LIMIT)";
+    BrokerError::new(BrokerErrorKind::Full, operation, cause)
+}
+
+/// Now, in milliseconds since the Unix epoch: for people, and for ids. Expiry goes by a clock that nobody sets.
+pub(super) fn millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_millis() as u64
 }
