@@ -89,6 +89,7 @@ macro_rules! broker_conformance {
             a_record_that_has_ended_does_not_change,
             a_record_can_be_made_later,
             what_a_requester_did_not_read_becomes_a_result,
+            a_result_without_a_record_gets_one,
             a_key_names_one_request,
             a_key_is_free_again_where_nothing_was_attempted,
             a_key_is_free_again_after_a_cancellation_in_the_queue,

@@ -1,6 +1,7 @@
 //! The embedded backend: everything lives in this process and dies with it.
 //! It keeps the same promises as the durable one, so that code tested on it behaves the same there.
 
+mod beginning;
 mod changes;
 mod index;
 mod keys;
@@ -27,8 +28,8 @@ use super::{
 };
 use crate::broker::records::cancelled;
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use beginning::Beginning;
 use changes::MemoryChanges;
-use records::Beginning;
 use replies::MemoryReplies;
 use state::{State, full};
 
@@ -277,19 +278,7 @@ impl Records for MemoryBroker {
 
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
-        for reply in replies {
-            // Without room nothing was promised: whoever promises makes the record first.
-            if state.kept.status(reply.id).is_none() && state.kept.has_room(1) {
-                let beginning = Beginning {
-                    id: reply.id,
-                    budget: Budget::new(Duration::ZERO),
-                    place: None,
-                    attempts: 1,
-                };
-                state.kept.begin_record(&beginning, None);
-            }
-            state.kept.finish(reply);
-        }
+        replies.iter().for_each(|reply| state.kept.store(reply));
         Ok(())
     }
 

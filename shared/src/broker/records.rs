@@ -264,7 +264,7 @@ pub struct Record {
     /// Whether somebody asked for its end while it was at work.
     pub cancel_requested: bool,
     /// Whether an idempotency key names it, so that its outcome is the answer to every call with that key. Not any
-    /// more where nothing was attempted: the key is free then. Unknown, and so `false`, in lists.
+    /// more where nothing was attempted: the key is free then.
     pub has_key: bool,
     /// Counts its changes; the first is 1.
     pub version: u64,

@@ -36,6 +36,11 @@ pub async fn a_key_names_one_request(harness: &impl Harness) {
         Accepted::As(_)
     ));
     assert_eq!(depth(broker.as_ref()).await.waiting, 2);
+    let listed = records.list(None, None, 10).await.expect("list");
+    assert!(
+        listed.len() == 2 && listed.iter().all(|record| record.has_key),
+        "{listed:?}"
+    );
 }
 
 /// Nothing was attempted, so the next call is a new one. What was attempted is told by the record and the outcome

@@ -119,6 +119,24 @@ pub async fn a_record_can_be_made_later(harness: &impl Harness) {
     assert_eq!(find(records.as_ref(), CorrelationId::new()).await, None);
 }
 
+/// A requester that was cut off may promise it later.
+pub async fn a_result_without_a_record_gets_one(harness: &impl Harness) {
+    let (records, requester) = (harness.records(), requester());
+    let id = CorrelationId::new();
+    let reply = |outcome| Reply { id, outcome };
+    records.store(&[reply(Ok("1".into()))]).await.expect("store");
+    let stored = record(records.as_ref(), id).await;
+    assert_eq!(
+        (stored.status, stored.outcome.clone()),
+        (Status::Succeeded, Some(Ok("1".into())))
+    );
+    assert_eq!((stored.attempts, stored.started, stored.version), (1, None, 2));
+    records.store(&[reply(Ok("2".into()))]).await.expect("store again");
+    let budget = Budget::new(Duration::from_secs(30));
+    records.keep(id, None, budget, &requester).await.expect("keep");
+    assert_eq!(record(records.as_ref(), id).await, stored, "the first result stays");
+}
+
 /// A requester that leaves, or dies, takes no result along.
 pub async fn what_a_requester_did_not_read_becomes_a_result(harness: &impl Harness) {
     let (broker, records, me, requester) = (harness.broker(), harness.records(), consumer(), requester());

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::beginning::Beginning;
 use super::index::Index;
 use super::keys::{Keys, Name};
 use super::room::{self, RECORD, RESULT, Room};
@@ -49,16 +50,6 @@ struct Entry {
     weight: usize,
 }
 
-/// Where a request is whose record begins.
-#[derive(Debug)]
-pub(super) struct Beginning {
-    pub(super) id: CorrelationId,
-    pub(super) budget: Budget,
-    pub(super) place: Option<EntryId>,
-    /// Which delivery it is at; 0 while it waits.
-    pub(super) attempts: u32,
-}
-
 impl Kept {
     /// No records, and room for so many bytes of them.
     pub(super) fn new(retention: Retention, limit: usize) -> Self {
@@ -90,36 +81,15 @@ impl Kept {
 
     /// Makes a record, unless there is one. There must be room.
     pub(super) fn begin_record(&mut self, beginning: &Beginning, key: Option<&IdempotencyKey>) {
-        let Beginning {
-            id,
-            budget,
-            place,
-            attempts,
-        } = *beginning;
+        let Beginning { id, budget, place, .. } = *beginning;
         if self.live(id).is_some() {
             return;
         }
         self.remove(id);
         self.remove_expired(EXPIRED_PER_NEW);
-        let (now, lives) = (millis(), budget.as_duration() + self.retention.results);
-        let (status, started, version) = match attempts {
-            0 => (Status::Queued, None, 1),
-            _ => (Status::Processing, Some(Noted { at: now, version: 2 }), 2),
-        };
-        let record = Record {
-            id,
-            status,
-            created: place.map_or(now, |place| place.millis),
-            started,
-            finished: None,
-            expires: now + lives.as_millis() as u64,
-            attempts,
-            progress: None,
-            cancel_requested: false,
-            has_key: key.is_some(),
-            version,
-            outcome: None,
-        };
+        let lives = budget.as_duration() + self.retention.results;
+        let record = beginning.record(lives, key.is_some());
+        let status = record.status;
         let entry = Entry {
             record,
             place,
@@ -188,6 +158,22 @@ impl Kept {
             self.keys.free(&key, id);
         }
         true
+    }
+
+    /// Stores a result, with a record where there is none yet. Without room for one nothing was promised: whoever promises
+    /// makes the record first.
+    pub(super) fn store(&mut self, reply: &Reply) {
+        if self.status(reply.id).is_none() && self.has_room(1) {
+            let beginning = Beginning {
+                id: reply.id,
+                budget: Budget::new(Duration::ZERO),
+                place: None,
+                attempts: 0,
+            };
+            self.begin_record(&beginning, None);
+            self.change(reply.id, |record| record.attempts = 1);
+        }
+        self.finish(reply);
     }
 
     /// What is kept of an outcome.

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::beginning::Beginning;
 use super::letters::Letter;
-use super::records::{Beginning, Kept};
+use super::records::Kept;
 use super::room::{self, Room};
 use crate::broker::{
     Acceptance, Accepted, BrokerError, BrokerErrorKind, Consumer, Delivery, Dropped, EntryId, Malformed, Receipt,

@@ -11,7 +11,7 @@ use crate::broker::records::{Noted, Progress, Record, Status};
 use crate::message::{CorrelationId, Fault};
 
 /// What a script does not read of a record that is listed: everything but its result.
-const SHOWN: [&str; 13] = [
+const SHOWN: [&str; 14] = [
     "status",
     "created",
     "started",
@@ -24,6 +24,7 @@ const SHOWN: [&str; 13] = [
     "message",
     "progressVersion",
     "cancel",
+    "key",
     "version",
 ];
 
