@@ -37,6 +37,15 @@ enum Sorted {
     GivenUp(Settlement),
 }
 
+/// Whether work may begin.
+enum Start {
+    /// It may, and whoever has to know does.
+    Said,
+    /// It may, and nobody could be told.
+    Unsaid,
+    Over,
+}
+
 /// A request that is worth working on, and the proof of its claim.
 struct Worthy {
     receipt: Receipt,
@@ -72,13 +81,22 @@ pub(crate) async fn settlement(
     };
     let work = async {
         match judge.may_begin(&request, attempt, deadline).await {
-            true => handler.oneshot(job).await,
-            false => Err(Failure::Cancelled),
+            Start::Said => handler.oneshot(job).await,
+            Start::Unsaid => handler.oneshot(job).await.map_err(begun_unsaid),
+            Start::Over => Err(Failure::Cancelled),
         }
     };
     match work.await {
         Err(Failure::Panicked { message }) => judge.give_up_on_panic(receipt, attempt, &request, message),
         outcome => answer(receipt, request, outcome),
+    }
+}
+
+/// What its record takes for never begun must not look like it, or its idempotency key would be freed.
+fn begun_unsaid(failure: Failure) -> Failure {
+    match failure {
+        Failure::DeadlineExceeded => Failure::AttemptTimeout,
+        failure => failure,
     }
 }
 
@@ -146,16 +164,17 @@ impl Judge {
 
     /// Asks, and says that it begins, where somebody may have said otherwise: there is or may be a record, or it is
     /// not the first attempt. Nothing of that for what will not run anyway.
-    async fn may_begin(&self, request: &Request, attempt: u32, deadline: Instant) -> bool {
+    async fn may_begin(&self, request: &Request, attempt: u32, deadline: Instant) -> Start {
         if (request.keep == Keep::No && attempt == 1) || deadline <= Instant::now() {
-            return true;
+            return Start::Said;
         }
         match self.records.begin(request.id, attempt).await {
-            Ok(begun) => begun == Begun::Go,
+            Ok(Begun::Go) => Start::Said,
+            Ok(Begun::Over) => Start::Over,
             // Its lease runs: better done twice than not at all.
             Err(error) => {
                 tracing::debug!(request_id = %request.id, error = with_causes(&error), "could not say that work begins");
-                true
+                Start::Unsaid
             }
         }
     }
