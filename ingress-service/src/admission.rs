@@ -9,9 +9,10 @@ mod refusal;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use roundtrip::broker::Memory;
 use roundtrip::service::health::{Health, Sample};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) max_in_flight: u32,
     /// The operator's own limit for the age of the oldest waiting request.
     pub(crate) max_queue_age: Option<Duration>,
+    /// The share of the broker's memory beyond which nothing is let in.
+    pub(crate) max_memory_share: f64,
     /// What of the queue jobs may take.
     pub(crate) jobs: JobLimits,
 }
@@ -66,6 +69,8 @@ pub(crate) struct Admission {
     step: AtomicU64,
     /// How long the oldest waiting request has waited, in nanoseconds; 0 unless that is too long.
     too_old: AtomicU64,
+    /// Whether the broker has so little memory left that it is kept for the work that is there.
+    is_full: AtomicBool,
     /// Until when the last sample decides.
     decides_until: AtomicU64,
     admitted: AtomicU64,
@@ -87,6 +92,7 @@ impl Admission {
             empty_at: AtomicU64::new(0),
             step: AtomicU64::new(0),
             too_old: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
             decides_until: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
@@ -106,6 +112,9 @@ impl Admission {
         let now = self.nanos(now);
         let step = self.step.load(Relaxed);
         if now < self.decides_until.load(Relaxed) {
+            if self.is_full.load(Relaxed) {
+                return Err(Refusal::Memory);
+            }
             match self.too_old.load(Relaxed) {
                 age if age > nanos(self.oldest(budget, step > 0)) => {
                     return Err(Refusal::QueueAge(Duration::from_nanos(age)));
@@ -230,6 +239,9 @@ impl Admission {
             .store(self.nanos(taken + wait.unwrap_or_default()), Relaxed);
         self.step.store(step, Relaxed);
         self.too_old.store(age.map_or(0, nanos), Relaxed);
+        let is_full =
+            |memory: Memory| memory.max > 0 && memory.used as f64 >= memory.max as f64 * self.limits.max_memory_share;
+        self.is_full.store(depth.memory.is_some_and(is_full), Relaxed);
         self.decides_until.store(self.nanos(taken + SAMPLE_LIFETIME), Relaxed);
         wait
     }

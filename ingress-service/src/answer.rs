@@ -41,7 +41,7 @@ pub(crate) fn response(answer: Result<Answer, Problem>, call: &Call, retry_after
             }
             response
         }
-        Ok(Answer::Promised { id, record }) => promise(id, record.as_ref(), retry_after),
+        Ok(Answer::Promised { id, record, accepted }) => promise(id, record.as_ref(), accepted, retry_after),
         Err(problem) => problem.into_response(),
     };
     if let Some(applied) = call.preference.applied() {
@@ -64,8 +64,11 @@ pub(crate) fn problem(id: CorrelationId, fault: Fault, has_key: bool) -> Problem
     if has_key { problem.for_good() } else { problem }
 }
 
-fn promise(id: CorrelationId, record: Option<&Arc<Record>>, retry_after: Duration) -> Response {
-    let status = record.map_or_else(|| RequestStatus::accepted(id), |record| RequestStatus::of(record));
+fn promise(id: CorrelationId, record: Option<&Arc<Record>>, accepted: Option<u64>, retry_after: Duration) -> Response {
+    let status = record.map_or_else(
+        || RequestStatus::accepted(id, accepted),
+        |record| RequestStatus::of(record),
+    );
     let mut response = (StatusCode::ACCEPTED, Json(status)).into_response();
     let headers = response.headers_mut();
     headers.insert(LOCATION, location(id));

@@ -85,6 +85,10 @@ pub struct Config {
     #[arg(long, env, value_parser = values::positive_duration)]
     pub max_queue_age: Option<Duration>,
 
+    /// The share of Redis' maxmemory beyond which requests are refused with 503, so that what was accepted can be finished, above 0 and at most 1
+    #[arg(long, env, default_value = "0.9", value_parser = share)]
+    pub max_memory_share: f64,
+
     /// The share of the wait that those who wait put up with (3/4 of REQUEST_TIMEOUT) up to which jobs are let in, above 0 and at most 1; with 1 a job's own time decides
     #[arg(long, env, default_value = "0.5", value_parser = share)]
     pub job_share: f64,
@@ -256,6 +260,7 @@ mod tests {
             "MAX_QUEUE_AGE",
             "MAX_BODY",
             "JOB_SHARE",
+            "MAX_MEMORY_SHARE",
             "MAX_QUEUED_JOBS",
             "MAX_QUEUED_JOB_BYTES",
             "MAX_BODY_MEMORY",
@@ -310,6 +315,7 @@ mod tests {
     #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
+    #[case("--max-memory-share", "1.5", "at most 1")]
     #[case("--job-share", "0", "at most 1")]
     #[case("--job-share", "1.01", "at most 1")]
     #[case("--job-share", "NaN", "at most 1")]

@@ -83,6 +83,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         request_timeout: config.request_timeout,
         max_in_flight: config.max_in_flight,
         max_queue_age: config.max_queue_age,
+        max_memory_share: config.max_memory_share,
         jobs: JobLimits {
             share: config.job_share,
             queued: u64::from(config.max_queued_jobs),

@@ -55,6 +55,7 @@ impl IngressMetrics {
             refused: metrics.counters_of(
                 "ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
+                 memory (MAX_MEMORY_SHARE), \
                  queue_share (jobs: JOB_SHARE), followers (MAX_FOLLOWERS), event_streams (MAX_EVENT_STREAMS), \
                  body_memory (MAX_BODY_MEMORY), broker_unavailable or outcome_unknown",
                 "reason",
@@ -62,6 +63,7 @@ impl IngressMetrics {
                     "overloaded",
                     "queue_wait",
                     "queue_age",
+                    "memory",
                     "queue_share",
                     "followers",
                     "event_streams",

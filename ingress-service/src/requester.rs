@@ -106,6 +106,8 @@ pub enum Answer {
         id: CorrelationId,
         /// What is known of it; `None` where it was only just accepted.
         record: Option<Arc<Record>>,
+        /// When it was accepted, on the broker's clock, as far as its entry says; in milliseconds since the Unix epoch.
+        accepted: Option<u64>,
     },
 }
 
@@ -153,10 +155,15 @@ impl Requester {
         let deadline = admitted + patience;
         if waiting.has_record {
             match self.accept(request, key).await? {
-                Accepted::As(_) if wait == Wait::Not => {
+                Accepted::As(entry) if wait == Wait::Not => {
                     waiting.hangups = None;
                     self.metrics.promised.with_label_values(&["async"]).inc();
-                    return Ok(Answer::Promised { id, record: None });
+                    let accepted = Some(entry.millis);
+                    return Ok(Answer::Promised {
+                        id,
+                        record: None,
+                        accepted,
+                    });
                 }
                 Accepted::As(entry) => self.pending.published(id, entry),
                 // Nothing of its own is in flight, or in the queue.

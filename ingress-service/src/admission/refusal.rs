@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
         /// What they may take.
         most: u64,
     },
+    /// The broker has little memory left.
+    Memory,
     /// Too many calls wait for requests that others made.
     Followers,
     /// Too many streams of events are open.
@@ -59,6 +61,7 @@ impl Refusal {
             Self::QueueWait { .. } => "queue_wait",
             Self::QueueAge(_) => "queue_age",
             Self::QueueShare { .. } | Self::QueueLength { .. } | Self::QueueBytes { .. } => "queue_share",
+            Self::Memory => "memory",
             Self::Followers => "followers",
             Self::EventStreams => "event_streams",
         }
@@ -97,6 +100,9 @@ impl Refusal {
                 "the requests in the queue take {bytes} bytes, and beyond {most} only callers are let in who wait for the \
                  answer; this request was not accepted"
             ),
+            Self::Memory => {
+                "the broker keeps what memory it has left for requests that were accepted; this one was not".to_owned()
+            }
             Self::Followers => "the Idempotency-Key names a request at work, which goes on and can be asked for at \
                                 Location; as many calls as this instance takes wait for such requests"
                 .to_owned(),
@@ -112,6 +118,8 @@ impl Refusal {
             Self::InFlight(None) => (SOONEST, SOONEST * 2),
             // Nothing is known of how long it takes, and whoever does not wait has time.
             Self::QueueLength { .. } | Self::QueueBytes { .. } => (SOONEST, SOONEST * 10),
+            // As long as it takes to work something off.
+            Self::Memory => (SOONEST, SOONEST * 5),
             // How long the others stay is theirs to decide.
             Self::Followers | Self::EventStreams => (SOONEST, SOONEST * 5),
             // From when the queue is short enough to when all that waits now was begun.

@@ -31,6 +31,7 @@ fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admi
         request_timeout,
         max_in_flight: 100,
         max_queue_age,
+        max_memory_share: 0.9,
         jobs: JOBS,
     };
     Admission::new(limits, health)

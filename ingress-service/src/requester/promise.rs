@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Answer, Arc, BrokerErrorKind, CorrelationId, Instant, Outcome, Problem, ProblemType, Refusal, Reply, Requester,
-    Seen, Wait, Waiting, timeout_at,
+    Answer, BrokerErrorKind, CorrelationId, Instant, Outcome, Problem, ProblemType, Refusal, Reply, Requester, Seen,
+    Wait, Waiting, timeout_at,
 };
 use roundtrip::broker::Record;
 use tokio::time::timeout;
@@ -125,7 +125,8 @@ impl Requester {
         }
         Ok(Answer::Promised {
             id,
-            record: record.map(|record: Arc<_>| record),
+            accepted: record.as_ref().map(|record| record.created),
+            record,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use roundtrip::broker::Depth;
+use roundtrip::broker::{Depth, Memory};
 use roundtrip::service::health::Sample;
 use tokio::time::Instant;
 
@@ -189,4 +189,30 @@ fn the_turnover_of_those_in_flight_is_measured() {
     );
     follower.take(&Sample::default(), 99, now + secs(4));
     assert_eq!(admission.in_flight_is_full(), Refusal::InFlight(Some(TIMEOUT)));
+}
+
+#[test]
+fn a_broker_with_little_memory_left_keeps_it_for_what_was_accepted() {
+    let (admission, now) = (admission(TIMEOUT, None), Instant::now());
+    let mut follower = Follower::new(&admission, now);
+    for (used, max, refused) in [
+        (89, 100, false),
+        (90, 100, true),
+        (90, 0, false),
+        (1 << 40, 1 << 40, true),
+        (1, 100, false),
+    ] {
+        let depth = Depth {
+            memory: Some(Memory { used, max }),
+            ..Depth::default()
+        };
+        let sample = Sample {
+            depth,
+            taken: Some(now),
+            ..Sample::default()
+        };
+        follower.take(&sample, 0, now);
+        let refusal = admission.admit(now, caller(TIMEOUT)).err();
+        assert_eq!(refusal, refused.then_some(Refusal::Memory), "{used} of {max}");
+    }
 }

@@ -17,7 +17,7 @@ async fn a_request_that_is_published_late_is_promised_then() {
     sleep(Duration::from_millis(1500)).await;
     assert!(!call.is_finished(), "nothing is promised that nobody has");
     stage.publish();
-    let Ok(Answer::Promised { id, record }) = call.await.unwrap() else {
+    let Ok(Answer::Promised { id, record, .. }) = call.await.unwrap() else {
         panic!("it is in the stream")
     };
     assert_eq!(record.unwrap().status, Status::Queued);

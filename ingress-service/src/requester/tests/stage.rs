@@ -60,6 +60,7 @@ impl Stage {
             request_timeout: TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
             max_queue_age: None,
+            max_memory_share: 0.9,
             jobs: JobLimits {
                 share: 0.5,
                 queued: 100,

@@ -129,13 +129,19 @@ pub struct RequestList {
 }
 
 impl RequestStatus {
-    /// Of a request that was only just accepted.
-    pub(crate) fn accepted(id: CorrelationId) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// Of a request that was only just accepted. When, its record will say on the broker's clock; ours serves where it
+    /// could not be read.
+    pub(crate) fn accepted(id: CorrelationId, at: Option<u64>) -> Self {
+        let now = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis() as u64
+        };
         Self {
             id: id.as_uuid(),
             status: Status::Queued.as_str(),
-            created_at: timestamp(since.as_millis() as u64),
+            created_at: timestamp(at.unwrap_or_else(now)),
             started_at: None,
             finished_at: None,
             expires_at: None,

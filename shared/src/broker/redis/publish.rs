@@ -37,6 +37,7 @@ for i = 2, #ARGV do
   local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
   if held.err or #held == 0 then taken = taken + redis.call('XDEL', KEYS[1], ARGV[i]) end
 end
+redis.pcall('HINCRBY', KEYS[2], 'discarded', taken)
 return taken";
 
 /// `XADD` without MAXLEN: trimming would lose requests that nobody has worked on.
@@ -170,7 +171,7 @@ fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, ServerErro
 async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) -> Result<(), BrokerError> {
     const TAKE: &str = "take requests back that too few replicas have";
     let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, TAKE_BACK, &[keys.requests()]);
+    eval(&mut commands, TAKE_BACK, &[keys.requests(), keys.counts()]);
     commands.arg(GROUP);
     for entry in entries {
         commands.arg(entry.to_string());

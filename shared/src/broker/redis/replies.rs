@@ -156,7 +156,12 @@ impl ReplyStream for RedisReplies {
         let mut answer = match answer {
             Ok(answer) => answer.map_err(|error| refused(READ, error))?,
             Err(Unread::Cut(cut)) => return Ok(self.cut(count, cut)),
-            Err(Unread::Failed(error)) => return Err(error),
+            Err(Unread::Failed(error)) => {
+                // Behind it may be another server, or one that has lost its data and counts from an earlier time: from the
+                // beginning, as what was handed out may come twice, and what was not must come.
+                (self.last, self.untrimmed) = (EntryId::default(), false);
+                return Err(error);
+            }
         };
         if self.untrimmed {
             answer.next();

@@ -24,8 +24,8 @@ local function accept()
     redis.call('SET', KEYS[7], id .. ' ' .. fingerprint, 'PX', ARGV[6])
   end
   local entry = redis.call('XADD', KEYS[6], '*', unpack(ARGV, 8))
-  -- A field more of a hash that was written above: nothing here can fail any more.
-  redis.call('HSET', record, 'entry', entry)
+  -- Fields of a hash that was written above: nothing here can fail any more. An entry says when it was accepted.
+  redis.call('HSET', record, 'entry', entry, 'created', string.match(entry, '^%d+'))
   tell(id)
   return {'as', entry}
 end

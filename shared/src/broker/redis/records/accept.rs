@@ -137,7 +137,7 @@ async fn take_back(link: &Link, keys: &Keys, requests: &[Acceptance], outcomes: 
     let names: Vec<&str> = keys
         .records()
         .into_iter()
-        .chain([keys.requests()])
+        .chain([keys.requests(), keys.counts()])
         .chain(claims.iter().map(String::as_str))
         .collect();
     let mut commands = Pipeline::with_capacity(1);

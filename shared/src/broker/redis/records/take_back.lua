@@ -1,12 +1,13 @@
--- KEYS[6..]: request stream, then for each request its idempotency key's claim (the stream again, where there is none).
+-- KEYS[6..7]: request stream, counts; then for each request its idempotency key's claim (the stream again, where there is none).
 -- ARGV: group, then id and entry of each. Takes requests back that nobody has claimed, with all that was written beside
 -- them; says of each whether that worked.
 local taken = {}
 for i = 2, #ARGV, 2 do
-  local id, entry, claim = ARGV[i], ARGV[i + 1], KEYS[6 + i / 2]
+  local id, entry, claim = ARGV[i], ARGV[i + 1], KEYS[7 + i / 2]
   local held = redis.pcall('XPENDING', KEYS[6], ARGV[1], entry, entry, 1)
   local free = (held.err or #held == 0) and redis.call('XDEL', KEYS[6], entry) == 1
   if free then
+    redis.pcall('HINCRBY', KEYS[7], 'discarded', 1)
     redis.call('DEL', KEYS[1] .. id)
     redis.call('ZREM', KEYS[2] .. 'queued', id)
     redis.call('ZREM', KEYS[3], id)
