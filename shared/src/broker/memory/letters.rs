@@ -23,7 +23,7 @@ impl State {
             let Some(oldest) = self.letters.keys().next().copied() else {
                 break;
             };
-            tracing::warn!(letter = %oldest, "a dead letter was dropped: there is no room for all of them (MEMORY_LIMIT)");
+            tracing::warn!(letter = %oldest, "a dead letter was dropped: there is no room for more (MEMORY_LIMIT)");
             self.discard(oldest);
         }
         self.letters_room.take(weight);

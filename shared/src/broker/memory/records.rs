@@ -160,8 +160,8 @@ impl Kept {
         true
     }
 
-    /// Stores a result, with a record where there is none yet. Without room for one nothing was promised: whoever promises
-    /// makes the record first.
+    /// Stores a result, with a record where there is none yet. Without room for one nothing was promised: whoever
+    /// promises makes the record first.
     pub(super) fn store(&mut self, reply: &Reply) {
         if self.status(reply.id).is_none() && self.has_room(1) {
             let beginning = Beginning {

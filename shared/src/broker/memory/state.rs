@@ -73,7 +73,8 @@ impl State {
         }
     }
 
-    /// Whether there is room for requests to wait in. A lone one finds it wherever nothing else is, however large it is.
+    /// Whether there is room for requests to wait in. A lone one finds it wherever nothing else is, however large it
+    /// is.
     pub(super) fn has_room<'a>(&self, requests: impl Iterator<Item = &'a Request>) -> bool {
         let (count, bytes) = requests.fold((0, 0), |(count, bytes), request| {
             (count + 1, bytes + room::of_request(request))
