@@ -112,7 +112,7 @@ impl Terminals {
         free.or_else(|| self.lent().as_mut()?.split(1)).map(Taken)
     }
 
-    /// Waits for a claim that was made for these terminals. Direct calls may take some of them meanwhile: an idle
+    /// Waits for a claim, or for a look at what was dropped, that was made for these terminals. Direct calls may take some of them meanwhile: an idle
     /// worker waits like that all the time.
     pub(crate) async fn lend_during<T>(&self, taken: Taken, claim: impl Future<Output = T>) -> (Taken, T) {
         *self.lent() = Some(taken.0);

@@ -216,12 +216,18 @@ impl Claimer {
         taken: Taken,
         suspects: &mut Suspects,
     ) -> Result<bool, BrokerError> {
-        let (found, counter) = match turn {
-            Turn::Recover => (again.recovered(taken.count()).await?, &self.metrics.recovered),
-            _ => (
-                again.reclaimed(self.lease, taken.count()).await?,
-                &self.metrics.reclaimed,
-            ),
+        let (room, is_recovery) = (taken.count(), turn == Turn::Recover);
+        let looking = async {
+            match is_recovery {
+                true => again.recovered(room).await,
+                false => again.reclaimed(self.lease, room).await,
+            }
+        };
+        let (taken, found) = self.terminals.lend_during(taken, looking).await;
+        let found = found?;
+        let counter = match is_recovery {
+            true => &self.metrics.recovered,
+            false => &self.metrics.reclaimed,
         };
         counter.inc_by(found.deliveries.len() as u64);
         suspects.seen(found.suspects);

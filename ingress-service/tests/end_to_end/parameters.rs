@@ -172,7 +172,7 @@ async fn a_member_that_is_there_twice_is_refused_by_name() {
         assert!(detail.contains(&format!("{name:?}")), "{body}: {detail}");
     }
     // A name that is hostile itself is not shown whole.
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(3_000);
     let answer = post(&format!(r#"{{"{long}":1,"{long}":2}}"#)).await;
     answer.assert_problem(400, "/problems/malformed-body");
     assert!(answer.body["detail"].as_str().unwrap().len() < 500, "{answer:?}");
