@@ -28,23 +28,28 @@ impl Weigh for Application {
 
 /// Accepts until the last sender is gone and the queue is empty.
 pub(crate) async fn run(records: Arc<dyn Records>, mut batches: Batches<Application>) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
+    let (mut batch, mut retries) = (Vec::with_capacity(MAX_BATCH), Retries::new());
     while batches.next(&mut batch).await {
-        // Whoever has gone before anything was sent wants no work done.
-        batch.retain(|application| !application.answer.is_closed());
-        accept(records.as_ref(), &mut batch).await;
+        accept(records.as_ref(), &mut batch, &mut retries).await;
     }
 }
 
 /// Accepts a batch. What definitely had no effect is tried again, and only that.
-async fn accept(records: &dyn Records, batch: &mut Vec<Application>) {
-    let mut retries = Retries::new();
-    while !batch.is_empty() {
+async fn accept(records: &dyn Records, batch: &mut Vec<Application>, retries: &mut Retries) {
+    loop {
+        // Whoever has gone before anything was sent wants no work done.
+        batch.retain(|application| !application.answer.is_closed());
+        if batch.is_empty() {
+            return;
+        }
         let requests: Vec<_> = batch.iter().map(|application| application.acceptance.clone()).collect();
         let outcomes = match records.accept(&requests).await {
             Ok(outcomes) => outcomes,
             Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
         };
+        if outcomes.iter().any(Result::is_ok) {
+            retries.succeeded();
+        }
         let mut refused = Vec::new();
         for (application, outcome) in batch.drain(..).zip(outcomes) {
             match outcome {
@@ -152,6 +157,37 @@ mod tests {
         }
     }
 
+    type Answered = oneshot::Receiver<Result<Accepted, BrokerErrorKind>>;
+
+    /// Runs applications through the loop that are refused so often, for that reason.
+    async fn run_all(plan: &[(u32, BrokerErrorKind)]) -> (Arc<Refusing>, Vec<Answered>) {
+        let request = |_: &_| Request {
+            id: CorrelationId::new(),
+            reply_to: ReplyTo::unique("test"),
+            budget: Budget::new(std::time::Duration::from_secs(30)),
+            traceparent: None,
+            keep: Keep::Only,
+            data: "{}".into(),
+        };
+        let requests: Vec<_> = plan.iter().map(request).collect();
+        let refusals = requests.iter().map(|request| request.id).zip(plan.iter().copied());
+        let records = Arc::new(Refusing {
+            broker: MemoryBroker::new(),
+            refusals: Mutex::new(refusals.collect()),
+        });
+        let (acceptor, batches) = batch::channel(plan.len(), MAX_BATCH);
+        let mut answers = Vec::new();
+        for request in requests {
+            let (answer, answered) = oneshot::channel();
+            let acceptance = Acceptance { request, key: None };
+            acceptor.send(Application { acceptance, answer }).await.unwrap();
+            answers.push(answered);
+        }
+        drop(acceptor);
+        run(records.clone(), batches).await;
+        (records, answers)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn only_what_was_refused_is_tried_again_and_each_hears_its_own() {
         use BrokerErrorKind::{Full, Rejected, Unavailable};
@@ -164,42 +200,27 @@ mod tests {
             (99, Unavailable, Some(Unavailable)),
             (0, Unavailable, None),
         ];
-        let requester = ReplyTo::unique("test");
-        let requests: Vec<_> = plan
-            .iter()
-            .map(|_| Request {
-                id: CorrelationId::new(),
-                reply_to: requester.clone(),
-                budget: Budget::new(std::time::Duration::from_secs(30)),
-                traceparent: None,
-                keep: Keep::Only,
-                data: "{}".into(),
-            })
-            .collect();
-        let refusals = requests.iter().zip(plan);
-        let records = Arc::new(Refusing {
-            broker: MemoryBroker::new(),
-            refusals: Mutex::new(
-                refusals
-                    .map(|(request, (times, kind, _))| (request.id, (times, kind)))
-                    .collect(),
-            ),
-        });
-        let (acceptor, batches) = batch::channel(16, MAX_BATCH);
-        let mut answers = Vec::new();
-        for request in requests {
-            let (answer, answered) = oneshot::channel();
-            let acceptance = Acceptance { request, key: None };
-            acceptor.send(Application { acceptance, answer }).await.unwrap();
-            answers.push(answered);
-        }
-        drop(acceptor);
-        run(records.clone(), batches).await;
+        let (records, answers) = run_all(&plan.map(|(times, kind, _)| (times, kind))).await;
         for (answered, (_, _, refused)) in answers.into_iter().zip(plan) {
             let outcome = answered.await.unwrap();
             assert_eq!(outcome.map(drop).err(), refused);
         }
         let published = records.broker.depth().await.unwrap().waiting;
         assert_eq!(published, 3, "each at most once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_behind_a_window_that_is_used_up_hears_at_once() {
+        let began = tokio::time::Instant::now();
+        let plan = [(u32::MAX, BrokerErrorKind::Loading); 8 * MAX_BATCH];
+        let (_, answers) = run_all(&plan).await;
+        for answered in answers {
+            assert!(answered.await.unwrap().is_err());
+        }
+        let took = began.elapsed().as_secs();
+        assert!(
+            (9..12).contains(&took),
+            "one window for all of them, not one for each batch: {took} s"
+        );
     }
 }

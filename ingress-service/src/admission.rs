@@ -306,8 +306,7 @@ impl<'a> Follower<'a> {
 
     /// Returns the completion rate per second and the predicted wait, as far as these are known.
     fn take(&mut self, sample: &Sample, in_flight: u64, now: Instant) -> (Option<f64>, Option<Duration>) {
-        let admitted = self.admission.admitted.load(Relaxed);
-        self.count_departures(admitted.saturating_sub(in_flight), now);
+        self.count_departures(self.admission.let_in().saturating_sub(in_flight), now);
         let share = self.share.observe(self.admission.let_in(), &sample.depth);
         let (before, everybodys) = self.expired;
         let expired = self.admission.expired.load(Relaxed);

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_service::OPERATION;
-use roundtrip::broker::{self, BrokerOptions, Records, Role};
+use roundtrip::broker::{self, BrokerOptions, Durability, Records, Role};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
 use roundtrip::service::health::Health;
@@ -54,6 +54,12 @@ use pending::Pending;
 use requester::{Requester, Times};
 use routes::weather::WeatherState;
 use watches::Watches;
+
+/// How long before connections are cut off those who still wait are promised their results.
+const LAST_CALL: Duration = Duration::from_secs(4);
+
+/// After that, a write that replicas did not confirm was taken back.
+const PROBATION: Duration = Duration::from_secs(1);
 
 /// How long background loops may take to end after the last caller was answered.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,7 +118,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let attending = spawn_essential(&ended, presence);
     // A place for each request that can be admitted: one waits only behind those whose callers have gone.
     let (publisher, batches) = batch::channel(config.max_in_flight as usize, publisher::MAX_BATCH);
-    let publications = publisher::run(broker.clone(), pending.clone(), batches, ingress_metrics.clone());
+    let (hangups, hung_up) = hangups::channel();
+    let hangups = (config.on_disconnect == OnDisconnect::Cancel).then_some(hangups);
+    let publications = publisher::run(
+        broker.clone(),
+        pending.clone(),
+        batches,
+        hangups.clone(),
+        ingress_metrics.clone(),
+    );
     let publishing = spawn_essential(&ended, publications);
     let workers = match config.broker_url.is_memory() {
         true => Some(embedded::start(
@@ -127,7 +141,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
 
     let (acceptor, applications) = batch::channel(config.max_in_flight as usize, acceptor::MAX_BATCH);
     let accepting = spawn_essential(&ended, acceptor::run(records.clone(), applications));
-    let (hangups, hung_up) = hangups::channel();
     // Without a sender it ends at once, and that is no reason to leave.
     let cancelling = tokio::spawn(hangups::run(records.clone(), hung_up, ingress_metrics.clone()));
     let (ends, ended_requests) = ends::Ends::channel();
@@ -143,7 +156,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
             stop_watching.clone(),
         ),
     );
-    let stop_serving = CancellationToken::new();
+    let (stop_serving, last_call) = (CancellationToken::new(), CancellationToken::new());
     let following = tokio::spawn(admission::follow(
         admission.clone(),
         pending.clone(),
@@ -161,13 +174,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         records,
         watches,
         onlookers: Onlookers::new(config.max_followers, config.max_event_streams, &ingress_metrics),
-        hangups: (config.on_disconnect == OnDisconnect::Cancel).then_some(hangups),
+        hangups,
         ends,
         times: Times {
             request: config.request_timeout,
             job: config.job_timeout,
         },
         draining: stop_serving.clone(),
+        last_call: last_call.clone(),
+        probation: match config.durability() {
+            Durability::Replicated(_) => PROBATION,
+            Durability::Volatile | Durability::Aof => Duration::ZERO,
+        },
         metrics: ingress_metrics,
     });
     let http = HttpMetrics::new(&metrics);
@@ -207,7 +225,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     health.set_ready(false);
     sleep(config.shutdown_delay).await;
     stop_serving.cancel();
+    // Whoever has not heard by then is told where to ask, while there is time for it.
+    let leave_in = config.drain_timeout - LAST_CALL.min(config.drain_timeout / 4);
+    let calling = tokio::spawn(async move {
+        sleep(leave_in).await;
+        last_call.cancel();
+    });
     let _ = serving.await;
+    calling.abort();
     if let Some(workers) = workers {
         workers.drain(STOP_TIMEOUT).await;
     }

@@ -119,9 +119,12 @@ impl Pending {
         }
     }
 
-    /// Notes where a request is in the stream.
-    pub(crate) fn published(&self, id: CorrelationId, entry: EntryId) {
-        if let Some(waiter) = self.shard(id).get_mut(&id) {
+    /// Notes where a request is in the stream. Returns whether somebody waits for it.
+    pub(crate) fn published(&self, id: CorrelationId, entry: EntryId) -> bool {
+        let mut shard = self.shard(id);
+        let waiter = shard.get_mut(&id);
+        let waits = waiter.is_some();
+        if let Some(waiter) = waiter {
             waiter.stage = Stage::Published(entry);
             if let Some(moved) = waiter.moved.take() {
                 let _ = moved.send(());
@@ -130,12 +133,14 @@ impl Pending {
                 waiter.publishing = Span::default();
             }
         }
+        waits
     }
 
     /// Hands an outcome to whoever waits for it; gives it back when nobody does.
     pub(crate) fn complete(&self, id: CorrelationId, outcome: Outcome) -> Option<Outcome> {
-        let waiter = self.shard(id).remove(&id);
-        match waiter {
+        // Sent before the lock is let go: who finds no entry any more finds the outcome.
+        let mut shard = self.shard(id);
+        match shard.remove(&id) {
             Some(waiter) => waiter.sender.send(outcome).err(),
             None => Some(outcome),
         }
@@ -208,6 +213,12 @@ impl PendingReply {
         let mut shard = self.pending.shard(self.id);
         let queued = shard.get(&self.id).is_some_and(|waiter| waiter.stage == Stage::Queued);
         queued && shard.remove(&self.id).is_some()
+    }
+
+    /// Stops waiting, as one does who leaves; the outcome, where it came unseen.
+    pub(crate) fn leave(&mut self) -> Option<Outcome> {
+        self.pending.shard(self.id).remove(&self.id);
+        self.receiver.try_recv().ok()
     }
 
     /// Stops waiting; the outcome, where it came before that.

@@ -8,8 +8,10 @@ use roundtrip::broker::{BrokerErrorKind, EntryId};
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, BrokerError, Request};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::hangups::Hangup;
 use crate::metrics::IngressMetrics;
 use crate::pending::{Outcome, Pending};
 
@@ -33,9 +35,10 @@ pub(crate) async fn run(
     broker: Arc<dyn Broker>,
     pending: Arc<Pending>,
     mut batches: Batches<Request>,
+    hangups: Option<mpsc::Sender<Hangup>>,
     metrics: IngressMetrics,
 ) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
+    let (mut batch, mut retries) = (Vec::with_capacity(MAX_BATCH), Retries::new());
     while batches.next(&mut batch).await {
         // Whoever has gone meanwhile wants no work done. Nobody was promised anything: that takes a request that is sent.
         batch.retain(|request: &Request| pending.send(request.id));
@@ -44,13 +47,17 @@ pub(crate) async fn run(
         }
         metrics.publish_batch.observe(batch.len() as f64);
         let started = Instant::now();
-        let published = publish(broker.as_ref(), &pending, &mut batch).await;
+        let published = publish(broker.as_ref(), &pending, &mut batch, &mut retries).await;
         metrics.publish.observe(started.elapsed().as_secs_f64());
         match published {
-            Ok(entries) => batch
-                .iter()
-                .zip(entries)
-                .for_each(|(request, entry)| pending.published(request.id, entry)),
+            Ok(entries) => batch.iter().zip(entries).for_each(|(request, entry)| {
+                // Hung up while it was on its way.
+                if !pending.published(request.id, entry)
+                    && let Some(hangups) = &hangups
+                {
+                    let _ = hangups.try_send((request.id, Some(entry)));
+                }
+            }),
             Err(error) => {
                 report(&error, batch.len());
                 for request in &batch {
@@ -70,28 +77,36 @@ pub(crate) fn report(error: &BrokerError, count: usize) {
     }
 }
 
-/// When to try again what definitely had no effect: a repeated write is a second request.
+/// When to try again what definitely had no effect: a repeated write is a second request. One window for all that is
+/// tried while the broker takes nothing: who comes when it is over hears at once.
 pub(crate) struct Retries {
-    began: Instant,
+    began: Option<Instant>,
     delays: Delays,
 }
 
 impl Retries {
     pub(crate) fn new() -> Self {
         Self {
-            began: Instant::now(),
+            began: None,
             delays: Delays::new(FIRST_DELAY, MAX_DELAY),
         }
     }
 
+    /// The broker took something.
+    pub(crate) fn succeeded(&mut self) {
+        if self.began.take().is_some() {
+            self.delays.reset();
+        }
+    }
+
     /// Whether another try may help.
-    pub(crate) fn may_help(&self, error: &BrokerError) -> bool {
+    pub(crate) fn may_help(&mut self, error: &BrokerError) -> bool {
         let window = match error.kind() {
             BrokerErrorKind::Unavailable => RETRY_WINDOW,
             BrokerErrorKind::Loading => LOADING_WINDOW,
             _ => return false,
         };
-        self.began.elapsed() < window
+        self.began.get_or_insert_with(Instant::now).elapsed() < window
     }
 
     /// Waits before another try; gives the error back where there is none.
@@ -109,11 +124,14 @@ async fn publish(
     broker: &dyn Broker,
     pending: &Pending,
     batch: &mut Vec<Request>,
+    retries: &mut Retries,
 ) -> Result<Vec<EntryId>, BrokerError> {
-    let mut retries = Retries::new();
     loop {
         match broker.publish(batch).await {
-            Ok(entries) => return Ok(entries),
+            Ok(entries) => {
+                retries.succeeded();
+                return Ok(entries);
+            }
             Err(error) => {
                 if !error.may_have_applied() {
                     batch.iter().for_each(|request| pending.requeue(request.id));

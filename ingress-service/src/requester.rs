@@ -68,6 +68,10 @@ pub struct Requester {
     pub(crate) times: Times,
     /// Cancelled when this instance drains: nobody waits for longer than needed then.
     pub(crate) draining: CancellationToken,
+    /// Cancelled shortly before connections are cut off: whoever still waits is told where to ask.
+    pub(crate) last_call: CancellationToken,
+    /// For how long a request that somebody else made may still be taken back, as replicas did not confirm it.
+    pub(crate) probation: Duration,
     pub(crate) metrics: IngressMetrics,
 }
 
@@ -149,12 +153,19 @@ impl Requester {
         let mut waiting = Waiting {
             budget: request.budget,
             has_record: key.is_some() || wait == Wait::Not,
+            has_key: key.is_some(),
+            ends: &self.ends,
             hangups: self.hangups.as_ref().filter(|_| key.is_none()),
             place,
         };
         let deadline = admitted + patience;
         if waiting.has_record {
-            match self.accept(request, key).await? {
+            let accepted = self.accept(request, key).await;
+            if accepted.is_err() {
+                // It may run all the same, and its caller is told so.
+                waiting.hangups = None;
+            }
+            match accepted? {
                 Accepted::As(entry) if wait == Wait::Not => {
                     waiting.hangups = None;
                     self.metrics.promised.with_label_values(&["async"]).inc();
@@ -165,7 +176,9 @@ impl Requester {
                         accepted,
                     });
                 }
-                Accepted::As(entry) => self.pending.published(id, entry),
+                Accepted::As(entry) => {
+                    self.pending.published(id, entry);
+                }
                 // Nothing of its own is in flight, or in the queue.
                 Accepted::Known(other) => {
                     drop(waiting);
@@ -177,8 +190,13 @@ impl Requester {
                     return Err(conflict());
                 }
             }
-        } else if self.publisher.send(request).await.is_err() {
-            return Err(self.unpublished(BrokerErrorKind::Unavailable));
+        } else {
+            // The queue is full of those whose callers have gone, or it is closed: either way it was not sent.
+            let queued = timeout_at(deadline + promise::PUBLICATION, self.publisher.send(request)).await;
+            if !matches!(queued, Ok(Ok(()))) {
+                waiting.hangups = None;
+                return Err(self.unpublished(BrokerErrorKind::Unavailable));
+            }
         }
         let mut awaiting = call.trace.begin(Kind::Internal, || "await reply");
         let outcome = tokio::select! {
@@ -186,6 +204,7 @@ impl Requester {
             outcome = timeout_at(deadline, waiting.place.outcome()) => outcome.ok(),
             // Those who are content with a promise get it now: this instance is about to leave.
             () = self.draining.cancelled(), if wait != Wait::ForAnswer => None,
+            () = self.last_call.cancelled() => None,
         };
         match outcome {
             Some(outcome) => {
@@ -309,8 +328,7 @@ impl Requester {
             let outcome = outcome.clone();
             self.ends.note(Reply { id, outcome });
         }
-        // Whoever waits and has a record has a key.
-        let has_key = waiting.has_record && self.key_stands_for(id, &outcome).await;
+        let has_key = waiting.has_key && self.key_stands_for(id, &outcome).await;
         Ok(Answer::Done {
             id,
             outcome,
@@ -351,14 +369,24 @@ struct Waiting<'a> {
     place: PendingReply,
     budget: Budget,
     has_record: bool,
+    has_key: bool,
+    ends: &'a Ends,
     hangups: Option<&'a mpsc::Sender<Hangup>>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        let entry = self.place.entry();
+        if let Some(Outcome::Replied(outcome)) = self.place.leave()
+            && self.has_record
+        {
+            // It came in the moment in which its caller left.
+            let id = self.place.id();
+            self.ends.note(Reply { id, outcome });
+        }
         if let Some(hangups) = self.hangups {
             // Where there is no room the work is done for nobody: no worse than without this.
-            let _ = hangups.try_send((self.place.id(), self.place.entry()));
+            let _ = hangups.try_send((self.place.id(), entry));
         }
     }
 }

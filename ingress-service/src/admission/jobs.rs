@@ -8,13 +8,22 @@ use roundtrip::broker::Depth;
 
 use super::{Refusal, take_off};
 
+/// How many jobs a burst may bring where nothing waits, before anything is known of them.
+const BURST: u64 = 128;
+
+/// How many may wait behind each request at work while the rate is unknown: a few rounds of work say how fast it is.
+const ROUNDS: u64 = 4;
+
+/// That many at least: what is at work may be one request.
+const FEWEST: u64 = 32;
+
 /// What of the queue jobs may take: those whose callers may leave before the work ends, and so do not mind how long it
 /// waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct JobLimits {
     /// The share of the wait that those who wait put up with, above 0; with 1 only a job's own time limits its wait.
     pub(crate) share: f64,
-    /// How many requests may wait while nobody knows how long that takes.
+    /// How many requests may wait at most while nobody knows how long that takes.
     pub(crate) queued: u64,
     /// What the requests in the broker may take, in bytes.
     pub(crate) bytes: u64,
@@ -24,8 +33,9 @@ pub(crate) struct JobLimits {
 #[derive(Debug)]
 pub(super) struct Room {
     limits: JobLimits,
-    /// How many waited when the last sample was taken, and when that was, in nanoseconds.
+    /// How many waited and were at work when the last sample was taken, and when that was, in nanoseconds.
     waiting: AtomicU64,
+    claimed: AtomicU64,
     taken: AtomicU64,
     /// What was completed per second before it.
     pace: AtomicU64,
@@ -42,6 +52,7 @@ impl Room {
         Self {
             limits,
             waiting: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             pace: AtomicU64::new(0),
             since: AtomicU64::new(0),
@@ -54,6 +65,7 @@ impl Room {
     /// let in here.
     pub(super) fn learn(&self, taken: u64, depth: &Depth, pace: f64, share: f64) {
         self.waiting.store(depth.waiting, Relaxed);
+        self.claimed.store(depth.claimed, Relaxed);
         self.taken.store(taken, Relaxed);
         self.pace.store(pace as u64, Relaxed);
         self.since.store(0, Relaxed);
@@ -71,7 +83,7 @@ impl Room {
         if bytes >= most {
             return Err(Refusal::QueueBytes { bytes, most });
         }
-        let (waiting, most) = (self.waiting(now), self.limits.queued);
+        let (waiting, most) = (self.waiting(now), self.most());
         if !rate_is_known && waiting >= most {
             return Err(Refusal::QueueLength { waiting, most });
         }
@@ -88,6 +100,18 @@ impl Room {
     pub(super) fn give_back(&self, bytes: u64) {
         take_off(&self.since, 1);
         take_off(&self.bytes, self.of_all(bytes));
+    }
+
+    /// How many may wait while the rate is unknown. Few workers with long work would need minutes for what others do in
+    /// a moment: so as many as say something about them. Where nobody works, nobody is kept waiting.
+    fn most(&self) -> u64 {
+        let (waiting, claimed) = (self.waiting.load(Relaxed), self.claimed.load(Relaxed));
+        let most = match (waiting, claimed) {
+            (0, claimed) => (claimed * ROUNDS).max(BURST),
+            (_, 0) => self.limits.queued,
+            (_, claimed) => (claimed * ROUNDS).max(FEWEST),
+        };
+        most.min(self.limits.queued)
     }
 
     /// How many wait, at the pace there was: where nothing waits for long, those since the last sample do not either.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// How long after its wait a caller stays for a request that is not in the stream yet. The broker takes it, or says no,
 /// in less; one that is loading takes longer.
-const PUBLICATION: Duration = Duration::from_secs(2);
+pub(super) const PUBLICATION: Duration = Duration::from_secs(2);
 
 impl Requester {
     /// Promises the result of what is still at work.
@@ -25,13 +25,17 @@ impl Requester {
         if wait == Wait::ForAnswer {
             self.metrics.timeouts.inc();
         }
-        if !waiting.has_record {
-            self.until_published(&waiting).await?;
-        }
+        let published = match waiting.has_record {
+            true => Ok(()),
+            false => self.until_published(&waiting).await,
+        };
         waiting.hangups = None;
+        published?;
         // The record first: a reply that comes now finds it, or whoever still waits.
         let entry = waiting.place.entry();
         if !waiting.has_record && entry.is_some() {
+            // Whoever leaves now may leave a record.
+            waiting.has_record = true;
             let kept = self.records.keep(id, entry, waiting.budget, &self.reply_to).await;
             waiting.has_record = kept.is_ok();
         }
@@ -82,13 +86,18 @@ impl Requester {
     ) -> Result<Answer, Problem> {
         let place = self.onlookers.followers.take();
         let until = place.as_ref().map_or_else(Instant::now, |_| deadline);
-        let record = self.end_of(id, until, wait).await?;
+        let until = until.max(Instant::now() + self.probation);
+        let record = match self.end_of(id, until, wait).await {
+            Ok(record) => record,
+            // It was there a moment ago, and goes on.
+            Err(_) => return self.promised(id, None, wait),
+        };
         if let Some(answer) = ended(id, record.as_deref(), true) {
             return Ok(answer);
         }
         match record {
-            // It was there a moment ago: taken back, because it missed its tier of durability. It will not run.
-            None => Err(self.unpublished(BrokerErrorKind::Unavailable)),
+            // It was there a moment ago: taken back, because it missed its tier of durability, or lost with all else.
+            None => Err(self.unpublished(BrokerErrorKind::Unconfirmed)),
             Some(_) if place.is_none() && wait == Wait::ForAnswer => Err(self.refuse(Refusal::Followers, call).at(id)),
             record => self.promised(id, record, wait),
         }
@@ -106,6 +115,7 @@ impl Requester {
             let next = tokio::select! {
                 next = timeout_at(deadline, watch.next()) => next,
                 () = self.draining.cancelled(), if wait != Wait::ForAnswer => break,
+                () = self.last_call.cancelled() => break,
             };
             match next {
                 Ok(next) => seen = next.map_err(|error| away(&error))?,

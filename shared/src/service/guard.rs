@@ -172,7 +172,16 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
 #[async_trait]
 impl<B: Records + ?Sized> Records for GuardedBroker<B> {
     async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
-        self.guard(self.broker.accept(requests)).await
+        // Each has an outcome of its own; where all of them are failures of the backend, so is the call.
+        self.guard(async {
+            let mut outcomes = self.broker.accept(requests).await?;
+            let failed = |outcome: &Result<_, BrokerError>| outcome.as_ref().is_err_and(BrokerError::is_outage);
+            match !outcomes.is_empty() && outcomes.iter().all(failed) {
+                true => outcomes.swap_remove(0).map(|accepted| vec![Ok(accepted)]),
+                false => Ok(outcomes),
+            }
+        })
+        .await
     }
 
     async fn keep(

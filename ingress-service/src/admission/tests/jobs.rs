@@ -37,12 +37,9 @@ fn a_burst_of_jobs_while_nothing_is_known_leaves_room() {
     world.jobs = 3_000_000.0;
     world.run(TICK, 0.0);
     world.jobs = 0.0;
-    assert!(world.job_count.admitted <= JOBS.queued, "{:?}", world.job_count);
-    assert!(
-        world.job_count.admitted >= JOBS.queued * 9 / 10,
-        "{:?}",
-        world.job_count
-    );
+    // Once by an idle service; what is worked off meanwhile makes room for some more.
+    let admitted = world.job_count.admitted;
+    assert!((120..=200).contains(&admitted), "{:?}", world.job_count);
     assert!(
         matches!(world.refusal, Some(Refusal::QueueLength { .. })),
         "{:?}",
@@ -50,6 +47,41 @@ fn a_burst_of_jobs_while_nothing_is_known_leaves_room() {
     );
     let callers = world.run(secs(5), 100.0);
     assert_eq!((callers.refused, callers.expired), (0, 0), "{callers:?}");
+}
+
+#[test]
+fn a_burst_of_jobs_to_few_and_slow_workers_leaves_room() {
+    // 4 terminals, 200 ms a job: 20 a second. Callers have 30 s.
+    let admissions = [admission(secs(30), None)];
+    let mut world = World::new(&admissions, 4, Duration::from_millis(200));
+    world.run(secs(3), 1.0);
+    world.jobs = 2_000.0;
+    world.run(secs(2), 0.0);
+    world.jobs = 0.0;
+    let callers = world.run(secs(20), 5.0);
+    assert_eq!(
+        (callers.refused, callers.expired),
+        (0, 0),
+        "{callers:?} {:?}",
+        world.refusal
+    );
+    assert!(world.longest_wait < secs(22), "{:?}", world.longest_wait);
+}
+
+#[test]
+fn where_nobody_works_jobs_may_wait_for_workers_to_come() {
+    let (admission, now) = seen(waiting(JOBS.queued - 1), None, 0.5);
+    assert!(admission.admit(now, job()).is_ok());
+    let at_work = Depth {
+        claimed: 20,
+        ..waiting(79)
+    };
+    let (admission, now) = seen(at_work, None, 0.5);
+    assert!(admission.admit(now, job()).is_ok());
+    assert!(matches!(
+        admission.admit(now, job()),
+        Err(Refusal::QueueLength { most: 80, .. })
+    ));
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::response::IntoResponse;
 use roundtrip::broker::Status;
 use roundtrip::service::problem::ProblemType;
 use roundtrip::{Fault, FaultCode, Keep, Reply};
 use tokio::time::{Instant, sleep};
 
 use super::stage::{Stage, TIMEOUT, is_done};
+use crate::pending::Outcome;
 use crate::requester::Answer;
 
 #[tokio::test(start_paused = true)]
@@ -101,4 +103,38 @@ async fn a_worker_that_knows_nothing_of_records_ends_them_all_the_same() {
     let again = stage.call(&key).await.await.unwrap();
     assert!(is_done(&again));
     assert!(matches!(again, Ok(Answer::Done { replayed: true, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_still_waits_at_the_end_of_a_drain_is_told_where_to_ask() {
+    let stage = Stage::new();
+    let key = [("idempotency-key", "one")];
+    let calls = [stage.call(&[]).await, stage.call(&key).await];
+    sleep(Duration::from_millis(100)).await;
+    let follower = stage.call(&key).await;
+    stage.requester.draining.cancel();
+    sleep(Duration::from_secs(5)).await;
+    assert!(calls.iter().all(|call| !call.is_finished()) && !follower.is_finished());
+    stage.requester.last_call.cancel();
+    for call in calls.into_iter().chain([follower]) {
+        let problem = call.await.unwrap().unwrap_err();
+        assert_eq!(problem.kind(), ProblemType::ReplyTimeout);
+        assert!(problem.into_response().headers().contains_key("location"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_meets_a_hang_up_is_the_result_of_its_record() {
+    let stage = Stage::new();
+    let call = stage.call(&[("idempotency-key", "order-1")]).await;
+    let mut delivery = stage.claim().await;
+    let id = delivery.content.as_ref().unwrap().id;
+    // A worker that tells no record; its reply is handed over, and its caller never looks.
+    delivery.content.as_mut().unwrap().keep = Keep::No;
+    let outcome = Outcome::Replied(Ok("\"done\"".into()));
+    assert!(stage.requester.pending.complete(id, outcome).is_none());
+    call.abort();
+    sleep(Duration::from_millis(100)).await;
+    let record = stage.requester.records.records(&[id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(record.status, Status::Succeeded);
 }

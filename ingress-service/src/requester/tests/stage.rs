@@ -100,6 +100,8 @@ impl Stage {
                 job: Duration::from_secs(3600),
             },
             draining: CancellationToken::new(),
+            last_call: CancellationToken::new(),
+            probation: Duration::ZERO,
             metrics: ingress_metrics,
         };
         Self {
@@ -114,7 +116,7 @@ impl Stage {
     pub(super) fn publish(&self) {
         let batches = self.held.lock().unwrap().take().expect("not published yet");
         let (pending, metrics) = (self.requester.pending.clone(), self.requester.metrics.clone());
-        tokio::spawn(publisher::run(self.broker.clone(), pending, batches, metrics));
+        tokio::spawn(publisher::run(self.broker.clone(), pending, batches, None, metrics));
     }
 
     /// How many requests wait for a worker.
