@@ -16,6 +16,7 @@ use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
 use super::lane::{Introduction, Lane, Unread};
 use super::portion::Portion;
+use super::script::eval;
 use super::wire::{Commands, Cursor};
 use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
@@ -108,15 +109,19 @@ impl Readers {
     }
 }
 
+/// A server that is full refuses what takes memory, but not behind what takes none: what fills it may wait for the group.
+const MAKE_GROUP: &str = r"
+redis.call('XDEL', KEYS[1], '0-0')
+return redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')";
+
 /// Creates the group at the beginning of the stream, so that whatever waits there is served, and the
 /// stream with it. Returns whether it was missing.
 /// <https://redis.io/docs/latest/commands/xgroup-create/>
 pub(super) async fn create_group(link: &Link, keys: &Keys) -> Result<bool, BrokerError> {
     const CREATE: &str = "create the consumer group";
     let mut commands = Pipeline::with_capacity(1);
-    commands
-        .cmd("XGROUP")
-        .arg(&["CREATE", keys.requests(), GROUP, "0", "MKSTREAM"]);
+    eval(&mut commands, MAKE_GROUP, &[keys.requests()]);
+    commands.arg(GROUP);
     match link.try_run(CREATE, &commands).await? {
         Ok(_) => {
             tracing::info!(stream = keys.requests(), group = GROUP, "created the consumer group");

@@ -29,8 +29,13 @@ macro_rules! adopting {
     };
 }
 
-/// Makes an empty stream: an entry comes and goes in one step, so that no reader ever sees it.
+/// Makes an empty stream: an entry comes and goes in one step, so that no reader ever sees it. Its requester is noted as if
+/// it had just said that it is there, so that there is no stream that nobody would ever remove. First what takes no memory,
+/// so that a server that is full does not refuse it.
 const MAKE_STREAM: &str = r"
+redis.call('ZREM', KEYS[2], '')
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('XADD', KEYS[1], '0-1', '', '')
   redis.call('XDEL', KEYS[1], '0-1')
@@ -168,9 +173,11 @@ pub(super) async fn reply_unless_gone(
 /// Makes sure that a requester's replies can be written.
 pub(super) fn make_stream(commands: &mut Commands, keys: &Keys, requester: &ReplyTo) {
     commands
-        .begin(4)
+        .begin(6)
         .arg("EVAL")
         .arg(MAKE_STREAM)
-        .number(1)
-        .arg(keys.replies(requester));
+        .number(2)
+        .arg(keys.replies(requester))
+        .arg(keys.requesters())
+        .arg(requester.as_str());
 }

@@ -35,7 +35,8 @@ const TAKE_BACK: &str = r"
 local taken = 0
 for i = 2, #ARGV do
   local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if held.err or #held == 0 then taken = taken + redis.call('XDEL', KEYS[1], ARGV[i]) end
+  local free = held.err and string.find(held.err, 'NOGROUP', 1, true) or not held.err and #held == 0
+  if free then taken = taken + redis.call('XDEL', KEYS[1], ARGV[i]) end
 end
 redis.pcall('HINCRBY', KEYS[2], 'discarded', taken)
 return taken";

@@ -80,7 +80,9 @@ const REQUESTER: [&str; 23] = [
     "SET @9 v PX 0",
 ];
 
-const WORKER: [&str; 18] = [
+const WORKER: [&str; 20] = [
+    "PTTL @9",
+    "PEXPIRE @9 1",
     "XREADGROUP GROUP no-such-group c COUNT 1 STREAMS @1 >",
     "XGROUP CREATE @1 no-such-group x",
     "XACK @1 no-such-group 0-0",

@@ -22,8 +22,9 @@ use super::keys::Keys;
 use super::lane::{Introduction, Lane};
 use super::presence;
 use super::records::{self, script};
+use super::socket::ServerError;
 use super::wire::{Commands, Cursor, Value};
-use crate::broker::{BrokerError, BrokerErrorKind, EntryId, Retention, Settlement};
+use crate::broker::{BrokerError, EntryId, Retention, Settlement};
 use crate::message::{Keep, Reply, ReplyTo};
 
 const SETTLE: &str = "settle deliveries";
@@ -75,13 +76,13 @@ impl Unsure {
         }
         let mut commands = scripts(with, settlements);
         discards::count(&mut commands, with.keys, settlements);
-        let outcome = run(with, &commands).await;
-        self.note(settlements, &outcome);
-        if let Some(mut answer) = outcome? {
-            let lost = settlements.iter().filter(|_| answer.number() == Some(LOST)).count();
-            if lost > 0 {
-                tracing::error!(lost, "replies were lost: their keys hold something else than a stream");
-            }
+        let run = with.lane.run(with.link, SETTLE, Introduction::none, &commands);
+        // One of them may have failed, and the others are settled.
+        let mut answer = run.await.inspect_err(|_| self.unsure(settlements))?;
+        self.sure(settlements);
+        let lost = settlements.iter().filter(|_| answer.number() == Some(LOST)).count();
+        if lost > 0 {
+            say_lost(lost);
         }
         Ok(())
     }
@@ -92,14 +93,22 @@ impl Unsure {
         }
         let mut commands = transaction(with.keys, settlements);
         discards::count(&mut commands, with.keys, settlements);
-        let outcome = run(with, &commands).await;
-        self.note(settlements, &outcome);
         let replies: Vec<_> = settlements
             .iter()
             .filter_map(|settlement| settlement.reply.as_ref())
             .collect();
-        let Some(answer) = outcome? else { return Ok(()) };
-        let unwritten = unwritten(answer, &replies);
+        let run = with.lane.run_each(with.link, SETTLE, Introduction::none, &commands);
+        let executed = |answer| unwritten(answer, &replies).map_err(|error| refused(SETTLE, error));
+        let unwritten = match run.await.and_then(executed) {
+            Ok(unwritten) => unwritten,
+            Err(error) => {
+                if error.may_have_applied() {
+                    self.unsure(settlements);
+                }
+                return Err(error);
+            }
+        };
+        self.sure(settlements);
         if unwritten.is_empty() {
             return Ok(());
         }
@@ -107,8 +116,7 @@ impl Unsure {
         let paid = self.pay(with).await;
         if paid.is_err() {
             // The whole batch comes again, and is settled already.
-            self.entries()
-                .extend(settlements.iter().map(|settlement| settlement.receipt.entry));
+            self.unsure(settlements);
         }
         paid
     }
@@ -135,32 +143,25 @@ impl Unsure {
     fn split<'a>(&self, lease: Duration, all: &'a [Settlement]) -> (Vec<&'a Settlement>, Vec<&'a Settlement>) {
         let unsure = self.entries();
         all.iter().partition(|settlement| {
-            settlement.dead_letter.is_none()
-                && settlement.keep == Keep::No
-                && !settlement.end_was_asked_for
+            !by_script_anyway(settlement)
                 && settlement.receipt.claimed.elapsed() < lease / 2
                 && !unsure.contains(&settlement.receipt.entry)
         })
     }
 
-    fn note<T>(&self, settlements: &[&Settlement], outcome: &Result<T, BrokerError>) {
+    /// Only what was settled is sure.
+    fn sure(&self, settlements: &[&Settlement]) {
         let mut unsure = self.entries();
-        let entries = settlements.iter().map(|settlement| settlement.receipt.entry);
-        match outcome.as_ref().map_err(BrokerError::kind) {
-            Err(BrokerErrorKind::Unconfirmed) => unsure.extend(entries),
-            // It will be repeated, and whatever was unsure still is.
-            Err(
-                BrokerErrorKind::Unavailable
-                | BrokerErrorKind::Denied
-                | BrokerErrorKind::CircuitOpen
-                | BrokerErrorKind::Loading
-                | BrokerErrorKind::Full,
-            ) => {}
-            _ if unsure.is_empty() => {}
-            Ok(_) | Err(BrokerErrorKind::Rejected | BrokerErrorKind::GroupLost) => entries.for_each(|entry| {
-                unsure.remove(&entry);
-            }),
+        if !unsure.is_empty() {
+            settlements.iter().for_each(|settlement| {
+                unsure.remove(&settlement.receipt.entry);
+            });
         }
+    }
+
+    fn unsure(&self, settlements: &[&Settlement]) {
+        let plain = settlements.iter().filter(|settlement| !by_script_anyway(settlement));
+        self.entries().extend(plain.map(|settlement| settlement.receipt.entry));
     }
 
     fn entries(&self) -> MutexGuard<'_, HashSet<EntryId>> {
@@ -168,27 +169,46 @@ impl Unsure {
     }
 }
 
-/// The replies of a transaction whose stream was not there, by what EXEC answered: nil instead of an id.
-fn unwritten<'a>(mut answer: Cursor, replies: &[&'a (ReplyTo, Reply)]) -> Vec<&'a (ReplyTo, Reply)> {
-    // MULTI, each reply, XACK and XDEL answered that they were heard.
-    (0..replies.len() + 3).for_each(|_| drop(answer.next()));
-    answer.list();
-    let missing = |_: &&&(ReplyTo, Reply)| answer.next() == Some(Value::Nil);
-    replies.iter().filter(missing).copied().collect()
+/// What changes more than the stream, or names what it makes.
+fn by_script_anyway(settlement: &Settlement) -> bool {
+    settlement.dead_letter.is_some() || settlement.keep != Keep::No || settlement.end_was_asked_for
 }
 
-/// Runs what settles; `None` when a part of it failed inside its transaction.
-async fn run(with: Settling<'_>, commands: &Commands) -> Result<Option<Cursor>, BrokerError> {
-    let run = with.lane.try_run(with.link, SETTLE, Introduction::none, commands);
-    match run.await? {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_inside_transaction() => {
-            // Redis rolls nothing back: the other commands took effect, so there is nothing to repeat.
-            tracing::error!(%error, "a reply or dead letter was lost: its key holds something else than a stream");
-            Ok(None)
+/// The replies of a transaction whose stream was not there, by what EXEC answered: nil instead of an id. Redis rolls
+/// nothing back: where one was refused, the others were written, and there is nothing to repeat.
+///
+/// # Errors
+/// Why the transaction was not done at all.
+fn unwritten<'a>(
+    mut answer: Cursor,
+    replies: &[&'a (ReplyTo, Reply)],
+) -> Result<Vec<&'a (ReplyTo, Reply)>, ServerError> {
+    let mut refusal = None;
+    // MULTI, each reply, XACK and XDEL answered that they were heard, or why not.
+    for _ in 0..replies.len() + 3 {
+        if let Some(Value::Error(text)) = answer.next() {
+            refusal.get_or_insert(ServerError::new(&text));
         }
-        Err(error) => Err(refused(SETTLE, error)),
     }
+    if let Some(Value::Error(text)) = answer.next() {
+        return Err(refusal.unwrap_or_else(|| ServerError::new(&text)));
+    }
+    let (mut missing, mut lost) = (Vec::new(), 0);
+    for reply in replies {
+        match answer.next() {
+            Some(Value::Nil) => missing.push(*reply),
+            Some(Value::Error(_)) => lost += 1,
+            _ => {}
+        }
+    }
+    if lost > 0 {
+        say_lost(lost);
+    }
+    Ok(missing)
+}
+
+fn say_lost(lost: usize) {
+    tracing::error!(lost, "replies were lost: their keys hold something else than a stream");
 }
 
 /// `MULTI`, `XADD` for each reply, one `XACK`, one `XDEL`, `EXEC`.

@@ -102,7 +102,6 @@ impl From<Elapsed> for Unanswered {
 #[derive(Debug)]
 pub(super) struct ServerError {
     text: String,
-    nested: bool,
 }
 
 impl ServerError {
@@ -110,18 +109,12 @@ impl ServerError {
     pub(super) fn new(text: &[u8]) -> Self {
         Self {
             text: String::from_utf8_lossy(text).into_owned(),
-            nested: false,
         }
     }
 
     /// The code word it begins with: `NOGROUP`, `OOM`, …
     pub(super) fn code(&self) -> &str {
         code_word(&self.text)
-    }
-
-    /// Whether the command failed while its transaction ran: the others took effect.
-    pub(super) fn is_inside_transaction(&self) -> bool {
-        self.nested
     }
 }
 
@@ -208,7 +201,7 @@ impl Socket {
                 self.incoming = BytesMut::from(&self.incoming[..]);
             }
             let error = scanner.error(&answer);
-            let error = error.map(|(text, nested)| ServerError { text, nested });
+            let error = error.map(|text| ServerError { text });
             return Ok((Cursor::since(began, answer), error));
         }
     }

@@ -86,13 +86,8 @@ pub(super) struct Scanner {
     wanted: usize,
     /// The most bytes of all answers together.
     limit: usize,
-    error: Option<FirstError>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct FirstError {
-    position: usize,
-    nested: bool,
+    /// Where the first error stands.
+    error: Option<usize>,
 }
 
 impl Scanner {
@@ -130,10 +125,7 @@ impl Scanner {
             match kind {
                 b'+' | b':' => self.position = next,
                 b'-' => {
-                    self.error.get_or_insert(FirstError {
-                        position: self.position,
-                        nested: self.position != self.answer,
-                    });
+                    self.error.get_or_insert(self.position);
                     self.position = next;
                 }
                 b'$' => match length(line, MAX_BULK)? {
@@ -161,12 +153,10 @@ impl Scanner {
         Ok(Some(self.position))
     }
 
-    /// The first error among the answers, at any depth: its text without the sign, and whether it stands
-    /// inside a list.
-    pub(super) fn error(&self, bytes: &[u8]) -> Option<(String, bool)> {
-        let FirstError { position, nested } = self.error?;
-        let (_, text, _) = line(bytes, position)?;
-        Some((String::from_utf8_lossy(text).into_owned(), nested))
+    /// The first error among the answers, at any depth: its text without the sign.
+    pub(super) fn error(&self, bytes: &[u8]) -> Option<String> {
+        let (_, text, _) = line(bytes, self.error?)?;
+        Some(String::from_utf8_lossy(text).into_owned())
     }
 }
 

@@ -67,14 +67,11 @@ fn the_first_error_is_found_at_any_depth() {
     let answer = b"+OK\r\n*2\r\n:1\r\n-WRONGTYPE not a stream\r\n-EXECABORT\r\n";
     let mut scanner = Scanner::new(3);
     assert_eq!(scanner.scan(answer), Ok(Some(answer.len())));
-    assert_eq!(
-        scanner.error(answer).unwrap(),
-        ("WRONGTYPE not a stream".to_owned(), true)
-    );
+    assert_eq!(scanner.error(answer).unwrap(), "WRONGTYPE not a stream");
     let refused = b"+OK\r\n-OOM no\r\n-EXECABORT\r\n";
     let mut scanner = Scanner::new(3);
     assert_eq!(scanner.scan(refused), Ok(Some(refused.len())));
-    assert_eq!(scanner.error(refused).unwrap(), ("OOM no".to_owned(), false));
+    assert_eq!(scanner.error(refused).unwrap(), "OOM no");
 }
 
 #[test]

@@ -29,11 +29,6 @@ local function accept()
   tell(id)
   return {'as', entry}
 end
-local done, result = pcall(accept)
-if done then return result end
-redis.pcall('DEL', record)
-redis.pcall('ZREM', KEYS[2] .. 'queued', id)
-redis.pcall('ZREM', KEYS[3], id)
-if fingerprint ~= '' then redis.pcall('DEL', KEYS[7]) end
--- What was raised is a text; Redis 6.2 puts a place and a sign before it.
-return redis.error_reply(string.match(result, '^@.-: %-(.*)') or result)
+local result = or_nothing(id, accept)
+if result.err and fingerprint ~= '' then redis.pcall('DEL', KEYS[7]) end
+return result

@@ -18,14 +18,19 @@ for i = 8, #ARGV, 2 do
   if adopted >= 50 then
     more = 1
   elseif redis.call('ZSCORE', KEYS[6], name) == ARGV[i + 1] then
-    local finished, left = adopt(ARGV[3] .. name, ARGV[5], ARGV[6], ARGV[7])
+    local done, finished, left = pcall(adopt, ARGV[3] .. name, ARGV[5], ARGV[6], ARGV[7])
+    if not done then
+      -- Something is wrong with this one, and the others are adopted all the same. It is looked at again later.
+      redis.call('ZADD', KEYS[6], whole(now), name)
+      finished, left = 0, -1
+    end
     adopted = adopted + finished
     if left == 0 then
       redis.call('UNLINK', ARGV[3] .. name)
       redis.call('ZREM', KEYS[6], name)
       redis.call('ZADD', KEYS[8], whole(now), name)
       removed = removed + 1
-    else
+    elseif left > 0 then
       more = 1
     end
   end

@@ -9,8 +9,7 @@ if entry == '' then entry = ARGV[2] end
 if not state[1] and entry == '' then return 'unknown' end
 local found = entry ~= '' and redis.call('XRANGE', KEYS[6], entry, entry)[1]
 local request = found and named(found[2])
-local held = found and redis.pcall('XPENDING', KEYS[6], ARGV[3], entry, entry, 1)
-if found and (held.err or #held == 0) then
+if found and not holder(KEYS[6], ARGV[3], entry) then
   redis.call('XDEL', KEYS[6], entry)
   redis.pcall('HINCRBY', KEYS[7], 'discarded', 1)
   if request.keep ~= 'only' and request.replyTo then

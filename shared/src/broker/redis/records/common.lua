@@ -54,6 +54,28 @@ local function allow_writes(id)
   redis.call('ZREM', KEYS[5], id)
 end
 
+-- An error as a reply. What was raised is a text; Redis 6.2 puts a place and a sign before it.
+local function raised(text)
+  return redis.error_reply(string.match(text, '^@.-: %-(.*)') or text)
+end
+
+-- Whether something failed for a right that may be given one day; else another try fails as well.
+local function is_refusal(text)
+  return string.find(text, 'NOPERM', 1, true) or string.find(text, 'The user executing the script', 1, true)
+end
+
+-- Makes a record, all of it or none: half of one would be found by nobody, and never end.
+local function or_nothing(id, make)
+  local done, result = pcall(make)
+  if done then return result end
+  redis.pcall('DEL', KEYS[1] .. id)
+  for _, status in ipairs({'queued', 'processing', 'succeeded', 'failed', 'expired', 'cancelled'}) do
+    redis.pcall('ZREM', KEYS[2] .. status, id)
+  end
+  redis.pcall('ZREM', KEYS[3], id)
+  return raised(result)
+end
+
 -- The status that an outcome ends in, and the code of its fault.
 local function fate(outcome, data)
   if outcome == 'ok' then return 'succeeded', '' end
@@ -108,12 +130,25 @@ local function keep_result(id, outcome, data, letter, ttl, max, too_large)
   local record = KEYS[1] .. id
   if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large) end
   allow_writes(id)
-  redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)
-  local status, _, now = set_outcome(id, outcome, data, letter, max, too_large)
-  move(id, nil, status)
-  keep_until(id, now + ttl)
-  tell(id)
-  return 1
+  return or_nothing(id, function()
+    redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)
+    local status, _, now = set_outcome(id, outcome, data, letter, max, too_large)
+    move(id, nil, status)
+    keep_until(id, now + ttl)
+    tell(id)
+    return 1
+  end)
+end
+
+-- Who holds an entry: its row of the pending list, or nil. No group, or no stream, holds nothing; any other error ends the
+-- script, as it says nothing about who does.
+local function holder(stream, group, entry)
+  local held = redis.pcall('XPENDING', stream, group, entry, entry, 1)
+  if held.err then
+    if string.find(held.err, 'NOGROUP', 1, true) then return nil end
+    error(held.err, 0)
+  end
+  return held[1]
 end
 
 local function named(fields)

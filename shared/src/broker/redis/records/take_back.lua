@@ -4,8 +4,8 @@
 local taken = {}
 for i = 2, #ARGV, 2 do
   local id, entry, claim = ARGV[i], ARGV[i + 1], KEYS[7 + i / 2]
-  local held = redis.pcall('XPENDING', KEYS[6], ARGV[1], entry, entry, 1)
-  local free = (held.err or #held == 0) and redis.call('XDEL', KEYS[6], entry) == 1
+  local known, held = pcall(holder, KEYS[6], ARGV[1], entry)
+  local free = known and not held and redis.call('XDEL', KEYS[6], entry) == 1
   if free then
     redis.pcall('HINCRBY', KEYS[7], 'discarded', 1)
     redis.call('DEL', KEYS[1] .. id)
