@@ -239,8 +239,9 @@ impl Admission {
             .store(self.nanos(taken + wait.unwrap_or_default()), Relaxed);
         self.step.store(step, Relaxed);
         self.too_old.store(age.map_or(0, nanos), Relaxed);
-        let is_full =
-            |memory: Memory| memory.max > 0 && memory.used as f64 >= memory.max as f64 * self.limits.max_memory_share;
+        let is_full = |memory: Memory| {
+            memory.max > 0 && !memory.evicts && memory.used as f64 >= memory.max as f64 * self.limits.max_memory_share
+        };
         self.is_full.store(depth.memory.is_some_and(is_full), Relaxed);
         self.decides_until.store(self.nanos(taken + SAMPLE_LIFETIME), Relaxed);
         wait

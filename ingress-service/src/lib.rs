@@ -59,7 +59,7 @@ use watches::Watches;
 const LAST_CALL: Duration = Duration::from_secs(4);
 
 /// After that, a write that replicas did not confirm was taken back.
-const PROBATION: Duration = Duration::from_secs(1);
+const PROBATION: Duration = Duration::from_millis(1500);
 
 /// How long background loops may take to end after the last caller was answered.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -405,10 +405,12 @@ pub struct Depth {
 /// The memory of a server, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// What it takes.
+    /// What it takes, of what counts towards its maximum.
     pub used: u64,
     /// What it may take before it refuses writes; 0 where nothing limits it.
     pub max: u64,
+    /// Whether it removes what was accepted instead of refusing writes.
+    pub evicts: bool,
 }
 
 /// What a backend is opened with.

@@ -203,7 +203,10 @@ impl Health {
                         what,
                         "the broker is not fit for this service, which is not ready until that ends"
                     ),
-                    false => tracing::warn!(what, "the broker refuses something that makes this service quicker"),
+                    false => tracing::warn!(
+                        what,
+                        "the broker lacks something that this service does less well without"
+                    ),
                 }
             }
             if fit && missing.is_empty() {

@@ -111,3 +111,15 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
         "its key names nothing: {again:?}"
     );
 }
+
+#[tokio::test]
+async fn the_group_can_be_made_on_a_full_server() {
+    let harness = harness().await;
+    harness.broker.publish(&[request(&ReplyTo::unique("r"))]).await.unwrap();
+    let destroy = ["XGROUP", "DESTROY", "test-requests", "processing-group"];
+    harness.server.command(&destroy).await.unwrap();
+    fill(&harness.server).await;
+    assert!(harness.broker.prepare().await.unwrap());
+    assert!(!harness.broker.prepare().await.unwrap(), "it is there");
+    assert_eq!(harness.broker.claim(&Consumer::unique("w"), 1).await.unwrap().len(), 1);
+}

@@ -168,3 +168,74 @@ async fn a_page_is_full_although_records_expired_that_nobody_swept() {
         assert_eq!(page.iter().map(|record| record.id).collect::<Vec<_>>(), newest);
     }
 }
+
+#[tokio::test]
+async fn a_record_that_something_is_wrong_with_stops_nothing_else() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    harness.broker.attend(&requester).await.unwrap();
+    let requests = [(); 3].map(|()| kept(&requester, Keep::WithReply));
+    let mut deliveries = Vec::new();
+    for request in &requests {
+        deliveries.push(accepted_and_claimed(&harness, &me, request, None).await);
+    }
+    let key = |request: &Request| format!("test-result:{}", request.id);
+    harness.server.command(&["DEL", &key(&requests[0])]).await.unwrap();
+    harness.server.command(&["SET", &key(&requests[0]), "x"]).await.unwrap();
+    harness
+        .server
+        .command(&["HDEL", &key(&requests[1]), "ttl", "max"])
+        .await
+        .unwrap();
+    let settlements: Vec<_> = deliveries.iter().map(answered).collect();
+    harness.broker.settle(&settlements).await.unwrap();
+    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    assert_eq!(
+        harness
+            .server
+            .number(&["XLEN", &format!("test-responses:{requester}")])
+            .await,
+        3
+    );
+    assert_eq!(
+        record(harness.records.as_ref(), requests[2].id).await.unwrap().status,
+        Status::Succeeded
+    );
+    let all: Vec<_> = requests.iter().collect();
+    let_time_pass(&harness.server, &all).await;
+    assert_eq!(sweep(harness.records.as_ref()).await, Swept { removed: 1, ended: 0 });
+}
+
+#[tokio::test]
+async fn a_reply_key_that_is_no_stream_costs_no_other_reply() {
+    let (harness, me) = (harness().await, Consumer::unique("w"));
+    let (wrong, missing, well) = (ReplyTo::unique("a"), ReplyTo::unique("b"), ReplyTo::unique("c"));
+    let url: BrokerUrl = harness.server.url().parse().unwrap();
+    let broker = connect(&url, Duration::from_secs(60), Durability::Volatile).broker;
+    let key = |requester: &ReplyTo| format!("test-responses:{requester}");
+    let sent = [&wrong, &missing, &well].map(request);
+    broker.publish(&sent).await.unwrap();
+    let settlements: Vec<_> = broker.claim(&me, 3).await.unwrap().iter().map(answered).collect();
+    harness
+        .server
+        .command(&["DEL", &key(&wrong), &key(&missing)])
+        .await
+        .unwrap();
+    harness.server.command(&["SET", &key(&wrong), "x"]).await.unwrap();
+    broker.settle(&settlements).await.unwrap();
+    assert_eq!(
+        harness.server.number(&["XLEN", &key(&missing)]).await,
+        1,
+        "owed, and paid"
+    );
+    assert_eq!(harness.server.number(&["XLEN", &key(&well)]).await, 1);
+    // Nor does it stop the adoption of what others left.
+    for gone in [&wrong, &missing] {
+        harness
+            .server
+            .command(&["ZADD", "test-requesters", "1", gone.as_str()])
+            .await
+            .unwrap();
+    }
+    let adopted = replies::looks(&harness, &ReplyTo::unique("there")).await;
+    assert_eq!((adopted.removed, adopted.adopted), (1, 1));
+}

@@ -158,6 +158,26 @@ async fn a_channel_that_is_missing_is_named_and_is_not_fatal() {
 }
 
 #[tokio::test]
+async fn a_server_that_would_remove_what_was_accepted_is_named() {
+    let harness = harness().await;
+    let set = async |name: &str, value: &str| {
+        harness.server.command(&["CONFIG", "SET", name, value]).await.unwrap();
+    };
+    let url: BrokerUrl = harness.server.url().parse().unwrap();
+    let backend = connect(&url, Duration::from_secs(6), Durability::Volatile);
+    set("maxmemory", "1gb").await;
+    assert_eq!(missing(&backend, Role::Requester).await, [""; 0]);
+    set("maxmemory-policy", "allkeys-lru").await;
+    let shortcomings = backend.broker.shortcomings(Role::Requester).await.unwrap();
+    assert!(
+        shortcomings[0].what.contains("noeviction") && !shortcomings[0].is_fatal,
+        "{shortcomings:?}"
+    );
+    set("maxmemory", "0").await;
+    assert_eq!(missing(&backend, Role::Requester).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_missing_is_named() {
     let harness = harness().await;
     let url: BrokerUrl = harness.server.url().parse().unwrap();
@@ -195,4 +215,60 @@ async fn a_password_that_was_changed_is_no_passing_refusal() {
         assert!(error.is_outage(), "{error:?}");
     }
     assert_eq!(user.broker.ping().await.unwrap_err().kind(), BrokerErrorKind::Denied);
+}
+
+#[tokio::test]
+async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    harness.broker.attend(&requester).await.unwrap();
+    for missing in ["-hset", "-zadd", "-pexpireat", "-zrem", "-xpending"] {
+        let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
+        let asked = kept(&requester, Keep::WithReply);
+        let delivery = accepted_and_claimed(&harness, &me, &asked, None).await;
+        let letter = DeadLetter {
+            reason: "test".into(),
+            attempts: 1,
+            last_error: String::new(),
+            fields: Vec::new(),
+        };
+        let outcome = Err(Fault::new(FaultCode::DeadLettered, "test"));
+        let reply = (requester.clone(), Reply { id: asked.id, outcome });
+        let given_up = Settlement::dead_letter(delivery.receipt.clone(), letter, Some(reply)).keeping(Keep::WithReply);
+        let mut refused = 0;
+        for settlement in [answered(&delivery), given_up] {
+            for _ in 0..3 {
+                refused += u32::from(user.broker.settle(std::slice::from_ref(&settlement)).await.is_err());
+            }
+        }
+        assert!(refused > 0, "{missing}");
+        let replies = format!("test-responses:{requester}");
+        let written = harness.server.number(&["XLEN", &replies]).await;
+        let letters = harness.server.number(&["XLEN", "test-dead-letters"]).await;
+        let left = harness.server.number(&["XLEN", "test-requests"]).await;
+        // Settled at last, or not at all: never a reply or a letter for each try.
+        assert_eq!((written, letters), (1 - left, 0), "{missing}");
+        harness.server.command(&["FLUSHALL"]).await.unwrap();
+        harness.broker.prepare().await.unwrap();
+        harness.broker.attend(&requester).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_see_who_holds_a_request_neither_ends_it_nor_takes_it_back() {
+    let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
+    let user = as_user(&harness.server, &["~test-*", "&*", "+@all", "-xpending"]).await;
+    let asked = kept(&requester, Keep::WithReply);
+    accepted_and_claimed(&harness, &me, &asked, None).await;
+    user.records.cancel(asked.id, None).await.unwrap_err();
+    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 1);
+    let url = harness.server.url().replace("redis://", "redis://app:pw@");
+    let one = Durability::Replicated(std::num::NonZeroU32::MIN);
+    let replicated = connect(&url.parse().unwrap(), Duration::from_secs(6), one);
+    let outcome = replicated
+        .records
+        .accept(&[acceptance(&kept(&requester, Keep::Only), None)])
+        .await;
+    assert!(outcome.unwrap().remove(0).unwrap_err().may_have_applied());
+    let error = replicated.broker.publish(&[request(&requester)]).await.unwrap_err();
+    assert!(error.may_have_applied(), "{error:?}");
 }

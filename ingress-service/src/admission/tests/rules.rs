@@ -203,7 +203,11 @@ fn a_broker_with_little_memory_left_keeps_it_for_what_was_accepted() {
         (1, 100, false),
     ] {
         let depth = Depth {
-            memory: Some(Memory { used, max }),
+            memory: Some(Memory {
+                used,
+                max,
+                evicts: false,
+            }),
             ..Depth::default()
         };
         let sample = Sample {

@@ -81,20 +81,40 @@ pub(super) async fn depth(link: &Link, keys: &Keys, clock: &ServerClock) -> Resu
     })
 }
 
+/// Reads INFO's section on memory. Buffers for replicas and the append-only file take memory, and the server does not
+/// count them when it decides whether it is full.
 /// <https://redis.io/docs/latest/commands/info/>
-fn memory(info: &Value) -> Option<Memory> {
+pub(super) fn memory(info: &Value) -> Option<Memory> {
     let Value::BulkString(text) = info else {
         return None;
     };
     let text = std::str::from_utf8(text).ok()?;
-    let number = |name: &str| {
+    let value = |name: &str| {
         let mut values = text
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        values.next()?.trim().parse().ok()
+        values.next().map(str::trim)
     };
+    let number = |name: &str| value(name)?.parse::<u64>().ok();
+    let buffers = number("mem_not_counted_for_evict").unwrap_or(0);
     Some(Memory {
-        used: number("used_memory")?,
+        used: number("used_memory")?.saturating_sub(buffers),
         max: number("maxmemory")?,
+        evicts: value("maxmemory_policy").is_some_and(|policy| policy != "noeviction"),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_does_not_count_is_not_counted() {
+        let info = "# Memory\r\nused_memory:900\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\nmem_not_counted_for_evict:300\r\n";
+        let read = memory(&Value::BulkString(info.into())).unwrap();
+        assert_eq!((read.used, read.max, read.evicts), (600, 1000, false));
+        let info = "used_memory:1\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n";
+        assert!(memory(&Value::BulkString(info.into())).unwrap().evicts);
+    }
 }

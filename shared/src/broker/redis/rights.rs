@@ -6,6 +6,7 @@ use redis::{Pipeline, Value};
 
 use super::codec;
 use super::connection::Link;
+use super::depth;
 use super::errors::server_code;
 use super::keys::Keys;
 use super::publish::AOF_MISSING;
@@ -149,6 +150,12 @@ pub(super) async fn shortcomings(
             missing(command, key, call != TELL)
         })
         .collect();
+    if role == Role::Requester && evicts(link).await? {
+        all.push(Shortcoming {
+            what: "maxmemory-policy is not noeviction: at maxmemory the server removes what was accepted".to_owned(),
+            is_fatal: false,
+        });
+    }
     if role == Role::Requester && durability == Durability::Aof && !keeps_a_file(link).await? {
         all.push(Shortcoming {
             what: AOF_MISSING.to_owned(),
@@ -191,6 +198,16 @@ fn missing(command: &str, subject: &str, is_fatal: bool) -> Shortcoming {
         what: format!("the user in BROKER_URL may not call {command} on {subject}"),
         is_fatal,
     }
+}
+
+/// <https://redis.io/docs/latest/develop/reference/eviction/>
+async fn evicts(link: &Link) -> Result<bool, BrokerError> {
+    let info = link.try_run(ASK, redis::pipe().cmd("INFO").arg("memory")).await?;
+    let Ok(Value::Array(answers)) = info else {
+        return Ok(false);
+    };
+    let memory = answers.first().and_then(depth::memory);
+    Ok(memory.is_some_and(|memory| memory.max > 0 && memory.evicts))
 }
 
 /// <https://redis.io/docs/latest/commands/info/>
