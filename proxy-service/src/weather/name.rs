@@ -7,16 +7,21 @@ use super::contract::{MAX_CITY, MAX_LOCATION};
 
 /// A text without surrounding white space; `None` when nobody can see anything of it.
 pub(super) fn text(value: &str, max: usize, required: bool) -> Result<Option<String>, String> {
-    let is_blank = value.chars().all(is_unseen);
+    // Most names are short and plain: no table is needed for them.
+    let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let is_blank = match is_plain {
+        true => value.bytes().all(|byte| byte == b' '),
+        false => value.chars().all(is_unseen),
+    };
     if is_blank && required {
         return Err("must not be blank".to_owned());
     }
     // White space around it counts: so a schema can say what is accepted.
-    let length = value.chars().count();
+    let length = if is_plain { value.len() } else { value.chars().count() };
     if length > max {
         return Err(format!("must have at most {max} characters, has {length}"));
     }
-    if value.chars().any(is_control) {
+    if !is_plain && value.chars().any(is_control) {
         return Err("must not have control characters".to_owned());
     }
     Ok((!is_blank).then(|| value.trim().to_owned()))

@@ -6,6 +6,7 @@ use roundtrip::service::parameters::Parameters;
 use roundtrip::service::problem::{FieldError, Problem};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
@@ -178,12 +179,14 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
         let mut members = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            if members.contains_key(&name) {
-                let shown: String = name.chars().take(MAX_SHOWN).collect();
-                let message = format_args!("the member {shown:?} is there twice, and one is expected");
-                return Err(A::Error::custom(message));
-            }
-            members.insert(name, access.next_value()?);
+            match members.entry(name) {
+                Entry::Vacant(place) => place.insert(access.next_value()?),
+                Entry::Occupied(taken) => {
+                    let shown: String = taken.key().chars().take(MAX_SHOWN).collect();
+                    let message = format_args!("the member {shown:?} is there twice, and one is expected");
+                    return Err(A::Error::custom(message));
+                }
+            };
         }
         Ok(Members(members))
     }

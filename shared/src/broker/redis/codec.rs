@@ -254,6 +254,7 @@ fn read_list(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
 }
 
 /// Reads one entry, as far as it goes: its id, its fields, and whether these are all.
+#[inline]
 pub(super) fn read_one(answer: &mut Cursor) -> Option<(EntryId, Fields, bool)> {
     answer.list()?;
     let id = EntryId::parse(&answer.text()?)?;

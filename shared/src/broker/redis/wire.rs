@@ -76,12 +76,8 @@ impl Commands {
 #[derive(Debug)]
 pub(super) struct Scanner {
     position: usize,
-    /// Answers not begun yet.
-    answers: usize,
-    /// Values that the answer under way still lacks.
+    /// Values that are still to come: a list is one, and then as many as it holds.
     missing: usize,
-    /// Where the answer under way begins.
-    answer: usize,
     /// How far the bytes must reach before there is anything to look at.
     wanted: usize,
     /// The most bytes of all answers together.
@@ -94,9 +90,7 @@ impl Scanner {
     pub(super) fn new(answers: usize) -> Self {
         Self {
             position: 0,
-            answers,
-            missing: 0,
-            answer: 0,
+            missing: answers,
             wanted: 0,
             limit: usize::MAX,
             error: None,
@@ -115,42 +109,39 @@ impl Scanner {
 
     /// Where the answers end, once they are complete.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Unreadable> {
-        while self.answers + self.missing > 0 {
-            if self.missing == 0 {
-                (self.answers, self.missing, self.answer) = (self.answers - 1, 1, self.position);
-            }
-            let Some((kind, line, next)) = line(bytes, self.position) else {
-                return Ok(None);
+        // In registers: this looks at each value of each answer.
+        let (mut position, mut missing, limit) = (self.position, self.missing, self.limit);
+        while missing > 0 {
+            let Some((kind, line, next)) = line(bytes, position) else {
+                break;
             };
+            let mut end = next;
             match kind {
-                b'+' | b':' => self.position = next,
+                b'+' | b':' => {}
                 b'-' => {
-                    self.error.get_or_insert(self.position);
-                    self.position = next;
+                    self.error.get_or_insert(position);
                 }
-                b'$' => match length(line, MAX_BULK)? {
-                    Some(length) => {
-                        self.wanted = next + length + 2;
+                b'$' => {
+                    if let Some(length) = length(line, MAX_BULK)? {
+                        end = next + length + 2;
                         // Known before it arrives: a length comes first.
-                        if self.wanted > self.limit {
+                        if end > limit {
                             return Err(Unreadable::TooLarge);
                         }
-                        if bytes.len() < self.wanted {
-                            return Ok(None);
+                        if bytes.len() < end {
+                            self.wanted = end;
+                            break;
                         }
-                        self.position = self.wanted;
                     }
-                    None => self.position = next,
-                },
-                b'*' => {
-                    self.missing += length(line, MAX_ELEMENTS)?.unwrap_or(0);
-                    self.position = next;
                 }
+                b'*' => missing += length(line, MAX_ELEMENTS)?.unwrap_or(0),
                 _ => return Err(Unreadable::NotResp),
             }
-            self.missing -= 1;
+            position = end;
+            missing -= 1;
         }
-        Ok(Some(self.position))
+        (self.position, self.missing) = (position, missing);
+        Ok((missing == 0).then_some(position))
     }
 
     /// The first error among the answers, at any depth: its text without the sign.
@@ -284,8 +275,18 @@ fn length(text: &[u8], max: usize) -> Result<Option<usize>, Unreadable> {
     if text == b"-1" {
         return Ok(None);
     }
-    let digits = std::str::from_utf8(text).map_err(|_| Unreadable::NotResp)?;
-    let length: usize = digits.parse().map_err(|_| Unreadable::NotResp)?;
+    // No number that is accepted has more digits than this, so that nothing overflows.
+    if text.is_empty() || text.len() > 10 {
+        return Err(Unreadable::NotResp);
+    }
+    let mut length = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(Unreadable::NotResp);
+        }
+        length = length * 10 + usize::from(digit);
+    }
     if length <= max {
         Ok(Some(length))
     } else {
