@@ -376,6 +376,9 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        if !self.has_record && self.hangups.is_none() {
+            return;
+        }
         let entry = self.place.entry();
         if let Some(Outcome::Replied(outcome)) = self.place.leave()
             && self.has_record
