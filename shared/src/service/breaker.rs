@@ -68,6 +68,9 @@ pub enum Verdict {
     Nothing,
 }
 
+/// For how long it opens again when a probe fails, where the policy has never said.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+
 type Policy = Box<dyn FailurePolicy + Send + Sync>;
 
 /// Refuses calls to something that keeps failing, and probes it now and then. Runs on real time.
@@ -90,6 +93,7 @@ impl Breaker {
         let timed = Timed {
             policy: Box::new(policy),
             mirror: mirror.clone(),
+            again: None,
         };
         Self {
             machine: failsafe::Config::new()
@@ -167,6 +171,9 @@ impl fmt::Debug for Breaker {
 struct Timed {
     policy: Policy,
     mirror: Mirror,
+    /// How long it opens again when a probe fails and the policy has no opinion: as long as the policy said last. The
+    /// machine would take the last delay, which a failure may have asked for. `None` while the breaker is closed.
+    again: Option<Duration>,
 }
 
 impl FailurePolicy for Timed {
@@ -175,12 +182,15 @@ impl FailurePolicy for Timed {
     }
 
     fn mark_dead_on_failure(&mut self) -> Option<Duration> {
-        let delay = self.policy.mark_dead_on_failure().max(self.mirror.take_asked())?;
+        let own = self.policy.mark_dead_on_failure().or(self.again);
+        let delay = own.max(self.mirror.take_asked())?;
+        self.again = own.or(Some(FIRST_DELAY));
         self.mirror.open_for(delay);
         Some(delay)
     }
 
     fn revived(&mut self) {
+        self.again = None;
         self.mirror.show(State::Closed);
         self.policy.revived();
     }
@@ -199,7 +209,6 @@ struct Shown {
 
 #[derive(Debug, Default)]
 struct OpenTimes {
-    delay: Duration,
     until: Option<Instant>,
     /// The pause that the failure which is being counted asked for.
     asked: Option<Duration>,
@@ -219,10 +228,7 @@ impl Mirror {
     }
 
     fn open_for(&self, delay: Duration) {
-        {
-            let mut times = self.times();
-            (times.delay, times.until) = (delay, Some(Instant::now() + delay));
-        }
+        self.times().until = Some(Instant::now() + delay);
         self.show(State::Open);
     }
 
@@ -255,13 +261,7 @@ impl Mirror {
 impl Instrument for Mirror {
     fn on_call_rejected(&self) {}
 
-    /// Comes alone only when a probe failed and the policy had no opinion: open again for as long.
-    fn on_open(&self) {
-        let last = self.times().delay;
-        if self.state() == State::HalfOpen {
-            self.open_for(last);
-        }
-    }
+    fn on_open(&self) {}
 
     fn on_half_open(&self) {
         let (open, half_open) = (State::Open as u8, State::HalfOpen as u8);

@@ -124,3 +124,19 @@ async fn a_dropped_probe_gives_its_place_back() {
     assert!(breaker.call(|()| Verdict::Failed, async { Ok(()) }).await.is_ok());
     assert_eq!(breaker.state(), State::Closed);
 }
+
+#[tokio::test]
+async fn a_pause_that_was_asked_for_once_is_not_given_again() {
+    let (breaker, asked) = (breaker(100, 1), Duration::from_millis(1500));
+    let _ = breaker
+        .call(|_| Verdict::Pause(asked), async { Err::<(), _>("busy") })
+        .await;
+    tokio::time::sleep(asked + Duration::from_millis(10)).await;
+    for round in 0..2 {
+        assert!(matches!(fail(&breaker).await, Err(Refused::Failed(_))), "it is probed");
+        assert_eq!(breaker.state(), State::Open);
+        let open_for = breaker.open_for();
+        assert!(open_for <= FIRST_DELAY, "{open_for:?} after {round} more");
+        tokio::time::sleep(open_for + Duration::from_millis(10)).await;
+    }
+}
