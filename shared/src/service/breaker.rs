@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use failsafe::{FailurePolicy, Instrument, StateMachine};
@@ -191,7 +191,7 @@ impl FailurePolicy for Timed {
 
     fn revived(&mut self) {
         self.again = None;
-        self.mirror.show(State::Closed);
+        self.mirror.close();
         self.policy.revived();
     }
 }
@@ -215,21 +215,23 @@ struct OpenTimes {
 }
 
 impl Mirror {
-    fn show(&self, state: State) {
+    /// Changes what is shown, under the lock of the times: state and times agree.
+    fn show(&self, _: &OpenTimes, state: State) {
         let before = self.0.state.swap(state as u8, Ordering::Relaxed);
         if before != state as u8 {
-            self.log(state);
+            let (breaker, state) = (self.0.name, state.name());
+            tracing::warn!(breaker, state, "circuit breaker changed its state");
         }
     }
 
-    fn log(&self, state: State) {
-        let (breaker, state) = (self.0.name, state.name());
-        tracing::warn!(breaker, state, "circuit breaker changed its state");
+    fn open_for(&self, delay: Duration) {
+        let mut times = self.times();
+        times.until = Some(Instant::now() + delay);
+        self.show(&times, State::Open);
     }
 
-    fn open_for(&self, delay: Duration) {
-        self.times().until = Some(Instant::now() + delay);
-        self.show(State::Open);
+    fn close(&self) {
+        self.show(&self.times(), State::Closed);
     }
 
     fn ask_for(&self, pause: Duration) {
@@ -248,12 +250,18 @@ impl Mirror {
         }
     }
 
-    fn times(&self) -> std::sync::MutexGuard<'_, OpenTimes> {
+    fn times(&self) -> MutexGuard<'_, OpenTimes> {
         self.0.open.lock().expect("no code panics while it holds the times")
     }
 
     fn remaining(&self) -> Duration {
-        let until = self.times().until;
+        self.times().remaining()
+    }
+}
+
+impl OpenTimes {
+    fn remaining(&self) -> Duration {
+        let until = self.until;
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }
@@ -263,14 +271,11 @@ impl Instrument for Mirror {
 
     fn on_open(&self) {}
 
+    /// May come late, when it is open again: it is half-open only where its open time is over.
     fn on_half_open(&self) {
-        let (open, half_open) = (State::Open as u8, State::HalfOpen as u8);
-        let moved = self
-            .0
-            .state
-            .compare_exchange(open, half_open, Ordering::Relaxed, Ordering::Relaxed);
-        if moved.is_ok() {
-            self.log(State::HalfOpen);
+        let times = self.times();
+        if self.state() == State::Open && times.remaining().is_zero() {
+            self.show(&times, State::HalfOpen);
         }
     }
 

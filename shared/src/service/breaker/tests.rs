@@ -125,6 +125,19 @@ async fn a_dropped_probe_gives_its_place_back() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+/// The one who was let in says so only now, after another's probe has failed.
+#[tokio::test]
+async fn a_late_notice_of_half_open_does_not_hide_that_it_is_open_again() {
+    let long = Duration::from_secs(20);
+    let breaker = Breaker::new("test", consecutive_failures(1, [OPEN, long].into_iter().cycle()), 2);
+    let _ = fail(&breaker).await;
+    tokio::time::sleep(OPEN + Duration::from_millis(10)).await;
+    let _ = fail(&breaker).await;
+    breaker.mirror.on_half_open();
+    assert_eq!(breaker.state(), State::Open);
+    assert!(breaker.open_for() > long / 2, "{:?}", breaker.open_for());
+}
+
 #[tokio::test]
 async fn a_pause_that_was_asked_for_once_is_not_given_again() {
     let (breaker, asked) = (breaker(100, 1), Duration::from_millis(1500));
