@@ -78,11 +78,12 @@ impl DeadLetters for MemoryBroker {
             Some(letter) if letter.content.is_err() => return Ok(Replayed::Malformed),
             Some(letter) => letter.content.clone(),
         };
-        if !state.has_room(content.iter()) {
+        let request = content.as_ref().ok().map(|request| (request.id, request.budget));
+        let has_room = request.is_none_or(|(request, _)| state.kept.has_room_to_reopen(request));
+        if !has_room || !state.has_room(content.iter()) {
             return Err(full("replay a dead letter"));
         }
         state.discard(id);
-        let request = content.as_ref().ok().map(|request| (request.id, request.budget));
         let entry = state.append(content);
         if let Some((request, budget)) = request {
             state.kept.reopen(request, budget, entry);

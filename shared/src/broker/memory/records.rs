@@ -185,7 +185,13 @@ impl Kept {
         }
     }
 
-    /// A request that had ended is in the stream again, with a new budget.
+    /// Whether a request that has ended can wait for a result again, which needs the room that its result gave back.
+    pub(super) fn has_room_to_reopen(&mut self, id: CorrelationId) -> bool {
+        let weight = self.live(id).map_or(usize::MAX, |entry| entry.weight);
+        self.make_room((RECORD + RESULT).saturating_sub(weight))
+    }
+
+    /// A request that had ended is in the stream again, with a new budget. There must be room.
     pub(super) fn reopen(&mut self, id: CorrelationId, budget: Budget, place: EntryId) {
         if !self.status(id).is_some_and(Status::is_final) {
             return;

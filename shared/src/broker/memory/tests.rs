@@ -1,6 +1,8 @@
 //! What is kept, for how long and how much of it. Time stands still unless a test moves it.
 #![allow(clippy::unwrap_used)]
 
+mod full;
+
 use tokio::time::advance;
 
 use super::*;
