@@ -278,8 +278,12 @@ impl Records for MemoryBroker {
 
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
-        replies.iter().for_each(|reply| state.kept.store(reply));
-        Ok(())
+        let stored = replies.iter().filter(|reply| state.kept.store(reply)).count();
+        match stored == replies.len() {
+            true => Ok(()),
+            // Whoever stores a result may tell others where it is.
+            false => Err(full("store results")),
+        }
     }
 
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {

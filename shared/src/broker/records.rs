@@ -38,7 +38,7 @@ pub trait Records: fmt::Debug + Send + Sync + 'static {
     /// Stores the results of those that have a record and no result yet; returns how many these were.
     async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError>;
 
-    /// Stores the results of those that have no result yet; those without a record get one.
+    /// Stores the results of those that have no result yet; those without a record get one. An error: not all have one.
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError>;
 
     /// Records by their ids, each with its result; `None` where there is none, or none any more.

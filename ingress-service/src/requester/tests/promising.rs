@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use roundtrip::broker::Status;
 use roundtrip::service::problem::ProblemType;
-use roundtrip::{Fault, FaultCode, Keep, Reply};
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply};
 use tokio::time::{Instant, sleep};
 
 use super::stage::{Stage, TIMEOUT, is_done};
@@ -90,6 +90,23 @@ async fn who_hears_that_the_time_ran_out_can_ask_again() {
         let record = stage.requester.records.records(&[id]).await.unwrap().remove(0).unwrap();
         assert_eq!(record.status, Status::Expired);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_sent_to_a_record_that_found_no_room() {
+    let stage = Stage::new();
+    let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
+    let budget = Budget::new(TIMEOUT);
+    while records.keep(CorrelationId::new(), None, budget, me).await.is_ok() {}
+    let call = stage.call(&[]).await;
+    let delivery = stage.claim().await;
+    let expired = Fault::new(FaultCode::Expired, "the budget ran out");
+    stage.settle(delivery, Err(expired)).await;
+    let answer = call.await.unwrap();
+    assert!(
+        matches!(answer, Ok(Answer::Done { has_record: false, .. })),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

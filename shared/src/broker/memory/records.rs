@@ -160,10 +160,12 @@ impl Kept {
         true
     }
 
-    /// Stores a result, with a record where there is none yet. Without room for one nothing was promised: whoever
-    /// promises makes the record first.
-    pub(super) fn store(&mut self, reply: &Reply) {
-        if self.status(reply.id).is_none() && self.has_room(1) {
+    /// Stores a result, with a record where there is none yet. Returns whether there is one now: it needs room.
+    pub(super) fn store(&mut self, reply: &Reply) -> bool {
+        if self.status(reply.id).is_none() {
+            if !self.has_room(1) {
+                return false;
+            }
             let beginning = Beginning {
                 id: reply.id,
                 budget: Budget::new(Duration::ZERO),
@@ -174,6 +176,7 @@ impl Kept {
             self.change(reply.id, |record| record.attempts = 1);
         }
         self.finish(reply);
+        true
     }
 
     /// What is kept of an outcome.

@@ -25,3 +25,27 @@ async fn a_letter_is_replayed_only_where_its_record_has_room_for_a_result() {
     end(&broker, others[0], 10).await;
     assert!(matches!(broker.replay(letters[0].id).await.unwrap(), Replayed::As(_)));
 }
+
+/// Whoever stores a result tells others where it is.
+#[tokio::test(start_paused = true)]
+async fn a_result_that_finds_no_room_is_not_said_to_be_stored() {
+    let broker = broker(MIB);
+    let reply = |id| Reply {
+        id,
+        outcome: Err(Fault::new(FaultCode::Expired, "late")),
+    };
+    let (known, _) = accept(&broker, None).await.unwrap();
+    while accept(&broker, None).await.is_ok() {}
+    let unknown = CorrelationId::new();
+    let error = broker.store(&[reply(unknown), reply(known)]).await.expect_err("full");
+    assert_eq!(
+        (error.kind(), find(&broker, unknown).await),
+        (BrokerErrorKind::Full, None)
+    );
+    assert_eq!(
+        find(&broker, known).await.unwrap().status,
+        Status::Expired,
+        "each for itself"
+    );
+    broker.store(&[reply(known)]).await.unwrap();
+}
