@@ -38,6 +38,7 @@ enum Sorted {
 }
 
 /// Whether work may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// It may, and whoever has to know does.
     Said,
@@ -79,24 +80,14 @@ pub(crate) async fn settlement(
         progress: judge.reporter(&request),
         trace: trace.clone(),
     };
-    let work = async {
-        match judge.may_begin(&request, attempt, deadline).await {
-            Start::Said => handler.oneshot(job).await,
-            Start::Unsaid => handler.oneshot(job).await.map_err(begun_unsaid),
-            Start::Over => Err(Failure::Cancelled),
-        }
+    let start = judge.may_begin(&request, attempt, deadline).await;
+    let outcome = match start {
+        Start::Over => Err(Failure::Cancelled),
+        Start::Said | Start::Unsaid => handler.oneshot(job).await,
     };
-    match work.await {
+    match outcome {
         Err(Failure::Panicked { message }) => judge.give_up_on_panic(receipt, attempt, &request, message),
-        outcome => answer(receipt, request, outcome),
-    }
-}
-
-/// What its record takes for never begun must not look like it, or its idempotency key would be freed.
-fn begun_unsaid(failure: Failure) -> Failure {
-    match failure {
-        Failure::DeadlineExceeded => Failure::AttemptTimeout,
-        failure => failure,
+        outcome => answer(receipt, request, outcome).perhaps_begun(attempt > 1 || start == Start::Unsaid),
     }
 }
 
@@ -148,7 +139,7 @@ impl Judge {
         };
         self.metrics.failed.with_label_values(&[failure.label()]).inc();
         tracing::info!(request_id = %request.id, ?failure, "answered without work");
-        answer(receipt, request, Err(failure))
+        answer(receipt, request, Err(failure)).perhaps_begun(attempt > 1)
     }
 
     /// The deadline of a delivery that may wait for room; `None` for one that is to be told.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proxy_service::job::Job;
 use proxy_service::metrics::WorkerMetrics;
-use proxy_service::workers::Workers;
+use proxy_service::workers::{Running, Workers};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
     Acceptance, Accepted, Begun, BrokerErrorKind, Cancelled, Changes, EntryId, IdempotencyKey, Progress, Record,
     Records, Status, Swept,
 };
-use roundtrip::{BrokerError, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Broker, BrokerError, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
@@ -69,37 +69,81 @@ impl Records for Unsaid {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn work_that_began_unsaid_and_ran_out_of_time_frees_no_key() {
-    let mut setup = Setup::new();
-    let (options, metrics) = (options(&[]), WorkerMetrics::new(&setup.metrics));
-    let handler = service_fn(|job: Job| async {
-        sleep(LONG).await;
-        echo(job).await
-    });
-    let workers = Workers::new(handler, &options, metrics.clone());
-    let records = Arc::new(Unsaid(setup.broker.clone()));
-    let _running = workers.start(
-        setup.broker.clone(),
-        records,
-        &options,
-        &metrics,
-        &CancellationToken::new(),
-    );
-    let request = Request {
-        keep: Keep::WithReply,
-        ..setup.request(1, Duration::from_secs(2))
-    };
+/// Accepts a request under a key.
+async fn accept(setup: &Setup, budget: Duration) -> Acceptance {
     let acceptance = Acceptance {
-        request: request.clone(),
+        request: Request {
+            keep: Keep::WithReply,
+            ..setup.request(1, budget)
+        },
         key: Some(IdempotencyKey {
             name: [1; 32],
             fingerprint: [1; 32],
         }),
     };
     setup.broker.accept(std::slice::from_ref(&acceptance)).await.unwrap();
+    acceptance
+}
+
+/// Workers whose work takes longer than anybody waits.
+fn start(setup: &Setup) -> Running {
+    let (options, metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&setup.metrics));
+    let handler = service_fn(|job: Job| async {
+        sleep(LONG).await;
+        echo(job).await
+    });
+    let workers = Workers::new(handler, &options, metrics.clone());
+    let records = Arc::new(Unsaid(setup.broker.clone()));
+    workers.start(
+        setup.broker.clone(),
+        records,
+        &options,
+        &metrics,
+        &CancellationToken::new(),
+    )
+}
+
+/// Reads how it ended, and sends the same call again.
+async fn assert_ends_and_keeps_its_key(setup: &mut Setup, acceptance: Acceptance, code: FaultCode) {
     let reply = setup.read(1).await.remove(0);
-    assert_eq!(reply.outcome.unwrap_err().code, FaultCode::UpstreamTimeout);
+    assert_eq!(reply.outcome.clone().unwrap_err().code, code);
+    let id = acceptance.request.id;
     let again = setup.broker.accept(&[acceptance]).await.unwrap().remove(0);
-    assert_eq!(again.unwrap(), Accepted::Known(request.id), "it may have been done");
+    assert_eq!(again.unwrap(), Accepted::Known(id), "it may have been done");
+    let record = setup.broker.records(&[id]).await.unwrap().remove(0).unwrap();
+    assert!(record.key_stands_for(&reply.outcome), "and its caller is told so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_began_unsaid_and_ran_out_of_time_frees_no_key() {
+    let mut setup = Setup::new();
+    let _running = start(&setup);
+    let acceptance = accept(&setup, Duration::from_secs(2)).await;
+    assert_ends_and_keeps_its_key(&mut setup, acceptance, FaultCode::Expired).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_began_unsaid_and_was_cancelled_frees_no_key() {
+    let mut setup = Setup::new();
+    let _running = start(&setup);
+    let acceptance = accept(&setup, LONG / 2).await;
+    while setup.broker.depth().await.unwrap().claimed == 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let asked = Records::cancel(setup.broker.as_ref(), acceptance.request.id, None).await;
+    assert_eq!(asked.unwrap(), Cancelled::Asked);
+    assert_ends_and_keeps_its_key(&mut setup, acceptance, FaultCode::Cancelled).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_may_have_begun_in_an_earlier_delivery_frees_no_key() {
+    // The second has no time left when it comes, the third is told without room.
+    for deliveries in [1, 2] {
+        let mut setup = Setup::new();
+        let acceptance = accept(&setup, Duration::from_secs(2)).await;
+        setup.crash_on_all(deliveries).await;
+        sleep(Duration::from_secs(3)).await;
+        let _running = start(&setup);
+        assert_ends_and_keeps_its_key(&mut setup, acceptance, FaultCode::Expired).await;
+    }
 }

@@ -279,6 +279,8 @@ pub struct Settlement {
     pub keep: Keep,
     /// Whether somebody asked for its end while it was at work: what was noted of that goes in the same step.
     pub end_was_asked_for: bool,
+    /// Whether the work may have begun although its record does not say so. Its idempotency key is not freed then.
+    pub may_have_begun: bool,
 }
 
 impl Settlement {
@@ -291,6 +293,7 @@ impl Settlement {
             dead_letter: None,
             keep: Keep::No,
             end_was_asked_for: false,
+            may_have_begun: false,
         }
     }
 
@@ -303,6 +306,7 @@ impl Settlement {
             dead_letter: Some(dead_letter),
             keep: Keep::No,
             end_was_asked_for: false,
+            may_have_begun: false,
         }
     }
 
@@ -333,6 +337,12 @@ impl Settlement {
             end_was_asked_for,
             ..self
         }
+    }
+
+    /// The same, of work that may have begun although nobody could say so, or that an earlier delivery may have begun.
+    #[must_use]
+    pub fn perhaps_begun(self, may_have_begun: bool) -> Self {
+        Self { may_have_begun, ..self }
     }
 }
 

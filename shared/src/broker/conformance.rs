@@ -92,6 +92,7 @@ macro_rules! broker_conformance {
             a_result_without_a_record_gets_one,
             a_key_names_one_request,
             a_key_is_free_again_where_nothing_was_attempted,
+            a_key_of_work_that_may_have_begun_is_not_freed,
             a_key_is_free_again_after_a_cancellation_in_the_queue,
             a_key_of_work_that_began_once_is_not_freed,
             a_key_that_names_another_request_is_not_freed,

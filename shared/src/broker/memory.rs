@@ -273,7 +273,7 @@ impl Records for MemoryBroker {
 
     async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
         let mut state = self.store.lock();
-        Ok(replies.iter().filter(|reply| state.kept.finish(reply)).count())
+        Ok(replies.iter().filter(|reply| state.kept.finish(reply, false)).count())
     }
 
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
@@ -313,7 +313,7 @@ impl Records for MemoryBroker {
                 id,
                 outcome: Err(cancelled()),
             };
-            state.kept.finish(&reply);
+            state.kept.finish(&reply, false);
             if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {
                 state.deliver(&request.reply_to, reply);
             }

@@ -273,19 +273,20 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether an idempotency key stands for an outcome of this request, rather than being free again.
+    /// Whether an idempotency key stands for an outcome of this request, rather than being free again. A record that has
+    /// ended says so itself.
     #[must_use]
     pub fn key_stands_for<T>(&self, outcome: &Result<T, Fault>) -> bool {
-        self.has_key && !never_began(outcome, self.attempts)
+        self.has_key && (self.status.is_final() || !never_began(outcome, self.attempts, false))
     }
 }
 
 /// Whether a request that ended so was never attempted, which frees its idempotency key: it ended before any delivery
 /// began it, or its only delivery found the upstream unavailable. The code alone does not say so: work that ran out of
-/// time has the same one.
-pub(super) fn never_began<T>(outcome: &Result<T, Fault>, attempts: u32) -> bool {
+/// time has the same one. Neither do the attempts, where it is uncertain whether a delivery could say that it began.
+pub(super) fn never_began<T>(outcome: &Result<T, Fault>, attempts: u32, uncertain: bool) -> bool {
     match outcome.as_ref().map_err(|fault| fault.code) {
-        Err(FaultCode::Expired | FaultCode::Cancelled) => attempts == 0,
+        Err(FaultCode::Expired | FaultCode::Cancelled) => attempts == 0 && !uncertain,
         Err(FaultCode::UpstreamUnavailable) => attempts <= 1,
         _ => false,
     }

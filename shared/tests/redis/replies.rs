@@ -178,6 +178,29 @@ async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
     }
 }
 
+/// Its result is kept first because nobody reads its reply, and then as every other: with one thing known of both.
+#[tokio::test]
+async fn a_key_of_work_that_may_have_begun_stays_also_where_its_requester_is_gone() {
+    let (harness, me, gone) = (harness().await, Consumer::unique("w"), ReplyTo::unique("gone"));
+    let (server, stream) = (&harness.server, format!("test-responses:{gone}"));
+    server
+        .command(&["ZADD", "test-requesters-gone", "99999999999999", gone.as_str()])
+        .await
+        .unwrap();
+    for (key, may_have_begun) in [(1, true), (2, false)] {
+        let request = kept(&gone, Keep::WithReply);
+        let delivery = accepted_and_claimed(&harness, &me, &request, Some(key)).await;
+        server.command(&["DEL", &stream]).await.unwrap();
+        let outcome = Err(Fault::new(FaultCode::Expired, "too late"));
+        let mut settlement = answered(&delivery).perhaps_begun(may_have_begun);
+        settlement.reply.as_mut().unwrap().1.outcome = outcome;
+        harness.broker.settle(&[settlement]).await.unwrap();
+        let record = record(harness.records.as_ref(), request.id).await.unwrap();
+        assert_eq!((record.status, record.has_key), (Status::Expired, may_have_begun));
+    }
+    assert_eq!(server.number(&["EXISTS", &stream]).await, 0, "nobody would read it");
+}
+
 #[tokio::test]
 async fn a_reply_that_could_not_be_written_is_owed_and_written_later() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));

@@ -1,7 +1,7 @@
 //! Facts about idempotency keys.
 
 use super::dead_letters::given_up;
-use super::recording::{accept, kept, record};
+use super::recording::{accept, kept, record, settled};
 use super::*;
 use crate::broker::{Accepted, Cancelled, IdempotencyKey};
 
@@ -79,6 +79,42 @@ pub async fn a_key_is_free_again_where_nothing_was_attempted(harness: &impl Harn
             (free, !free),
             "{code:?} after {attempts} attempts: {again:?}"
         );
+    }
+}
+
+/// Its record says it never began, as nobody could tell it otherwise. The worker knows more.
+pub async fn a_key_of_work_that_may_have_begun_is_not_freed(harness: &impl Harness) {
+    let (broker, records, requester) = (harness.broker(), harness.records(), requester());
+    let cases = [
+        (FaultCode::Expired, true, false),
+        (FaultCode::Cancelled, true, false),
+        (FaultCode::Expired, false, true),
+        (FaultCode::Cancelled, false, true),
+        // Whatever began: the upstream was not asked.
+        (FaultCode::UpstreamUnavailable, true, true),
+    ];
+    for (n, (code, may_have_begun, free)) in cases.into_iter().enumerate() {
+        let (first, second) = (kept(&requester, Keep::WithReply), kept(&requester, Keep::Only));
+        let key = key(n as u8);
+        accept(records.as_ref(), &first, Some(key)).await;
+        let delivery = claim(broker.as_ref(), &consumer(), 1).await.remove(0);
+        let outcome = Err(Fault::new(code, ""));
+        let reply = Reply { id: first.id, outcome };
+        let settlement = Settlement::reply(delivery.receipt, requester.clone(), reply.clone()).keeping(first.keep);
+        let settlement = settlement.perhaps_begun(may_have_begun);
+        broker.settle(&[settlement]).await.expect("settle");
+        let ended = record(records.as_ref(), first.id).await;
+        let again = accept(records.as_ref(), &second, Some(key)).await;
+        let is_free = matches!(again, Accepted::As(_));
+        assert_eq!(
+            (is_free, ended.has_key, ended.key_stands_for(&reply.outcome)),
+            (free, !free, !free),
+            "{code:?}, may have begun: {may_have_begun}"
+        );
+        if is_free {
+            let delivery = claim(broker.as_ref(), &consumer(), 1).await.remove(0);
+            broker.settle(&[settled(&delivery)]).await.expect("settle");
+        }
     }
 }
 

@@ -132,7 +132,8 @@ impl Kept {
         });
     }
 
-    pub(super) fn finish(&mut self, reply: &Reply) -> bool {
+    /// Stores a result, unless there is no record, or one that has ended. `uncertain`: the work may have begun unsaid.
+    pub(super) fn finish(&mut self, reply: &Reply, uncertain: bool) -> bool {
         let id = reply.id;
         if self.status(id).is_none_or(Status::is_final) {
             return false;
@@ -148,7 +149,7 @@ impl Kept {
                 version: record.version,
             });
             // The same call may come again under its key.
-            record.has_key &= !never_began(&outcome, record.attempts);
+            record.has_key &= !never_began(&outcome, record.attempts, uncertain);
             record.outcome = Some(outcome);
         });
         self.lives(id, lives, weight);
@@ -175,7 +176,7 @@ impl Kept {
             self.begin_record(&beginning, None);
             self.change(reply.id, |record| record.attempts = 1);
         }
-        self.finish(reply);
+        self.finish(reply, false);
         true
     }
 

@@ -224,7 +224,7 @@ impl State {
         }
         self.kept.forget_wish(reply.id);
         if settlement.keep != Keep::No || !self.replies.contains_key(reply_to) {
-            self.kept.finish(&reply);
+            self.kept.finish(&reply, settlement.may_have_begun);
         }
         if settlement.keep != Keep::Only {
             self.deliver(reply_to, reply);

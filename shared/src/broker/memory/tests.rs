@@ -76,6 +76,7 @@ fn nothing(receipt: Receipt) -> Settlement {
         dead_letter: None,
         keep: Keep::No,
         end_was_asked_for: false,
+        may_have_begun: false,
     }
 }
 

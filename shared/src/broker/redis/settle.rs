@@ -257,7 +257,7 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
         }
         let letter = settlement.dead_letter.as_ref();
         let letter = letter.map_or_else(Vec::new, |letter| dead_letters::fields(receipt.entry, letter));
-        commands.begin(3 + 10 + 10 + letter.len());
+        commands.begin(3 + 10 + 11 + letter.len());
         commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(10);
         for name in keys.records() {
             commands.arg(name);
@@ -274,7 +274,8 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
             .arg(&data)
             .arg(&too_large)
             .number(presence::adopted_for(retention))
-            .number(retention.max_result as u64);
+            .number(retention.max_result as u64)
+            .arg(if settlement.may_have_begun { "1" } else { "" });
         letter.iter().for_each(|argument| commands.push(argument));
     }
     commands

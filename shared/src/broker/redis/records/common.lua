@@ -86,10 +86,11 @@ local function fate(outcome, data)
 end
 
 -- Nothing was attempted: it ended before any delivery began it, or its only delivery found the upstream unavailable.
--- The code alone does not say so: work that ran out of time has the same one.
-local function never_began(code, attempts)
+-- The code alone does not say so: work that ran out of time has the same one. Neither do the attempts, where it is
+-- uncertain whether a delivery could say that it began.
+local function never_began(code, attempts, uncertain)
   if code == 'upstream-unavailable' then return attempts <= 1 end
-  return (code == 'expired' or code == 'cancelled') and attempts == 0
+  return (code == 'expired' or code == 'cancelled') and attempts == 0 and not uncertain
 end
 
 -- Writes down how a record ended.
@@ -104,8 +105,7 @@ local function set_outcome(id, outcome, data, letter, max, too_large)
   return status, code, now
 end
 
--- Stores a result, unless there is no record, or one that has ended. Where it is uncertain whether the work began, its
--- idempotency key stays.
+-- Stores a result, unless there is no record, or one that has ended.
 local function finish(id, outcome, data, letter, too_large, uncertain)
   allow_writes(id)
   local record = KEYS[1] .. id
@@ -115,7 +115,7 @@ local function finish(id, outcome, data, letter, too_large, uncertain)
   move(id, state[1], status)
   keep_until(id, now + state[2])
   -- The same call may come again under its key.
-  if state[4] and not uncertain and never_began(code, tonumber(state[5])) then
+  if state[4] and never_began(code, tonumber(state[5]), uncertain) then
     local claim = redis.call('GET', state[4])
     if claim and string.sub(claim, 1, 36) == id then redis.call('DEL', state[4]) end
     redis.call('HDEL', record, 'key')
@@ -126,9 +126,9 @@ end
 
 -- Stores a result whose requester is gone, or seems to be. One that was only cut off may promise it later: so there is
 -- a record of it from now on, for as long as such a requester may take.
-local function keep_result(id, outcome, data, letter, ttl, max, too_large)
+local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain)
   local record = KEYS[1] .. id
-  if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large) end
+  if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large, uncertain) end
   allow_writes(id)
   return or_nothing(id, function()
     redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)

@@ -1,8 +1,9 @@
 -- KEYS[6..10]: request stream, reply stream, dead letters, requesters that are gone, requesters. ARGV: group, consumer,
 -- entry, requester ('' where nobody waits), id ('' where there is none), outcome, data, what is stored for a result that
--- is too large, for how long a result is kept whose requester is gone, how large it may be, then the dead letter. A reply
--- that tells of a dead letter names it.
+-- is too large, for how long a result is kept whose requester is gone, how large it may be, whether the work may have begun
+-- unsaid ('' for no), then the dead letter. A reply that tells of a dead letter names it.
 local entry, requester, id, outcome, data = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local uncertain = ARGV[11] ~= ''
 if redis.call('EXISTS', KEYS[6]) == 0 then return 0 end
 local held = holder(KEYS[6], ARGV[1], entry)
 if not held or held[2] ~= ARGV[2] then return 0 end
@@ -10,7 +11,7 @@ if not held or held[2] ~= ARGV[2] then return 0 end
 -- is written that would be written again with each try. And a server that is full refuses nothing behind them.
 redis.call('XDEL', KEYS[6], '0-0')
 redis.call('XACK', KEYS[6], ARGV[1], '0-0')
-local letter = #ARGV > 10 and redis.call('XADD', KEYS[8], '*', unpack(ARGV, 11))
+local letter = #ARGV > 11 and redis.call('XADD', KEYS[8], '*', unpack(ARGV, 12))
 local function not_yet(failure)
   if letter then redis.pcall('XDEL', KEYS[8], letter) end
   return failure
@@ -18,8 +19,8 @@ end
 -- The record before the reply: it takes its end once, a reply is written as often as it is tried. What nobody waits for
 -- has its result nowhere else.
 local function tell_record()
-  if requester == '' then return keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8]) end
-  return finish(id, outcome, data, letter, ARGV[8])
+  if requester == '' then return keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8], uncertain) end
+  return finish(id, outcome, data, letter, ARGV[8], uncertain)
 end
 if id ~= '' then
   local told, result = pcall(tell_record)
@@ -40,7 +41,7 @@ if requester ~= '' then
     lost = 2
   elseif not written then
     if redis.call('ZSCORE', KEYS[9], requester) then
-      local kept = keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8])
+      local kept = keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8], uncertain)
       if type(kept) == 'table' and is_refusal(kept.err) then return not_yet(kept) end
     else
       redis.call('ZADD', KEYS[10], 'NX', whole(millis()), requester)
