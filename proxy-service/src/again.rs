@@ -4,14 +4,19 @@
 use std::time::Duration;
 
 use roundtrip::Broker;
-use roundtrip::broker::{BrokerError, Consumer, Delivery, Dropped, EntryId};
+use roundtrip::broker::{BrokerError, Consumer, Delivery, EntryId};
+use tokio_util::sync::CancellationToken;
 
-use crate::due::{Deadlines, MAX_DUE};
+use crate::attempts::{Attempt, Attempts};
+use crate::due::{Deadlines, MAX_DUE, MAX_LOOKS};
 use crate::judge::Judge;
 use crate::terminals::Held;
 
-/// How many dropped entries are looked at to find one suspect.
+/// How many dropped entries one scan brings to find one suspect.
 const LOOK_AT: usize = 16;
+
+/// How many scans go to find one suspect: each passes a part of what is pending, and the one that saw it is over.
+const SCANS: usize = 8;
 
 /// What is needed to deliver again.
 pub(crate) struct Again<'a> {
@@ -20,10 +25,12 @@ pub(crate) struct Again<'a> {
     pub(crate) held: &'a Held,
     pub(crate) judge: &'a Judge,
     pub(crate) deadlines: &'a mut Deadlines,
+    pub(crate) attempts: &'a mut Attempts,
+    pub(crate) stop: &'a CancellationToken,
 }
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     /// What runs now.
     pub(crate) deliveries: Vec<Delivery>,
@@ -33,27 +40,31 @@ pub(crate) struct Found {
     pub(crate) suspects: bool,
     /// Whether some that are ours did not come, or may not have been asked for: they are recovered next.
     pub(crate) missing: bool,
+    /// What ended the search early. What was found before is in hand all the same.
+    pub(crate) failed: Option<BrokerError>,
 }
 
 impl Again<'_> {
-    /// What we were given and never saw. Nobody has run it, so it is the attempt it was.
+    /// What we were given and never saw, as the attempt it was.
     pub(crate) async fn recovered(&mut self, max: usize) -> Result<Found, BrokerError> {
-        let lost = self.broker.recover(self.consumer, &self.held.entries(), max).await?;
-        let mut found = self.sort_out(attempts(&lost, 0)).await?;
-        // There may be more than were asked for.
-        found.missing |= lost.len() == max;
+        let (lost, missing) = self.lost(max).await?;
+        let found = self.sort_out(lost).await;
         if !found.deliveries.is_empty() {
             tracing::info!(
                 count = found.deliveries.len(),
                 "recovered deliveries whose claim had failed"
             );
         }
-        Ok(found)
+        Ok(Found {
+            missing: found.missing || missing,
+            ..found
+        })
     }
 
     /// What others dropped, as one more attempt.
     pub(crate) async fn reclaimed(&mut self, lease: Duration, max: usize) -> Result<Found, BrokerError> {
-        let found = self.sort_out(self.dropped(lease, max).await?).await?;
+        let dropped = self.dropped(lease, max).await?;
+        let found = self.sort_out(dropped).await;
         if !found.deliveries.is_empty() {
             tracing::info!(
                 count = found.deliveries.len(),
@@ -64,74 +75,131 @@ impl Again<'_> {
     }
 
     /// The first suspect among what others dropped. The rest is handed back to the next scan, whoever's it is.
-    pub(crate) async fn one_suspect(&self, lease: Duration) -> Result<Option<Delivery>, BrokerError> {
-        let dropped = self.dropped(lease, LOOK_AT).await?;
-        let suspect = dropped
-            .iter()
-            .find(|(_, attempt)| self.judge.runs_alone(*attempt))
-            .copied();
-        let rest: Vec<EntryId> = dropped
-            .iter()
-            .filter(|one| Some(**one) != suspect)
-            .map(|(entry, _)| *entry)
-            .collect();
-        self.broker.release(self.consumer, &rest).await?;
-        let attempts = suspect.as_slice();
-        Ok(self.broker.redeliver(self.consumer, attempts).await?.pop())
+    pub(crate) async fn one_suspect(&mut self, lease: Duration) -> Result<Option<Delivery>, BrokerError> {
+        let (mut rest, mut suspect) = (Vec::new(), None);
+        for _ in 0..SCANS {
+            for one in self.dropped(lease, LOOK_AT).await? {
+                match suspect.is_none() && self.judge.runs_alone(one.number) {
+                    true => suspect = Some(one),
+                    false => rest.push(one.entry),
+                }
+            }
+            if suspect.is_some() || self.stop.is_cancelled() {
+                break;
+            }
+        }
+        self.release(&rest).await?;
+        let delivered = self.redeliver(suspect.as_slice()).await?.pop();
+        // It may be another's by now.
+        self.attempts.forget(suspect.map(|suspect| suspect.entry));
+        Ok(delivered)
     }
 
     /// Of what others dropped, what is to be told although there is no room for it. The rest is handed back.
-    pub(crate) async fn due(&mut self, lease: Duration) -> Result<Vec<Delivery>, BrokerError> {
+    pub(crate) async fn due(&mut self, lease: Duration) -> Result<Found, BrokerError> {
         let dropped = self.dropped(lease, MAX_DUE).await?;
-        self.look(&dropped).await
+        Ok(self.only_due(&dropped).await)
     }
 
-    async fn dropped(&self, lease: Duration, max: usize) -> Result<Vec<(EntryId, u32)>, BrokerError> {
-        let mut dropped = self.broker.reclaim(self.consumer, lease, max).await?;
-        // Our own, when renewing failed for a lease: still at work here.
-        let held = self.held.entries();
-        dropped.retain(|one| !held.contains(&one.entry));
-        Ok(attempts(&dropped, 1))
-    }
-
-    async fn sort_out(&mut self, attempts: Vec<(EntryId, u32)>) -> Result<Found, BrokerError> {
-        let (suspects, now): (Vec<_>, Vec<_>) = attempts
-            .into_iter()
-            .partition(|(_, attempt)| self.judge.runs_alone(*attempt));
-        let due = self.look(&suspects).await?;
-        let deliveries = self.broker.redeliver(self.consumer, &now).await?;
+    /// The same of what we were given and never saw.
+    pub(crate) async fn recovered_due(&mut self) -> Result<Found, BrokerError> {
+        let (lost, missing) = self.lost(MAX_DUE).await?;
+        let found = self.only_due(&lost).await;
         Ok(Found {
-            missing: deliveries.len() < now.len(),
-            deliveries,
-            suspects: suspects.len() > due.len(),
-            due,
+            missing: found.missing || missing,
+            ..found
         })
     }
 
-    /// Hands back all but those that are due. A look delivers as often as it was, so it counts as nothing; and one at
-    /// a time, as entries may be large.
-    async fn look(&mut self, dropped: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
-        let mut due = Vec::new();
-        for (entry, attempt) in self.deadlines.worth_a_look(dropped) {
-            let seen = self.broker.redeliver(self.consumer, &[(entry, attempt - 1)]).await?;
-            for delivery in seen {
-                let delivery = Delivery { attempt, ..delivery };
-                match self.judge.time_left(&delivery) {
-                    Some(deadline) => self.deadlines.note(entry, deadline),
-                    None => due.push(delivery),
+    /// And whether there may be more than were asked for.
+    async fn lost(&mut self, max: usize) -> Result<(Vec<Attempt>, bool), BrokerError> {
+        let lost = self.broker.recover(self.consumer, &self.held.entries(), max).await?;
+        let is_all = lost.len() < max;
+        Ok((self.attempts.recovered(&lost, is_all), !is_all))
+    }
+
+    async fn dropped(&mut self, lease: Duration, max: usize) -> Result<Vec<Attempt>, BrokerError> {
+        let dropped = self.broker.reclaim(self.consumer, lease, max).await;
+        let mut dropped = dropped.inspect_err(|_| self.attempts.missed())?;
+        // Our own, when renewing failed for a lease: still at work here.
+        let held = self.held.entries();
+        dropped.retain(|one| !held.contains(&one.entry));
+        Ok(self.attempts.dropped(&dropped))
+    }
+
+    async fn sort_out(&mut self, attempts: Vec<Attempt>) -> Found {
+        let (suspects, now): (Vec<_>, Vec<_>) = attempts.into_iter().partition(|one| self.judge.runs_alone(one.number));
+        let mut found = self.only_due(&suspects).await;
+        found.suspects = suspects.len() > found.due.len();
+        if found.failed.is_none() {
+            match self.redeliver(&now).await {
+                Ok(deliveries) => {
+                    found.missing |= deliveries.len() < now.len();
+                    found.deliveries = deliveries;
                 }
+                Err(error) => found.failed = Some(error),
             }
         }
-        let is_due = |entry: &EntryId| due.iter().any(|delivery| delivery.receipt.entry == *entry);
-        let entries = dropped.iter().map(|(entry, _)| *entry);
-        let rest: Vec<EntryId> = entries.filter(|entry| !is_due(entry)).collect();
-        self.broker.release(self.consumer, &rest).await?;
-        Ok(due)
+        found
     }
-}
 
-/// The attempt that each would be.
-fn attempts(dropped: &[Dropped], more: u32) -> Vec<(EntryId, u32)> {
-    let attempt = |one: &Dropped| one.deliveries.saturating_add(more).max(1);
-    dropped.iter().map(|one| (one.entry, attempt(one))).collect()
+    /// What is due. The rest is handed back.
+    async fn only_due(&mut self, attempts: &[Attempt]) -> Found {
+        let mut found = Found::default();
+        found.failed = self.look(attempts, &mut found).await.err();
+        found
+    }
+
+    /// Hands back all but those that are due. A look delivers as often as it was, so it counts as nothing; and one at
+    /// a time, as entries may be large. What is counted wrong stays ours until it had one.
+    async fn look(&mut self, attempts: &[Attempt], found: &mut Found) -> Result<(), BrokerError> {
+        let (mut rest, mut looks) = (Vec::new(), 0);
+        for one in attempts {
+            let is_wanted = one.is_miscounted || self.deadlines.are_worth_a_look(one.entry);
+            let may_look = looks < MAX_LOOKS && !self.stop.is_cancelled();
+            match (is_wanted, may_look) {
+                (true, true) => {
+                    looks += 1;
+                    match self.look_into(*one).await? {
+                        Some(due) => found.due.push(due),
+                        None => rest.push(one.entry),
+                    }
+                }
+                (true, false) if one.is_miscounted => found.missing = true,
+                _ => rest.push(one.entry),
+            }
+        }
+        self.release(&rest).await
+    }
+
+    /// The entry, if it is due.
+    async fn look_into(&mut self, one: Attempt) -> Result<Option<Delivery>, BrokerError> {
+        let uncounted = [(one.entry, one.number - 1)];
+        let seen = self.broker.redeliver(self.consumer, &uncounted).await?.pop();
+        let delivery = seen.map(|delivery| Delivery {
+            attempt: one.number,
+            ..delivery
+        });
+        if let Some(deadline) = delivery.as_ref().and_then(|delivery| self.judge.time_left(delivery)) {
+            self.deadlines.note(one.entry, deadline);
+            return Ok(None);
+        }
+        self.deadlines.forget(one.entry);
+        self.attempts.forget([one.entry]);
+        Ok(delivery)
+    }
+
+    async fn redeliver(&mut self, attempts: &[Attempt]) -> Result<Vec<Delivery>, BrokerError> {
+        let attempts: Vec<_> = attempts.iter().map(|one| (one.entry, one.number)).collect();
+        let deliveries = self.broker.redeliver(self.consumer, &attempts).await?;
+        self.attempts
+            .forget(deliveries.iter().map(|delivery| delivery.receipt.entry));
+        Ok(deliveries)
+    }
+
+    async fn release(&mut self, entries: &[EntryId]) -> Result<(), BrokerError> {
+        self.broker.release(self.consumer, entries).await?;
+        self.attempts.forget(entries.iter().copied());
+        Ok(())
+    }
 }

@@ -18,7 +18,7 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 pub(crate) const MAX_DUE: usize = 64;
 
 /// The most entries that one turn looks into, one after the other: they may be large.
-const MAX_LOOKS: usize = 16;
+pub(crate) const MAX_LOOKS: usize = 16;
 
 /// How many deadlines are remembered. Of what is forgotten another look is taken.
 const MAX_KNOWN: usize = 4096;
@@ -51,12 +51,15 @@ impl Deadlines {
         due
     }
 
-    /// Those of which a look is worth while: nothing is known of them, or that they are due.
-    pub(crate) fn worth_a_look(&self, entries: &[(EntryId, u32)]) -> Vec<(EntryId, u32)> {
+    /// Forgets an entry that is told.
+    pub(crate) fn forget(&mut self, entry: EntryId) {
+        self.known.remove(&entry);
+    }
+
+    /// Whether a look into an entry is worth while: nothing is known of it, or that it is due.
+    pub(crate) fn are_worth_a_look(&self, entry: EntryId) -> bool {
         let soon = Instant::now() + DUE;
-        let has_time = |entry: &EntryId| self.known.get(entry).is_some_and(|deadline| *deadline > soon);
-        let looks = entries.iter().filter(|(entry, _)| !has_time(entry));
-        looks.take(MAX_LOOKS).copied().collect()
+        self.known.get(&entry).is_none_or(|deadline| *deadline <= soon)
     }
 }
 
@@ -95,21 +98,19 @@ mod tests {
         let mut deadlines = Deadlines::default();
         deadlines.note(entry(1), Instant::now() + DUE * 2);
         deadlines.note(entry(2), Instant::now() + DUE / 2);
-        let all = [(entry(1), 2), (entry(2), 3), (entry(3), 4)];
-        assert_eq!(deadlines.worth_a_look(&all), all[1..]);
+        let worth = |deadlines: &Deadlines| [1, 2, 3].map(|n| deadlines.are_worth_a_look(entry(n)));
+        assert_eq!(worth(&deadlines), [false, true, true]);
         advance(DUE).await;
-        assert_eq!(deadlines.worth_a_look(&all), all);
+        assert_eq!(worth(&deadlines), [true; 3]);
         assert!(deadlines.are_due());
         assert!(!deadlines.are_due(), "each is due once");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn looks_and_memory_are_bounded() {
+    async fn memory_is_bounded() {
         let mut deadlines = Deadlines::default();
-        let many: Vec<_> = (0..10_000).map(|n| (entry(n), 2)).collect();
-        assert_eq!(deadlines.worth_a_look(&many).len(), MAX_LOOKS);
-        for (entry, _) in &many {
-            deadlines.note(*entry, Instant::now() + DUE * 2);
+        for n in 0..10_000 {
+            deadlines.note(entry(n), Instant::now() + DUE * 2);
         }
         assert!(deadlines.known.len() <= MAX_KNOWN);
     }

@@ -14,6 +14,7 @@ pub mod weather;
 pub mod workers;
 
 mod again;
+mod attempts;
 mod cancels;
 mod due;
 mod judge;

@@ -13,7 +13,8 @@ use roundtrip::service::telemetry::with_causes;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::again::Again;
+use crate::again::{Again, Found};
+use crate::attempts::Attempts;
 use crate::due::{DUE, Deadlines, LOOK_INTERVAL, LookTimer, MAX_DUE};
 use crate::metrics::WorkerMetrics;
 use crate::reclaimer::ScanTimer;
@@ -63,9 +64,22 @@ enum Turn {
 struct Memory {
     suspects: Suspects,
     deadlines: Deadlines,
+    attempts: Attempts,
     look: LookTimer,
-    /// Whether what was found did not all come: it is recovered at once.
+    /// Whether something may be ours that did not come: it is recovered before anything else.
     missing: bool,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            suspects: Suspects::default(),
+            deadlines: Deadlines::default(),
+            attempts: Attempts::default(),
+            look: LookTimer::new(),
+            missing: false,
+        }
+    }
 }
 
 impl Claimer {
@@ -73,20 +87,15 @@ impl Claimer {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
         let (mut turn, mut scan) = (Turn::Prepare, ScanTimer::new());
-        let mut memory = Memory {
-            suspects: Suspects::default(),
-            deadlines: Deadlines::default(),
-            look: LookTimer::new(),
-            missing: false,
-        };
+        let mut memory = Memory::new();
         while let Some((now, taken)) = stop.run_until_cancelled(self.room(turn, &mut memory)).await {
-            match self.take_turn(now, taken, &mut memory).await {
+            match self.take_turn(now, taken, &mut memory, &stop).await {
                 Ok(()) => {
                     pauses.reset();
                     turn = match now {
-                        _ if std::mem::take(&mut memory.missing) => Turn::Recover,
+                        _ if memory.missing => Turn::Recover,
                         // The turn it came before is still to be had.
-                        Turn::Due => turn,
+                        Turn::Due if turn != Turn::Recover => turn,
                         _ if memory.suspects.are_due() => Turn::Suspect,
                         _ if scan.is_due() => Turn::Reclaim,
                         _ => Turn::Claim,
@@ -95,9 +104,14 @@ impl Claimer {
                 Err(error) => {
                     let pause = pauses.next().unwrap_or(MAX_PAUSE);
                     tracing::warn!(error = with_causes(&error), ?pause, "claiming again after a pause");
-                    turn = match error.kind() {
-                        BrokerErrorKind::GroupLost => Turn::Prepare,
-                        _ => Turn::Recover,
+                    memory.missing = error.kind() != BrokerErrorKind::GroupLost;
+                    memory.look = LookTimer::new();
+                    turn = match memory.missing {
+                        true => Turn::Recover,
+                        false => {
+                            memory.attempts = Attempts::default();
+                            Turn::Prepare
+                        }
                     };
                     stop.run_until_cancelled(sleep(pause)).await;
                 }
@@ -153,17 +167,31 @@ impl Claimer {
         taken
     }
 
-    async fn take_turn(&self, turn: Turn, taken: Option<Taken>, memory: &mut Memory) -> Result<(), BrokerError> {
+    async fn take_turn(
+        &self,
+        turn: Turn,
+        taken: Option<Taken>,
+        memory: &mut Memory,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
         let again = Again {
             broker: self.broker.as_ref(),
             consumer: &self.consumer,
             held: self.terminals.held(),
             judge: &self.work.judge,
             deadlines: &mut memory.deadlines,
+            attempts: &mut memory.attempts,
+            stop,
         };
         match (turn, taken) {
             (Turn::Prepare, _) => self.prepare().await,
-            (Turn::Due, _) => self.tell_what_is_due(again, memory.look.is_due()).await,
+            (Turn::Due, _) => {
+                self.tell_what_is_new_and_due().await?;
+                if memory.look.is_due() {
+                    memory.missing = self.tell_what_is_due(again, memory.missing).await?;
+                }
+                Ok(())
+            }
             (_, None) => {
                 memory.suspects.postpone(self.lease);
                 Ok(())
@@ -180,20 +208,33 @@ impl Claimer {
         }
     }
 
-    async fn tell_what_is_due(&self, mut again: Again<'_>, look: bool) -> Result<(), BrokerError> {
+    async fn tell_what_is_new_and_due(&self) -> Result<(), BrokerError> {
         let pause = self.upstream.open_for();
         if !pause.is_zero() {
             self.metrics.paused.inc();
             let new = self.broker.claim_due(&self.consumer, DUE, MAX_DUE).await?;
             self.terminals.tell(new, pause, &self.work);
         }
-        if look {
-            self.terminals.tell(again.due(self.lease).await?, pause, &self.work);
-        }
         Ok(())
     }
 
-    async fn run_a_suspect(&self, again: Again<'_>, all: Taken, suspects: &mut Suspects) -> Result<(), BrokerError> {
+    /// Of what others dropped, or, where some is, of what is ours and did not come. Returns whether there is more of
+    /// that.
+    async fn tell_what_is_due(&self, mut again: Again<'_>, missing: bool) -> Result<bool, BrokerError> {
+        let found = match missing {
+            true => again.recovered_due().await?,
+            false => again.due(self.lease).await?,
+        };
+        self.terminals.tell(found.due, self.upstream.open_for(), &self.work);
+        found.failed.map_or(Ok(found.missing), Err)
+    }
+
+    async fn run_a_suspect(
+        &self,
+        mut again: Again<'_>,
+        all: Taken,
+        suspects: &mut Suspects,
+    ) -> Result<(), BrokerError> {
         let found = again.one_suspect(self.lease).await?;
         suspects.met(found.is_some());
         if let Some(delivery) = found {
@@ -224,16 +265,22 @@ impl Claimer {
             }
         };
         let (taken, found) = self.terminals.lend_during(taken, looking).await;
-        let found = found?;
+        let Found {
+            deliveries,
+            due,
+            suspects: any,
+            missing,
+            failed,
+        } = found?;
         let counter = match is_recovery {
             true => &self.metrics.recovered,
             false => &self.metrics.reclaimed,
         };
-        counter.inc_by(found.deliveries.len() as u64);
-        suspects.seen(found.suspects);
-        self.terminals.tell(found.due, Duration::ZERO, &self.work);
-        self.terminals.start(taken, found.deliveries, &self.work);
-        Ok(found.missing)
+        counter.inc_by(deliveries.len() as u64);
+        suspects.seen(any);
+        self.terminals.tell(due, Duration::ZERO, &self.work);
+        self.terminals.start(taken, deliveries, &self.work);
+        failed.map_or(Ok(missing), Err)
     }
 
     async fn claim(&self, taken: Taken) -> Result<(), BrokerError> {

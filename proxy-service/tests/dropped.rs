@@ -35,21 +35,7 @@ async fn busy(setup: &Setup, terminals: &str, dropped: &[(u32, Duration)]) -> (R
     while setup.broker.depth().await.unwrap().claimed == 0 {
         sleep(Duration::from_millis(10)).await;
     }
-    (running, drop_work(setup, dropped).await)
-}
-
-/// Publishes requests, each delivered so often already and dropped each time.
-async fn drop_work(setup: &Setup, dropped: &[(u32, Duration)]) -> Vec<Request> {
-    let mut requests = Vec::new();
-    for (deliveries, budget) in dropped {
-        let consumer = Consumer::unique("crashing");
-        requests.extend(setup.publish(1, *budget).await);
-        // Nobody can claim in between: nothing here waits.
-        let held = setup.broker.claim(&consumer, 1).await.unwrap();
-        let again = [(held[0].receipt.entry, *deliveries)];
-        assert_eq!(setup.broker.redeliver(&consumer, &again).await.unwrap().len(), 1);
-    }
-    requests
+    (running, setup.drop_work(dropped).await)
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +124,7 @@ async fn dropped_work_that_expires_is_told_while_the_upstream_is_given_a_pause()
     assert_eq!(setup.read(1).await.len(), 1);
     sleep(MAX_WAIT * 2).await;
     let (budget, published) = (Duration::from_secs(5), Instant::now());
-    let requests = drop_work(&setup, &[(1, budget), (2, budget), (5, LONG)]).await;
+    let requests = setup.drop_work(&[(1, budget), (2, budget), (5, LONG)]).await;
     let replies = setup.read(3).await;
     assert!(published.elapsed() <= budget, "{:?}", published.elapsed());
     for reply in replies {

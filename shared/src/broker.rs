@@ -68,8 +68,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// now, and still has to tell those who wait.
     async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
-    /// What this consumer was given and never saw, because a claim failed halfway: its entries less those
-    /// it says it holds, at most `max`, oldest first. For [`Broker::redeliver`].
+    /// What this consumer was given and never saw, because a call failed halfway: its entries less those
+    /// it says it holds, and those it handed back, at most `max`, oldest first. For [`Broker::redeliver`].
     async fn recover(
         &self,
         consumer: &Consumer,

@@ -1,6 +1,8 @@
 //! A broker in memory, a requester, and workers that end with the test.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod faulty;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +59,23 @@ impl Setup {
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
+        self.start_on(self.broker.clone(), flags, handler)
+    }
+
+    /// Workers that reach the broker through another.
+    pub(crate) fn start_on<F>(
+        &self,
+        broker: Arc<dyn Broker>,
+        flags: &[&str],
+        handler: impl Fn(Job) -> F + Clone + Send + Sync + 'static,
+    ) -> (Workers, Running)
+    where
+        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    {
         let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
         let workers = Workers::new(service_fn(handler), &options, metrics.clone());
         let running = workers.start(
-            self.broker.clone(),
+            broker,
             self.broker.clone(),
             &options,
             &metrics,
@@ -96,6 +111,20 @@ impl Setup {
             let again: Vec<_> = dropped.iter().map(|one| (one.entry, attempt)).collect();
             held = self.broker.redeliver(&crashing, &again).await.unwrap();
         }
+    }
+
+    /// Publishes requests, each delivered so often already and dropped each time.
+    pub(crate) async fn drop_work(&self, dropped: &[(u32, Duration)]) -> Vec<Request> {
+        let mut requests = Vec::new();
+        for (deliveries, budget) in dropped {
+            let consumer = Consumer::unique("crashing");
+            requests.extend(self.publish(1, *budget).await);
+            // Nobody can claim in between: nothing here waits.
+            let held = self.broker.claim(&consumer, 1).await.unwrap();
+            let again = [(held[0].receipt.entry, *deliveries)];
+            assert_eq!(self.broker.redeliver(&consumer, &again).await.unwrap().len(), 1);
+        }
+        requests
     }
 
     pub(crate) async fn read(&mut self, count: usize) -> Vec<Reply> {
