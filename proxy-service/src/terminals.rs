@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 use roundtrip::CorrelationId;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
 use roundtrip::service::traces::Span;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -146,11 +146,14 @@ impl Terminals {
         };
         self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
         let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
-        let (metrics, terminal) = (self.metrics.clone(), terminal.ok_or_else(|| self.free.clone()));
+        let (metrics, terminal) = (
+            self.metrics.clone(),
+            terminal.ok_or_else(|| next_free(self.free.clone())),
+        );
         self.running.spawn(async move {
             let terminal = match terminal {
                 Ok(terminal) => terminal,
-                Err(free) => match abandon.run_until_cancelled(free_in_time(free, &delivery)).await {
+                Err(next) => match abandon.run_until_cancelled(timeout_at(patience(&delivery), next)).await {
                     Some(Ok(terminal)) => terminal,
                     Some(Err(_)) => {
                         let told = work.judge.tell(delivery, Duration::ZERO);
@@ -229,11 +232,22 @@ impl Terminals {
     }
 }
 
-/// Waits for a terminal, as long as the delivery has time.
-async fn free_in_time(free: Arc<Semaphore>, delivery: &Delivery) -> Result<OwnedSemaphorePermit, Elapsed> {
-    let until = delivery.deadline().unwrap_or(delivery.receipt.claimed);
-    let terminal = timeout_at(until.checked_sub(DUE).unwrap_or(until), free.acquire_owned()).await?;
-    Ok(terminal.expect("the terminals are never closed"))
+/// The next terminal that is free. Whoever asks later, also the next claim, has one later.
+fn next_free(free: Arc<Semaphore>) -> BoxFuture<'static, OwnedSemaphorePermit> {
+    let next = async { free.acquire_owned().await.expect("the terminals are never closed") };
+    let mut next = next.boxed();
+    // Takes its place in the queue.
+    match (&mut next).now_or_never() {
+        Some(terminal) => ready(terminal).boxed(),
+        None => next,
+    }
+}
+
+/// How long a delivery may wait for a terminal: as long as it has time; of little time, half.
+fn patience(delivery: &Delivery) -> Instant {
+    let (now, deadline) = (Instant::now(), delivery.deadline());
+    let left = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(now));
+    now + left - DUE.min(left / 2)
 }
 
 /// Hands a settlement on. What finds no place before it is abandoned, or comes after the last batch, returns to the

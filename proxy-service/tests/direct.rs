@@ -99,3 +99,20 @@ async fn what_waits_for_a_terminal_is_handed_back_by_a_drain() {
     assert_eq!(setup.broker.reclaim(&heir, LONG, 10).await.unwrap().len(), 1);
     assert!(direct.await.unwrap().unwrap().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_has_little_time_waits_for_its_terminal_too() {
+    let mut setup = Setup::new();
+    let (workers, running) = setup.start_workers(&["--terminals", "1"], |job: Job| async {
+        sleep(Duration::from_millis(100)).await;
+        echo(job).await
+    });
+    sleep(Duration::from_millis(100)).await;
+    let direct = call(&setup, &workers);
+    sleep(Duration::from_millis(10)).await;
+    setup.publish(1, Duration::from_millis(600)).await;
+    let reply = setup.read(1).await.remove(0);
+    assert!(reply.outcome.is_ok(), "{reply:?}");
+    assert!(direct.await.unwrap().unwrap().is_ok());
+    running.drain(LONG).await;
+}
