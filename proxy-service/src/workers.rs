@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roundtrip::broker::{Consumer, Records, Settlement};
+use roundtrip::broker::{Consumer, MAX_WAIT, Records, Settlement};
 use roundtrip::service::breaker::Breaker;
 use roundtrip::service::hostname;
 use roundtrip::service::listener;
@@ -14,7 +14,7 @@ use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, Request, batch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -33,6 +33,9 @@ use crate::{reclaimer, settler, upkeep};
 
 /// After the grace period, the time to settle what is done and to hand back what is not.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// At least so long a drain waits for a claim that is under way: dropped, it may lose its deliveries to nobody.
+const CLAIM_TIMEOUT: Duration = MAX_WAIT.saturating_mul(2);
 
 /// The workers of this process: their terminals, and the handler's stack.
 #[derive(Clone)]
@@ -209,8 +212,15 @@ impl Running {
     pub async fn drain(mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         self.stop_claiming.cancel();
-        // A claim that is under way is ours: its deliveries are in hand when it returns.
-        let claimed = (&mut self.claimer).await;
+        // A claim that is under way is ours: its deliveries are in hand when it returns. A turn that reads large entries
+        // takes longer than there is time for; what it took is handed back with the rest.
+        let claim_ends = deadline.max(Instant::now() + CLAIM_TIMEOUT);
+        let claimed = timeout_at(claim_ends, &mut self.claimer).await;
+        if claimed.is_err() {
+            tracing::warn!("the grace period is over; dropping what is still being read");
+            self.claimer.abort();
+            let _ = (&mut self.claimer).await;
+        }
         let _ = self.upkeep.await;
         let done = self
             .terminals
@@ -227,7 +237,10 @@ impl Running {
         let _ = self.cancels.await;
         let _ = timeout(FLUSH_TIMEOUT, self.progress).await;
         match timeout(FLUSH_TIMEOUT, self.broker.leave(&self.consumer)).await {
-            Ok(Ok(())) => tracing::info!(all_done = done && claimed.is_ok(), "the workers have stopped"),
+            Ok(Ok(())) => tracing::info!(
+                all_done = done && matches!(claimed, Ok(Ok(()))),
+                "the workers have stopped"
+            ),
             Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "could not hand work back; its leases will"),
             Err(_) => tracing::warn!("could not hand work back in time; its leases will"),
         }

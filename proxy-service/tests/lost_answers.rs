@@ -168,3 +168,20 @@ async fn a_drain_ends_the_looks() {
     assert_eq!(left.len(), 10);
     assert!(left.iter().all(|one| one.deliveries == 2), "{left:?}");
 }
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_no_longer_than_it_may_for_entries_that_are_read() {
+    let setup = Setup::new();
+    let requests = setup.drop_work(&[(1, LONG * 60)]).await;
+    sleep(LEASE).await;
+    let faulty = Faulty::new(&setup.broker, [("redeliver", &[Slow(LONG * 10)][..])]);
+    let (_, running) = setup.start_on(faulty.clone(), &FLAGS, echo);
+    while !faulty.is_done() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let stopped = Instant::now();
+    running.drain(Duration::from_secs(5)).await;
+    assert!(stopped.elapsed() <= Duration::from_secs(8), "{:?}", stopped.elapsed());
+    let heir = Consumer::unique("heir");
+    let left = setup.broker.reclaim(&heir, LONG * 60, 10).await.unwrap();
+    assert_eq!(left.len(), requests.len(), "handed back");
+}
