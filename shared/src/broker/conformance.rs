@@ -75,6 +75,7 @@ macro_rules! broker_conformance {
             leaving_takes_nothing_off_what_was_handed_back,
             what_a_leaving_consumer_holds_can_be_reclaimed_at_once,
             a_delivery_that_got_lost_on_the_way_is_recovered,
+            what_was_handed_back_hides_nothing_that_got_lost,
             settling_makes_the_reply_readable_and_removes_the_request,
             settling_again_changes_nothing,
             a_worker_that_lost_its_lease_settles_nothing,

@@ -245,6 +245,52 @@ async fn however_much_is_held_all_of_it_is_renewed_and_handed_back() {
     assert_eq!(taken, HELD);
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn entry(n: usize) -> EntryId {
+    EntryId {
+        millis: 1,
+        sequence: n as u64,
+    }
+}
+
+async fn reclaimed(redis: &Redis, consumer: &Consumer, max: usize) -> Vec<u64> {
+    let dropped = redis.broker.reclaim(consumer, DAY, max).await.unwrap();
+    dropped.iter().map(|one| one.entry.sequence).collect()
+}
+
+#[tokio::test]
+async fn one_scan_finds_what_was_dropped_behind_much_that_is_at_work() {
+    let (harness, busy, heir) = (harness().await, Consumer::unique("busy"), Consumer::unique("heir"));
+    hold(&harness.server, &busy, 1, 1500).await;
+    harness.broker.release(&busy, &[entry(700), entry(1400)]).await.unwrap();
+    assert_eq!(reclaimed(&harness, &heir, 1).await, [700]);
+    assert_eq!(reclaimed(&harness, &heir, 16).await, [1400]);
+    // What the last scan has passed is found by the next.
+    harness.broker.release(&heir, &[entry(700), entry(1400)]).await.unwrap();
+    let one = reclaimed(&harness, &heir, 1).await;
+    harness.broker.release(&heir, &[entry(one[0] as usize)]).await.unwrap();
+    let mut both = reclaimed(&harness, &heir, 16).await;
+    both.sort_unstable();
+    assert_eq!(both, [700, 1400]);
+    // Round to where it began, and not further.
+    let all = harness.broker.reclaim(&heir, Duration::ZERO, 1500).await.unwrap();
+    let entries: HashSet<_> = all.iter().map(|one| one.entry).collect();
+    assert_eq!((all.len(), entries.len()), (1500, 1500));
+}
+
+#[tokio::test]
+async fn a_scan_is_bounded_and_the_next_goes_on_behind_it() {
+    let (harness, busy, heir) = (harness().await, Consumer::unique("busy"), Consumer::unique("heir"));
+    hold(&harness.server, &busy, 1, 10_000).await;
+    harness.broker.release(&busy, &[entry(9_000)]).await.unwrap();
+    let mut scans = 1;
+    while reclaimed(&harness, &heir, 1).await.is_empty() {
+        scans += 1;
+    }
+    assert_eq!(scans, 5);
+}
+
 #[tokio::test]
 async fn orphans_behind_much_that_is_held_are_found_while_others_wait() {
     let (harness, careless, me) = (harness().await, Consumer::unique("careless"), Consumer::unique("me"));

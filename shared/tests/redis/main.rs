@@ -24,8 +24,8 @@ use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::{
     self, Acceptance, Accepted, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Cancelled, Consumer,
-    DeadLetter, DeadLetters, Delivery, Durability, IdempotencyKey, Record, Records, Retention, Role, Settlement,
-    Status, Swept, Tidied,
+    DeadLetter, DeadLetters, Delivery, Durability, EntryId, IdempotencyKey, Record, Records, Retention, Role,
+    Settlement, Status, Swept, Tidied,
 };
 use roundtrip::test_util::{RedisServer, free_port};
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};

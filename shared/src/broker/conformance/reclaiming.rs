@@ -93,6 +93,25 @@ pub async fn a_delivery_that_got_lost_on_the_way_is_recovered(harness: &impl Har
     );
 }
 
+/// What a worker handed back stays behind until somebody takes it, however much it is.
+pub async fn what_was_handed_back_hides_nothing_that_got_lost(harness: &impl Harness) {
+    const RELEASED: usize = 600;
+    let (broker, me) = (harness.broker(), consumer());
+    broker
+        .publish(&requests(&requester(), RELEASED + 4))
+        .await
+        .expect("publish");
+    let given = claim(broker.as_ref(), &me, RELEASED + 4).await;
+    let entries: Vec<_> = given.iter().map(|delivery| delivery.receipt.entry).collect();
+    broker.release(&me, &entries[1..=RELEASED]).await.expect("release");
+    let held = HashSet::from([entries[0]]);
+    for max in [1, 3, 10] {
+        let recovered = broker.recover(&me, &held, max).await.expect("recover");
+        let recovered: Vec<_> = recovered.iter().map(|one| one.entry).collect();
+        assert_eq!(recovered, entries[RELEASED + 1..][..max.min(3)]);
+    }
+}
+
 fn held_less(given: &[Delivery], held: &HashSet<EntryId>) -> Vec<EntryId> {
     let entries = given.iter().map(|delivery| delivery.receipt.entry);
     entries.filter(|entry| !held.contains(entry)).collect()

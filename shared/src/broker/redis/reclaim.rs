@@ -26,21 +26,50 @@ const RECOVER: &str = "recover deliveries";
 /// step. `pcall`, so that an older server's NOGROUP keeps its code.
 ///
 /// The clock first: one that was set makes every entry look idle. Then nothing is taken, and it is only said.
+///
+/// XAUTOCLAIM passes ten entries for each that it may take. It is repeated, once over the end and round to where it
+/// began, so that a scan does not end among what is at work, nor misses what the last one has just seen.
 const TAKE_OVER: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now < tonumber(ARGV[6]) or now > tonumber(ARGV[7]) then return {now, ARGV[4]} end
-local scan = redis.pcall('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
-if scan.err then return scan end
-local found = {now, scan[1]}
-for _, id in ipairs(scan[2]) do
-  local held = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
-  if #held == 1 then
-    found[#found + 1] = id
-    found[#found + 1] = held[1][4]
+local function before(a, b)
+  local am, as = string.match(a, '(%d+)-(%d+)')
+  local bm, bs = string.match(b, '(%d+)-(%d+)')
+  am, bm = tonumber(am), tonumber(bm)
+  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
+end
+local from, max, bound = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
+local found, seen, count, looked = {now, from}, {}, 0, 0
+local cursor, round = from, from == '0-0'
+while count < max and looked < bound do
+  local part = math.min(max - count, 20)
+  local scan = redis.pcall('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', part, 'JUSTID')
+  if scan.err then return scan end
+  for _, id in ipairs(scan[2]) do
+    local held = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+    if #held == 1 and not seen[id] then
+      found[#found + 1] = id
+      found[#found + 1] = held[1][4]
+      seen[id] = true
+      count = count + 1
+    end
+  end
+  looked = looked + (#scan[2] == part and part or part * 10)
+  cursor = scan[1]
+  if cursor == '0-0' then
+    if round then break end
+    round = true
+  elseif round and from ~= '0-0' and not before(cursor, from) then
+    break
   end
 end
+found[2] = cursor
 return found";
+
+/// How many pending entries one scan passes at most, about: what is at work lies before what was dropped, and each takes
+/// a fraction of a microsecond.
+const PASSED: usize = 2000;
 
 /// After the clock was set back, entries were delivered in the future, and would count as fresh until it has caught
 /// up. They get a lease that begins now; their consumers stay who they are. Answers with the last entry that was
@@ -53,11 +82,14 @@ for _, row in ipairs(rows) do
 end
 return #rows > 0 and rows[#rows][1] or ''";
 
-/// How many entries one such script looks at.
+/// How many entries one such script looks at, and one search for what got lost at least.
 const PART: usize = 256;
 
-/// How far the search for dropped work has come: XAUTOCLAIM looks at a part of the pending list, and the
-/// next scan goes on where this one ended. An empty scan is not the end.
+/// How many such searches there are for one call.
+const MAX_PARTS: usize = 1000;
+
+/// How far the search for dropped work has come: a scan passes a part of the pending list, and the
+/// next one goes on where it ended. An empty scan is not the end.
 #[derive(Debug, Default)]
 pub(super) struct Scan(Mutex<EntryId>);
 
@@ -88,7 +120,7 @@ impl Scan {
             .arg(cursor.to_string())
             .arg(max);
         let (earliest, latest) = clock.expected();
-        commands.arg(earliest).arg(latest);
+        commands.arg(earliest).arg(latest).arg(PASSED);
         let asked = Instant::now();
         let Some(found) = unless_no_group(RECLAIM, link.try_run(RECLAIM, &commands).await?)? else {
             return Ok(Vec::new());
@@ -147,22 +179,34 @@ pub(super) async fn recover(
     if max == 0 {
         return Ok(Vec::new());
     }
-    let mut commands = Pipeline::with_capacity(1);
-    commands
-        .cmd("XPENDING")
-        .arg(&[keys.requests(), GROUP, "-", "+"])
-        .arg(held.len() + max)
-        .arg(consumer.as_str());
-    let Some(answer) = unless_no_group(RECOVER, link.try_run(RECOVER, &commands).await?)? else {
-        return Ok(Vec::new());
-    };
-    let lost = lease::pending_rows(&answer)
-        .filter(|row| !row.was_released() && !held.contains(&row.entry))
-        .map(|row| Dropped {
+    let (mut lost, mut from) = (Vec::new(), "-".to_owned());
+    // What was handed back stays its, and may be before all else.
+    let count = (held.len() + max).max(PART);
+    for _ in 0..MAX_PARTS {
+        let mut commands = Pipeline::with_capacity(1);
+        commands
+            .cmd("XPENDING")
+            .arg(&[keys.requests(), GROUP, from.as_str(), "+"])
+            .arg(count)
+            .arg(consumer.as_str());
+        let Some(answer) = unless_no_group(RECOVER, link.try_run(RECOVER, &commands).await?)? else {
+            break;
+        };
+        let rows: Vec<_> = lease::pending_rows(&answer).collect();
+        let ours = rows
+            .iter()
+            .filter(|row| !row.was_released() && !held.contains(&row.entry));
+        lost.extend(ours.map(|row| Dropped {
             entry: row.entry,
             deliveries: row.deliveries,
-        });
-    Ok(lost.take(max).collect())
+        }));
+        match rows.last() {
+            Some(last) if rows.len() == count && lost.len() < max => from = format!("({}", last.entry),
+            _ => break,
+        }
+    }
+    lost.truncate(max);
+    Ok(lost)
 }
 
 /// The items of a pipeline's one answer.
