@@ -192,8 +192,10 @@ impl Again<'_> {
     async fn redeliver(&mut self, attempts: &[Attempt]) -> Result<Vec<Delivery>, BrokerError> {
         let attempts: Vec<_> = attempts.iter().map(|one| (one.entry, one.number)).collect();
         let deliveries = self.broker.redeliver(self.consumer, &attempts).await?;
-        self.attempts
-            .forget(deliveries.iter().map(|delivery| delivery.receipt.entry));
+        for delivery in &deliveries {
+            self.deadlines.forget(delivery.receipt.entry);
+            self.attempts.forget([delivery.receipt.entry]);
+        }
         Ok(deliveries)
     }
 

@@ -27,7 +27,9 @@ const MAX_KNOWN: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     known: HashMap<EntryId, Instant>,
+    /// Or an earlier moment, after that one was forgotten.
     earliest: Option<Instant>,
+    next_look: Option<Instant>,
 }
 
 impl Deadlines {
@@ -40,18 +42,23 @@ impl Deadlines {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
-    /// Whether one of them is due. If so they are forgotten: the look that follows finds those that are still there.
+    /// Whether one of them is due, and it is time for another look. Each stays due until it was seen or is past: one look
+    /// may miss it.
     pub(crate) fn are_due(&mut self) -> bool {
-        let soon = Instant::now() + DUE;
-        let due = self.earliest.is_some_and(|earliest| earliest <= soon);
-        if due {
-            self.known.retain(|_, deadline| *deadline > soon);
-            self.earliest = self.known.values().min().copied();
+        let now = Instant::now();
+        let soon = now + DUE;
+        let is_soon = |earliest: Option<Instant>| earliest.is_some_and(|earliest| earliest <= soon);
+        if !is_soon(self.earliest) || self.next_look.is_some_and(|next| next > now) {
+            return false;
         }
+        let due = is_soon(self.known.values().min().copied());
+        self.known.retain(|_, deadline| *deadline > now);
+        self.earliest = self.known.values().min().copied();
+        self.next_look = due.then(|| now + LOOK_INTERVAL);
         due
     }
 
-    /// Forgets an entry that is told.
+    /// Forgets an entry that is told, or at work.
     pub(crate) fn forget(&mut self, entry: EntryId) {
         self.known.remove(&entry);
     }
@@ -103,7 +110,24 @@ mod tests {
         advance(DUE).await;
         assert_eq!(worth(&deadlines), [true; 3]);
         assert!(deadlines.are_due());
-        assert!(!deadlines.are_due(), "each is due once");
+        assert!(!deadlines.are_due(), "not at once again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_stays_so_until_it_was_seen_or_is_past() {
+        let mut deadlines = Deadlines::default();
+        deadlines.note(entry(1), Instant::now() + DUE);
+        deadlines.note(entry(2), Instant::now() + DUE * 4);
+        assert!(deadlines.are_due());
+        advance(LOOK_INTERVAL).await;
+        assert!(deadlines.are_due(), "the look may have missed it");
+        deadlines.forget(entry(1));
+        advance(LOOK_INTERVAL).await;
+        assert!(!deadlines.are_due(), "it was seen");
+        advance(DUE * 4).await;
+        assert!(deadlines.are_due(), "past or not, it was not seen yet");
+        advance(LOOK_INTERVAL).await;
+        assert!(!deadlines.are_due());
     }
 
     #[tokio::test(start_paused = true)]
