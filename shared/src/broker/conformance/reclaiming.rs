@@ -198,19 +198,21 @@ pub async fn leaving_blames_nothing_for_it(harness: &impl Harness) {
     }
 }
 
-/// Who only looked at a request, and handed it back, did not run it.
+/// Who only looked at a request, and handed it back, did not run it; also where nobody has run it yet.
 pub async fn leaving_takes_nothing_off_what_was_handed_back(harness: &impl Harness) {
-    let (broker, looking) = (harness.broker(), consumer());
-    broker.publish(&requests(&requester(), 1)).await.expect("publish");
-    let entry = claim(broker.as_ref(), &looking, 1).await[0].receipt.entry;
-    let seen = broker.redeliver(&looking, &[(entry, 3)]).await.expect("redeliver");
-    assert_eq!(seen[0].attempt, 3);
-    broker.release(&looking, &[entry]).await.expect("release");
-    broker.leave(&looking).await.expect("leave");
-    let taken = broker
-        .reclaim(&consumer(), Duration::from_secs(60), 1)
-        .await
-        .expect("reclaim");
-    let deliveries = 3;
-    assert_eq!(taken, [Dropped { entry, deliveries }]);
+    let broker = harness.broker();
+    for deliveries in [3, 0] {
+        let looking = consumer();
+        broker.publish(&requests(&requester(), 1)).await.expect("publish");
+        let entry = claim(broker.as_ref(), &looking, 1).await[0].receipt.entry;
+        let seen = broker.redeliver(&looking, &[(entry, deliveries)]).await;
+        assert_eq!(seen.expect("redeliver")[0].attempt, deliveries);
+        broker.release(&looking, &[entry]).await.expect("release");
+        broker.leave(&looking).await.expect("leave");
+        let taken = broker
+            .reclaim(&consumer(), Duration::from_secs(60), 1)
+            .await
+            .expect("reclaim");
+        assert_eq!(taken, [Dropped { entry, deliveries }]);
+    }
 }
