@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempts::{Attempt, Attempts};
 use crate::due::{Deadlines, MAX_DUE, MAX_LOOKS};
+use crate::held::Held;
 use crate::judge::Judge;
-use crate::terminals::Held;
 
 /// How many dropped entries one scan brings to find one suspect.
 const LOOK_AT: usize = 16;

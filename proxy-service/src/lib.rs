@@ -17,6 +17,7 @@ mod again;
 mod attempts;
 mod cancels;
 mod due;
+mod held;
 mod judge;
 mod reclaimer;
 mod settler;
