@@ -9,7 +9,7 @@ use roundtrip::broker::Depth;
 use super::{Refusal, take_off};
 
 /// How many jobs a burst may bring where nothing waits, before anything is known of them.
-const BURST: u64 = 128;
+const BURST: u64 = 256;
 
 /// How many may wait behind each request at work while the rate is unknown: a few rounds of work say how fast it is.
 const ROUNDS: u64 = 4;

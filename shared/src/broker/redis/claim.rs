@@ -111,7 +111,7 @@ impl Readers {
 
 /// A server that is full refuses what takes memory, but not behind what takes none: what fills it may wait for the group.
 const MAKE_GROUP: &str = r"
-redis.call('XDEL', KEYS[1], '0-0')
+redis.pcall('XDEL', KEYS[1], '0-0')
 return redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')";
 
 /// Creates the group at the beginning of the stream, so that whatever waits there is served, and the
