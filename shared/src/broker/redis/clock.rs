@@ -92,7 +92,8 @@ impl ServerClock {
             if let Ok(by) = u64::try_from(by)
                 && by > 0
             {
-                let before = last.millis + millis_of(answered - last.asked);
+                // Both are cut to whole milliseconds.
+                let before = last.millis + millis_of(answered - last.asked) + 2;
                 state.ahead.push_back(Step { before, by });
                 if state.ahead.len() > REMEMBERED {
                     state.ahead.pop_front();
@@ -209,6 +210,18 @@ mod tests {
         let asked = Instant::now();
         tokio::time::advance(Duration::from_millis(3)).await;
         clock.read(millis, asked, Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_of_the_millisecond_before_a_step_is_from_before_it() {
+        let clock = ServerClock::new(LEASE);
+        let asked = Instant::now();
+        clock.read(START, asked, asked);
+        // All within less than a millisecond of ours, and over the end of one of the server's.
+        let published = entry(START + 1);
+        tokio::time::advance(Duration::from_micros(400)).await;
+        clock.read(START + 1 + HOUR, Instant::now(), Instant::now());
+        assert!(clock.ages(Some(START + 1 + HOUR)).of(published) < Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
