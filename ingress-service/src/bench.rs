@@ -38,7 +38,7 @@ impl PendingTable {
         let mut waits = self.pending.register(id)?;
         let _ = self.pending.complete(id, Outcome::Replied(Ok(reply)));
         match pin!(waits.outcome()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Outcome::Replied(Ok(reply))) => Some(reply),
+            Poll::Ready(Some(Outcome::Replied(Ok(reply)))) => Some(reply),
             _ => None,
         }
     }

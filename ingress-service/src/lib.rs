@@ -194,6 +194,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         health: health.clone(),
         bodies,
     };
+    let still_pending = pending.clone();
     let admin = Admin {
         health: health.clone(),
         metrics,
@@ -230,6 +231,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     let calling = tokio::spawn(async move {
         sleep(leave_in).await;
         last_call.cancel();
+        still_pending.last_call();
     });
     let _ = serving.await;
     calling.abort();

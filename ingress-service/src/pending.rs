@@ -28,10 +28,18 @@ pub(crate) enum Outcome {
     Unpublished(BrokerErrorKind),
 }
 
+/// What one who waits is told.
+#[derive(Debug)]
+enum News {
+    Outcome(Outcome),
+    /// Nothing yet, and there is little time left: connections are about to be cut off. What comes later comes here.
+    LastCall(oneshot::Receiver<News>),
+}
+
 /// Who waits, and where the request is on its way into the stream.
 #[derive(Debug)]
 struct Waiter {
-    sender: oneshot::Sender<Outcome>,
+    sender: oneshot::Sender<News>,
     stage: Stage,
     /// Told when the stage changes, where somebody waits for that.
     moved: Option<oneshot::Sender<()>>,
@@ -63,7 +71,7 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub(crate) struct PendingReply {
     id: CorrelationId,
-    receiver: oneshot::Receiver<Outcome>,
+    receiver: oneshot::Receiver<News>,
     pending: Arc<Pending>,
 }
 
@@ -141,8 +149,23 @@ impl Pending {
         // Sent before the lock is let go: who finds no entry any more finds the outcome.
         let mut shard = self.shard(id);
         match shard.remove(&id) {
-            Some(waiter) => waiter.sender.send(outcome).err(),
+            Some(waiter) => match waiter.sender.send(News::Outcome(outcome)) {
+                Err(News::Outcome(outcome)) => Some(outcome),
+                _ => None,
+            },
             None => Some(outcome),
+        }
+    }
+
+    /// Tells all who wait that there is little time left. No call pays for this while it waits.
+    pub(crate) fn last_call(&self) {
+        for shard in &self.shards {
+            let mut waiting = shard.lock().expect("no code panics while it holds a shard");
+            for waiter in waiting.values_mut() {
+                let (later, receiver) = oneshot::channel();
+                let now = std::mem::replace(&mut waiter.sender, later);
+                let _ = now.send(News::LastCall(receiver));
+            }
         }
     }
 
@@ -166,10 +189,16 @@ impl Pending {
 }
 
 impl PendingReply {
-    /// Waits for the outcome. Once it was handed out, there is no other.
-    pub(crate) async fn outcome(&mut self) -> Outcome {
-        let outcome = (&mut self.receiver).await;
-        outcome.expect("the entry, and with it the sender, lives as long as this value")
+    /// Waits for the outcome; `None` at the last call. Once it was handed out, there is no other.
+    pub(crate) async fn outcome(&mut self) -> Option<Outcome> {
+        let news = (&mut self.receiver).await;
+        match news.expect("the entry, and with it the sender, lives as long as this value") {
+            News::Outcome(outcome) => Some(outcome),
+            News::LastCall(later) => {
+                self.receiver = later;
+                None
+            }
+        }
     }
 
     /// Who waits.
@@ -218,16 +247,21 @@ impl PendingReply {
     /// Stops waiting, as one does who leaves; the outcome, where it came unseen.
     pub(crate) fn leave(&mut self) -> Option<Outcome> {
         self.pending.shard(self.id).remove(&self.id);
-        self.receiver.try_recv().ok()
+        loop {
+            match self.receiver.try_recv().ok()? {
+                News::Outcome(outcome) => return Some(outcome),
+                News::LastCall(later) => self.receiver = later,
+            }
+        }
     }
 
     /// Stops waiting; the outcome, where it came before that.
-    pub(crate) async fn give_up(&mut self) -> Option<Outcome> {
+    pub(crate) fn give_up(&mut self) -> Option<Outcome> {
         let waiter = self.pending.shard(self.id).remove(&self.id);
         match waiter {
             Some(_) => None,
-            // Whoever took the entry out is about to send.
-            None => (&mut self.receiver).await.ok(),
+            // Whoever took the entry out has sent it.
+            None => self.leave(),
         }
     }
 }
@@ -264,8 +298,8 @@ mod tests {
         let (mut waits, mut waits_too) = (pending.register(one).unwrap(), pending.register(other).unwrap());
         assert!(pending.complete(other, Outcome::Replied(Ok("other".into()))).is_none());
         assert!(pending.complete(one, Outcome::Replied(Ok("one".into()))).is_none());
-        assert!(matches!(waits.outcome().await, Outcome::Replied(Ok(data)) if data == "one"));
-        assert!(matches!(waits_too.outcome().await, Outcome::Replied(Ok(data)) if data == "other"));
+        assert!(matches!(waits.outcome().await, Some(Outcome::Replied(Ok(data))) if data == "one"));
+        assert!(matches!(waits_too.outcome().await, Some(Outcome::Replied(Ok(data))) if data == "other"));
         drop((waits, waits_too));
         assert_eq!((pending.len(), entries(&pending), pending.gauge.get()), (0, 0, 0));
     }
@@ -299,10 +333,10 @@ mod tests {
         pending.published(id, entry);
         assert_eq!(waits.entry(), Some(entry));
         pending.complete(id, replied());
-        assert!(matches!(waits.give_up().await, Some(Outcome::Replied(_))));
+        assert!(matches!(waits.give_up(), Some(Outcome::Replied(_))));
         drop(waits);
         let mut waits = pending.register(id).unwrap();
-        assert!(waits.give_up().await.is_none());
+        assert!(waits.give_up().is_none());
         assert!(
             pending.complete(id, replied()).is_some(),
             "it goes to nobody, and is not lost"

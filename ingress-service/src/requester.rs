@@ -201,10 +201,9 @@ impl Requester {
         let mut awaiting = call.trace.begin(Kind::Internal, || "await reply");
         let outcome = tokio::select! {
             biased;
-            outcome = timeout_at(deadline, waiting.place.outcome()) => outcome.ok(),
+            outcome = timeout_at(deadline, waiting.place.outcome()) => outcome.ok().flatten(),
             // Those who are content with a promise get it now: this instance is about to leave.
             () = self.draining.cancelled(), if wait != Wait::ForAnswer => None,
-            () = self.last_call.cancelled() => None,
         };
         match outcome {
             Some(outcome) => {

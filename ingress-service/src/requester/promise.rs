@@ -39,7 +39,7 @@ impl Requester {
             let kept = self.records.keep(id, entry, waiting.budget, &self.reply_to).await;
             waiting.has_record = kept.is_ok();
         }
-        let given_up = waiting.place.give_up().await;
+        let given_up = waiting.place.give_up();
         // The work may have more time than its caller.
         if given_up.is_none() && admitted.elapsed() >= waiting.budget.as_duration() {
             self.admission.count_expired();

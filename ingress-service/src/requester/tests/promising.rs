@@ -133,6 +133,7 @@ async fn who_still_waits_at_the_end_of_a_drain_is_told_where_to_ask() {
     sleep(Duration::from_secs(5)).await;
     assert!(calls.iter().all(|call| !call.is_finished()) && !follower.is_finished());
     stage.requester.last_call.cancel();
+    stage.requester.pending.last_call();
     for call in calls.into_iter().chain([follower]) {
         let problem = call.await.unwrap().unwrap_err();
         assert_eq!(problem.kind(), ProblemType::ReplyTimeout);
