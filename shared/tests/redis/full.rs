@@ -21,16 +21,7 @@ async fn what_was_accepted_is_settled_on_a_full_server() {
     settlements.push(answered(&delivery));
     let poison = kept(&requester, Keep::Only);
     let delivery = accepted_and_claimed(&harness, &me, &poison, None).await;
-    let letter = DeadLetter {
-        reason: "test".into(),
-        attempts: 1,
-        last_error: String::new(),
-        fields: Vec::new(),
-    };
-    let outcome = Err(Fault::new(FaultCode::DeadLettered, "test"));
-    let reply = Reply { id: poison.id, outcome };
-    settlements
-        .push(Settlement::dead_letter(delivery.receipt, letter, Some((requester.clone(), reply))).keeping(Keep::Only));
+    settlements.push(given_up(&delivery));
 
     fill(&harness.server).await;
     assert!(broker.publish(&plain).await.unwrap_err().is_full());

@@ -155,6 +155,28 @@ fn answered(delivery: &Delivery) -> Settlement {
     Settlement::reply(delivery.receipt.clone(), request.reply_to.clone(), reply).keeping(request.keep)
 }
 
+/// The settlement of a delivery that the service gave up on: a dead letter, and the fault for who waits.
+fn given_up(delivery: &Delivery) -> Settlement {
+    let request = delivery.content.as_ref().unwrap();
+    let letter = DeadLetter {
+        reason: "test".into(),
+        attempts: 1,
+        last_error: String::new(),
+        fields: Vec::new(),
+    };
+    let outcome = Err(Fault::new(FaultCode::DeadLettered, "test"));
+    let reply = Reply {
+        id: request.id,
+        outcome,
+    };
+    Settlement::dead_letter(
+        delivery.receipt.clone(),
+        letter,
+        Some((request.reply_to.clone(), reply)),
+    )
+    .keeping(request.keep)
+}
+
 async fn record(records: &dyn Records, id: CorrelationId) -> Option<Record> {
     records.records(&[id]).await.unwrap().remove(0)
 }

@@ -61,16 +61,7 @@ async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters()
         let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
         let asked = kept(&requester, Keep::WithReply);
         let delivery = accepted_and_claimed(&harness, &me, &asked, None).await;
-        let letter = DeadLetter {
-            reason: "test".into(),
-            attempts: 1,
-            last_error: String::new(),
-            fields: Vec::new(),
-        };
-        let outcome = Err(Fault::new(FaultCode::DeadLettered, "test"));
-        let reply = (requester.clone(), Reply { id: asked.id, outcome });
-        let given_up = Settlement::dead_letter(delivery.receipt.clone(), letter, Some(reply)).keeping(Keep::WithReply);
-        for settlement in [answered(&delivery), given_up] {
+        for settlement in [answered(&delivery), given_up(&delivery)] {
             for _ in 0..3 {
                 let error = user.broker.settle(std::slice::from_ref(&settlement)).await.unwrap_err();
                 assert_eq!(error.kind(), BrokerErrorKind::Rejected, "{missing}: {error:?}");
@@ -225,17 +216,8 @@ async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
         let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
         let asked = kept(&requester, Keep::WithReply);
         let delivery = accepted_and_claimed(&harness, &me, &asked, None).await;
-        let letter = DeadLetter {
-            reason: "test".into(),
-            attempts: 1,
-            last_error: String::new(),
-            fields: Vec::new(),
-        };
-        let outcome = Err(Fault::new(FaultCode::DeadLettered, "test"));
-        let reply = (requester.clone(), Reply { id: asked.id, outcome });
-        let given_up = Settlement::dead_letter(delivery.receipt.clone(), letter, Some(reply)).keeping(Keep::WithReply);
         let mut refused = 0;
-        for settlement in [answered(&delivery), given_up] {
+        for settlement in [answered(&delivery), given_up(&delivery)] {
             for _ in 0..3 {
                 refused += u32::from(user.broker.settle(std::slice::from_ref(&settlement)).await.is_err());
             }
