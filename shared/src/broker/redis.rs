@@ -47,16 +47,14 @@ use super::{
     ReplyStream, Retention, Role, Settlement, Shortcoming, Status, StoredLetter, Swept, Tidied,
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
-use claim::Readers;
+use claim::{Reader, Readers, Taking};
 use clock::ServerClock;
 use connection::Link;
-use due::Due;
 use keys::Keys;
 use lane::Lane;
 use orphans::Search;
 use presence::Silent;
 use reclaim::Scan;
-use redeliver::Again;
 use settle::{Settling, Unsure};
 
 /// The consumer group that all workers share.
@@ -104,6 +102,17 @@ impl RedisBroker {
             retention: options.retention,
         }
     }
+
+    fn taking<'a>(&'a self, consumer: &'a Consumer, reader: &'a Reader) -> Taking<'a> {
+        Taking {
+            link: &self.link,
+            keys: &self.keys,
+            clock: &self.clock,
+            reader,
+            consumer,
+            lease: self.lease,
+        }
+    }
 }
 
 #[async_trait]
@@ -123,15 +132,8 @@ impl Broker for RedisBroker {
     }
 
     async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let due = Due {
-            link: &self.link,
-            keys: &self.keys,
-            clock: &self.clock,
-            reader: &self.readers.of(consumer),
-            consumer,
-            lease: self.lease,
-        };
-        due.claim(within, max).await
+        let reader = self.readers.of(consumer);
+        self.taking(consumer, &reader).claim_due(within, max).await
     }
 
     async fn recover(
@@ -150,15 +152,8 @@ impl Broker for RedisBroker {
     }
 
     async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
-        let again = Again {
-            link: &self.link,
-            keys: &self.keys,
-            clock: &self.clock,
-            reader: &self.readers.of(consumer),
-            consumer,
-            lease: self.lease,
-        };
-        again.redeliver(attempts).await
+        let reader = self.readers.of(consumer);
+        self.taking(consumer, &reader).redeliver(attempts).await
     }
 
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {

@@ -33,6 +33,17 @@ pub(super) struct Reader {
     pub(super) portion: Portion,
 }
 
+/// One consumer that takes entries, and what it takes them with.
+#[derive(Clone, Copy)]
+pub(super) struct Taking<'a> {
+    pub(super) link: &'a Link,
+    pub(super) keys: &'a Keys,
+    pub(super) clock: &'a ServerClock,
+    pub(super) reader: &'a Reader,
+    pub(super) consumer: &'a Consumer,
+    pub(super) lease: Duration,
+}
+
 impl Readers {
     /// `XREADGROUP … >`, then `TIME` on the same connection: how long entries waited is judged on the
     /// server's own clock, at no extra round trip.

@@ -5,15 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::GROUP;
-use super::claim::{Reader, deliveries, is_stale, stale};
-use super::clock::{ServerClock, Step};
+use super::claim::{Taking, deliveries, is_stale, stale};
+use super::clock::Step;
 use super::codec;
-use super::connection::Link;
-use super::keys::Keys;
 use super::lane::Introduction;
 use super::wire::Commands;
 use crate::batch::MAX_BYTES;
-use crate::broker::{BrokerError, Consumer, Delivery};
+use crate::broker::{BrokerError, Delivery};
 
 const CLAIM_DUE: &str = "claim what is about to expire";
 
@@ -51,19 +49,9 @@ if count == 0 then return {time, {}} end
 local claimed = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count, 'STREAMS', KEYS[1], '>')
 return {time, claimed and claimed[1][2] or {}}";
 
-/// One consumer that claims what is due.
-pub(super) struct Due<'a> {
-    pub(super) link: &'a Link,
-    pub(super) keys: &'a Keys,
-    pub(super) clock: &'a ServerClock,
-    pub(super) reader: &'a Reader,
-    pub(super) consumer: &'a Consumer,
-    pub(super) lease: Duration,
-}
-
-impl Due<'_> {
-    /// <https://redis.io/docs/latest/commands/xreadgroup/>
-    pub(super) async fn claim(self, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+impl Taking<'_> {
+    /// Claims what expires `within` this time. <https://redis.io/docs/latest/commands/xreadgroup/>
+    pub(super) async fn claim_due(self, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         if max == 0 {
             return Ok(Vec::new());
         }

@@ -9,17 +9,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::GROUP;
-use super::claim::{Reader, deliveries, is_stale, receipt, stale};
-use super::clock::ServerClock;
+use super::claim::{Taking, deliveries, is_stale, receipt, stale};
 use super::codec::{self, Fields};
-use super::connection::Link;
 use super::errors::refused;
-use super::keys::Keys;
 use super::lane::{Introduction, Unread};
 use super::lease;
 use super::portion::Portion;
 use super::wire::{Commands, Cursor};
-use crate::broker::{BrokerError, Consumer, Delivery, EntryId};
+use crate::broker::{BrokerError, Delivery, EntryId};
 
 const REDELIVER: &str = "deliver again from the request stream";
 
@@ -43,18 +40,7 @@ return ours";
 /// An entry, and which attempt it is.
 type Attempt = (EntryId, u32);
 
-/// One consumer that takes entries again.
-#[derive(Clone, Copy)]
-pub(super) struct Again<'a> {
-    pub(super) link: &'a Link,
-    pub(super) keys: &'a Keys,
-    pub(super) clock: &'a ServerClock,
-    pub(super) reader: &'a Reader,
-    pub(super) consumer: &'a Consumer,
-    pub(super) lease: Duration,
-}
-
-impl Again<'_> {
+impl Taking<'_> {
     /// Delivers, however long it takes. An error after some are there leaves the others out: they are recovered.
     pub(super) async fn redeliver(self, attempts: &[Attempt]) -> Result<Vec<Delivery>, BrokerError> {
         let mut all = pin!(self.all(attempts));
