@@ -5,13 +5,16 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use proxy_service::OPERATION;
 use proxy_service::config::{WeatherOptions, WorkerOptions};
-use roundtrip::broker::{BrokerUrl, Durability, Retention};
+use roundtrip::broker::{BrokerOptions, BrokerUrl, Durability, Retention};
 use roundtrip::service::command_line::Check;
 use roundtrip::service::server::ConnectionOptions;
 use roundtrip::service::telemetry::{LogFilter, LogFormat};
 use roundtrip::service::traces::TraceOptions;
 use roundtrip::service::values;
+
+use crate::admission::{JobLimits, Limits};
 
 /// HTTP front of Roundtrip: publishes each request to the stream and answers with its reply.
 ///
@@ -175,6 +178,32 @@ impl Config {
 }
 
 impl Config {
+    /// What the broker is opened with.
+    #[must_use]
+    pub fn broker_options(&self) -> BrokerOptions<'static> {
+        BrokerOptions {
+            operation: OPERATION,
+            lease: self.worker.lease,
+            durability: self.durability(),
+            retention: self.retention(),
+        }
+    }
+
+    /// Who is let in.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            request_timeout: self.request_timeout,
+            max_in_flight: self.max_in_flight,
+            max_queue_age: self.max_queue_age,
+            max_memory_share: self.max_memory_share,
+            jobs: JobLimits {
+                share: self.job_share,
+                queued: u64::from(self.max_queued_jobs),
+                bytes: self.max_queued_job_bytes,
+            },
+        }
+    }
+
     /// For how long what is kept.
     #[must_use]
     pub fn retention(&self) -> Retention {

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod runtime;
 pub mod server;
 pub mod shutdown;
+pub mod task;
 pub mod telemetry;
 pub mod traces;
 pub mod values;

@@ -8,11 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::task;
+
 /// Starts a loop that the process cannot do without. `ended` is cancelled when it ends, for whatever reason,
 /// a panic included: a process that only looks alive is worse than one that is started again.
 pub fn spawn_essential(ended: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let guard = ended.clone().drop_guard();
-    tokio::spawn(async move {
+    task::spawn(async move {
         let _guard = guard;
         work.await;
     })
