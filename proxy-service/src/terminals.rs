@@ -9,8 +9,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, Settlement};
+use roundtrip::service::task;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -132,9 +133,17 @@ impl Terminals {
         }
     }
 
-    /// Puts one delivery to work in all the terminals taken, so that nothing else is.
-    pub(crate) fn start_alone(&self, taken: Taken, delivery: Delivery, work: &Arc<Work>) {
-        self.start_in(Some(taken.0), delivery, work);
+    /// Puts one delivery to work with nothing beside it, for at most `time`: what did no harm until then takes one
+    /// terminal like any other.
+    pub(crate) fn start_alone(&self, mut taken: Taken, delivery: Delivery, time: Duration, work: &Arc<Work>) {
+        let own = taken.0.split(1);
+        self.start_in(own, delivery, work);
+        let (held, abandon) = (self.held.clone(), self.abandon.clone());
+        self.running.spawn(task::owned(async move {
+            let done = timeout(time, held.wait_until_at_most(0));
+            let _ = abandon.run_until_cancelled(done).await;
+            drop(taken);
+        }));
     }
 
     fn start_in(&self, terminal: Option<OwnedSemaphorePermit>, delivery: Delivery, work: &Arc<Work>) {
@@ -147,7 +156,7 @@ impl Terminals {
             self.metrics.clone(),
             terminal.ok_or_else(|| next_free(self.free.clone())),
         );
-        self.running.spawn(async move {
+        self.running.spawn(task::owned(async move {
             let terminal = match terminal {
                 Ok(terminal) => terminal,
                 Err(next) => match abandon.run_until_cancelled(timeout_at(patience(&delivery), next)).await {
@@ -184,7 +193,7 @@ impl Terminals {
             }
             metrics.active_terminals.dec();
             drop(terminal);
-        });
+        }));
     }
 
     /// Settles deliveries that will not be worked on any more, which needs no terminal. `pause`: how long the
@@ -199,8 +208,8 @@ impl Terminals {
             let settlement = work.judge.tell(delivery, pause);
             self.held.settling(entry, spans::settle(told, &settlement));
             let (work, abandon) = (work.clone(), self.abandon.clone());
-            self.running
-                .spawn(async move { settle(settlement, &work, &abandon).await });
+            let settling = async move { settle(settlement, &work, &abandon).await };
+            self.running.spawn(task::owned(settling));
         }
     }
 

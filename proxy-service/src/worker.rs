@@ -244,7 +244,7 @@ impl Claimer {
                 "running a request alone whose workers kept dying"
             );
             self.metrics.alone.inc();
-            self.terminals.start_alone(all, delivery, &self.work);
+            self.terminals.start_alone(all, delivery, self.lease, &self.work);
         }
         Ok(())
     }

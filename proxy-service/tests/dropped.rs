@@ -77,6 +77,20 @@ async fn a_suspect_runs_alone_when_the_long_job_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_suspect_that_takes_long_keeps_the_other_terminals_only_for_a_lease() {
+    let mut setup = Setup::new();
+    let suspect = setup.drop_work(&[(2, HOURS)]).await;
+    let running = setup.start(&[&FLAGS[..], &["--terminals", "4"]].concat(), work);
+    sleep(Duration::from_secs(5)).await;
+    let asked = setup.publish(1, LONG).await;
+    let replies = setup.read(1).await;
+    assert_eq!(replies[0].id, asked[0].id, "nobody waits an hour for it");
+    sleep(HOURS / 2).await;
+    assert_eq!(setup.read(1).await[0].id, suspect[0].id, "and it goes on all the same");
+    running.drain(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_expires_or_died_too_often_is_told_while_all_terminals_are_busy() {
     let mut setup = Setup::new();
     let (soon, later) = (Duration::from_secs(10), LONG * 10);
