@@ -278,7 +278,7 @@ impl Records for MemoryBroker {
 
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
-        let stored = replies.iter().filter(|reply| state.kept.store(reply)).count();
+        let stored = replies.iter().filter(|reply| state.kept.store(reply, false)).count();
         match stored == replies.len() {
             true => Ok(()),
             // Whoever stores a result may tell others where it is.

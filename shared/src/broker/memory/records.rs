@@ -162,7 +162,7 @@ impl Kept {
     }
 
     /// Stores a result, with a record where there is none yet. Returns whether there is one now: it needs room.
-    pub(super) fn store(&mut self, reply: &Reply) -> bool {
+    pub(super) fn store(&mut self, reply: &Reply, uncertain: bool) -> bool {
         if self.status(reply.id).is_none() {
             if !self.has_room(1) {
                 return false;
@@ -176,7 +176,7 @@ impl Kept {
             self.begin_record(&beginning, None);
             self.change(reply.id, |record| record.attempts = 1);
         }
-        self.finish(reply, false);
+        self.finish(reply, uncertain);
         true
     }
 

@@ -223,7 +223,11 @@ impl State {
             fault.dead_letter = Some(letter.to_string());
         }
         self.kept.forget_wish(reply.id);
-        if settlement.keep != Keep::No || !self.replies.contains_key(reply_to) {
+        // Whoever waits and was only away may promise the result when it is back.
+        if !self.replies.contains_key(reply_to) && self.kept.store(&reply, settlement.may_have_begun) {
+            return;
+        }
+        if settlement.keep != Keep::No {
             self.kept.finish(&reply, settlement.may_have_begun);
         }
         if settlement.keep != Keep::Only {

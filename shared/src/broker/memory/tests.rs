@@ -3,6 +3,7 @@
 
 mod full;
 
+use bytes::Bytes;
 use tokio::time::advance;
 
 use super::*;
@@ -144,6 +145,28 @@ async fn full_is_refused_and_told_and_what_expires_makes_room() {
     advance(DAY).await;
     while broker.sweep().await.unwrap().removed > 0 {}
     assert_empty(&broker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reply_to_a_requester_that_has_no_place_is_kept_for_when_it_is_back() {
+    let broker = broker(64 * MIB);
+    let request = Request {
+        keep: Keep::No,
+        ..request(10)
+    };
+    let (id, reply_to) = (request.id, request.reply_to.clone());
+    broker.publish(&[request]).await.unwrap();
+    let receipt = broker.store.claim(&Consumer::unique("test"), 1).remove(0).receipt;
+    let outcome = Ok(Bytes::from_static(b"{}"));
+    let reply = Reply {
+        id,
+        outcome: outcome.clone(),
+    };
+    broker
+        .settle(&[Settlement::reply(receipt, reply_to, reply)])
+        .await
+        .unwrap();
+    assert_eq!(find(&broker, id).await.unwrap().outcome, Some(outcome));
 }
 
 #[tokio::test(start_paused = true)]
