@@ -15,12 +15,11 @@ impl Delays {
     #[must_use]
     pub fn new(first: Duration, max: Duration) -> Self {
         Self(ExponentialBackoff {
-            // The crate draws from interval ± factor × interval: half the bound ± all of it is full jitter.
-            current_interval: first / 2,
-            initial_interval: first / 2,
-            randomization_factor: 1.0,
+            current_interval: first,
+            initial_interval: first,
+            randomization_factor: 0.0,
             multiplier: 2.0,
-            max_interval: max / 2,
+            max_interval: max,
             // Its default gives up after 15 minutes; here the caller decides when to stop.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
@@ -37,7 +36,9 @@ impl Iterator for Delays {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next_backoff()
+        let bound = self.0.next_backoff()?;
+        // The crate's own chance cannot be seeded.
+        Some(bound.mul_f64(fastrand::f64()))
     }
 }
 
