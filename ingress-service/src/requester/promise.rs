@@ -7,11 +7,14 @@ use super::{
     Wait, Waiting, timeout_at,
 };
 use roundtrip::broker::Record;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long after its wait a caller stays for a request that is not in the stream yet. The broker takes it, or says no,
 /// in less; one that is loading takes longer.
 pub(super) const PUBLICATION: Duration = Duration::from_secs(2);
+
+/// How soon a broker is asked again that could not be asked.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 impl Requester {
     /// Promises the result of what is still at work.
@@ -87,10 +90,13 @@ impl Requester {
         let place = self.onlookers.followers.take();
         let until = place.as_ref().map_or_else(Instant::now, |_| deadline);
         let until = until.max(Instant::now() + self.probation);
-        let record = match self.end_of(id, until, wait).await {
-            Ok(record) => record,
-            // It was there a moment ago, and goes on.
-            Err(_) => return self.promised(id, None, wait),
+        let record = loop {
+            match self.end_of(id, until, wait).await {
+                Ok(record) => break record,
+                // It was there a moment ago, and goes on: whoever has time waits for it, as who asked first does.
+                Err(_) if self.may_wait(wait) && Instant::now() + ASK_AGAIN < until => sleep(ASK_AGAIN).await,
+                Err(_) => return self.promised(id, None, wait),
+            }
         };
         if let Some(answer) = ended(id, record.as_deref(), true) {
             return Ok(answer);
@@ -101,6 +107,11 @@ impl Requester {
             Some(_) if place.is_none() && wait == Wait::ForAnswer => Err(self.refuse(Refusal::Followers, call).at(id)),
             record => self.promised(id, record, wait),
         }
+    }
+
+    /// Whether one who waits so may go on: this instance has time.
+    fn may_wait(&self, wait: Wait) -> bool {
+        !self.last_call.is_cancelled() && (wait == Wait::ForAnswer || !self.draining.is_cancelled())
     }
 
     /// A record when it has ended, or as it is at the deadline; when this instance drains, for those who do not wait
