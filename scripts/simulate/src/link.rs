@@ -124,9 +124,10 @@ impl Broker for Link {
     /// Waits at the server, which hands over what comes even to a client that is frozen.
     async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         let (server, consumer, closed) = (self.server.clone(), consumer.clone(), self.closed.clone());
+        let by = self.instance.clone();
         let claim = move || async move {
             closed
-                .run_until_cancelled(server.memory.claim(&consumer, max))
+                .run_until_cancelled(server.claim(by.name(), &consumer, max))
                 .await
                 .unwrap_or_else(|| Err(unknown()))
         };

@@ -59,6 +59,8 @@ pub(crate) struct Settled {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) published: Vec<Published>,
+    /// When a worker got it, which may have died before it began.
+    pub(crate) delivered: Vec<(CorrelationId, Duration)>,
     pub(crate) runs: Vec<Run>,
     pub(crate) settled: Vec<Settled>,
 }
@@ -112,6 +114,17 @@ impl Log {
         self.tell(work, || {
             format!("{} of {by} was not published: {why}", short(request.id))
         });
+    }
+
+    /// Notes that a worker gets a request.
+    pub(crate) fn delivered(&self, to: &str, id: CorrelationId) {
+        let mut book = self.book();
+        let work = book.by_id.get(&id).copied();
+        if let Some(facts) = work.and_then(|work| book.works.get_mut(&work)) {
+            facts.delivered.push((id, entropy::elapsed()));
+        }
+        drop(book);
+        self.tell(work, || format!("{} is delivered to {to}", short(id)));
     }
 
     /// Notes that an attempt begins; returns its place.

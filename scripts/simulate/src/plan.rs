@@ -12,7 +12,7 @@ use crate::upstream::{Deed, Mood};
 use crate::weather::Spell;
 
 pub(crate) use calls::{Ask, Then, Wait};
-pub(crate) use themes::Theme;
+pub(crate) use themes::{FICKLE, Theme};
 
 /// One history.
 #[derive(Debug, Clone)]

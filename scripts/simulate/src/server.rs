@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
-    ABSENCE, Acceptance, Accepted, Attended, Broker, BrokerError, EntryId, Records, ReplyStream, Retention, Settlement,
+    ABSENCE, Acceptance, Accepted, Attended, Broker, BrokerError, Consumer, Delivery, EntryId, Records, ReplyStream,
+    Retention, Settlement,
 };
 use roundtrip::{Reply, ReplyTo, Request};
 use tokio::time::Instant;
@@ -67,6 +68,19 @@ impl Server {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Notes what a worker gets.
+    pub(crate) fn hands(&self, to: &str, deliveries: &[Delivery]) {
+        for request in deliveries.iter().filter_map(|delivery| delivery.content.as_ref().ok()) {
+            self.log.delivered(to, request.id);
+        }
+    }
+
+    pub(crate) async fn claim(&self, by: &str, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        let deliveries = self.memory.claim(consumer, max).await?;
+        self.hands(by, &deliveries);
+        Ok(deliveries)
     }
 
     /// Settles one by one, to see which of them count.

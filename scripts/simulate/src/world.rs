@@ -157,6 +157,7 @@ impl World {
         self.log.tell(None, || "nobody asks any more".to_owned());
         let fates = self.follow().await;
         watching.abort();
+        self.settle().await;
         self.over.cancel();
         let _ = tending.await;
         self.finish(fates).await
@@ -218,7 +219,8 @@ impl World {
         self.acting.spawn(async move {
             world.leave(&name, leaving, died).await;
             let mut places = world.places();
-            if places.ingresses[place].link.instance.name() == name {
+            // One that died on its way out is started again like any other that died.
+            if places.ingresses[place].link.instance.name() == name && !world.was_dead(&name) {
                 places.ingresses[place] = world.new_ingress(&mut places, place);
             }
         });
@@ -238,7 +240,7 @@ impl World {
         self.acting.spawn(async move {
             world.leave(&name, leaving, died).await;
             let mut places = world.places();
-            if places.labours[place].link.instance.name() == name {
+            if places.labours[place].link.instance.name() == name && !world.was_dead(&name) {
                 places.labours[place] = world.new_labour(&mut places, place);
             }
         });
@@ -450,9 +452,15 @@ impl World {
         }
     }
 
+    fn was_dead(&self, name: &str) -> bool {
+        let halts = self.halts();
+        halts
+            .iter()
+            .any(|(halted, time)| halted == name && time.end == Duration::MAX)
+    }
+
     /// Lets everybody leave, and looks at what is left.
     async fn finish(self: Arc<Self>, fates: Vec<(CorrelationId, Fate)>) -> Seen {
-        self.settle().await;
         let in_flight = self.places().ingresses.iter().map(Ingress::in_flight).sum();
         let leaving: Vec<JoinHandle<()>> = {
             let mut places = self.places();

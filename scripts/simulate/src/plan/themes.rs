@@ -208,6 +208,9 @@ fn storm(plan: &mut Plan, rng: &mut Rng) -> u64 {
     works
 }
 
+/// Until then callers hang up, where a history has such.
+pub(crate) const FICKLE: Duration = secs(8);
+
 /// How many can be done in a second is terminals by time: the machine is not the limit. Part of those who ask are cut
 /// off or have more time than others, and none of that may be taken for work done, or not done.
 fn overload(plan: &mut Plan, rng: &mut Rng) -> u64 {
@@ -222,15 +225,17 @@ fn overload(plan: &mut Plan, rng: &mut Rng) -> u64 {
     let kind = rng.u8(..3);
     let end = plan.end;
     plan.calls(rng, |calls| {
-        let (mut at, rate) = (0.0, capacity * (1.5 + calls.rng.f64()));
+        let (mut at, times) = (0.0, 1.5 + calls.rng.f64());
         while at < end.as_secs_f64() {
+            let is_early = at < FICKLE.as_secs_f64();
+            let rate = capacity * if kind == 0 && is_early { 5.0 } else { times };
             at += calls.rng.f64() * 2.0 / rate;
             let some = calls.rng.u8(..10);
-            let patience = between(calls.rng, 20, 1500);
+            let patience = between(calls.rng, 20, 900);
             let ask = calls.plain(Duration::from_secs_f64(at));
             match kind {
-                // They hang up, and what they asked for is cancelled.
-                0 if some < 6 => ask.then = Then::HangsUp(patience),
+                // They hang up, and what they asked for is cancelled, until others come who do not.
+                0 if some < 9 && is_early => ask.then = Then::HangsUp(patience),
                 // They have more time than the others.
                 1 if some < 6 => ask.timeout = Some(12),
                 _ => {}

@@ -215,7 +215,11 @@ fn twice(case: &mut Case<'_>, work: u64, calls: &[&Call]) {
         let is_over = |id| facts.settled.iter().any(|one| one.id == id && one.at < call.sent);
         let all_over = facts.published.iter().all(|one| is_over(one.id));
         // What never began is no end that a key stands for: who comes later has it done.
-        if all_over && facts.runs.iter().all(|run| run.began > call.sent) && is_end_of_work(answer) {
+        let may_have_begun = facts.delivered.iter().any(|(id, at)| {
+            let deadline = case.published(*id).map(|(at, budget)| at + budget);
+            deadline.is_none_or(|deadline| *at < deadline)
+        });
+        if all_over && !may_have_begun && is_end_of_work(answer) {
             case.breaks(
                 RULE,
                 Some(work),

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use roundtrip::FaultCode;
-
 use super::Case;
 use super::answers::left;
 use crate::caller::{Answer, End};
 use crate::log::Told;
-use crate::plan::{Theme, Wait, secs};
+use crate::plan::{FICKLE, Theme, Wait, secs};
 use crate::upstream::Deed;
 use crate::world::Call;
 
@@ -88,50 +86,36 @@ fn calm(case: &mut Case<'_>) {
     }
 }
 
-/// Over capacity, as much is done as can be, and who is let in has an answer in time.
+/// Over capacity, as much is done as can be, and who is let in has an answer in time: also at once, when those have gone
+/// who left before theirs.
 fn overload(case: &mut Case<'_>) {
     let plan = &case.seen.plan;
     let Some(Deed::Takes(time)) = plan.deeds.first().cloned() else {
         return;
     };
     let capacity = plan.workers as f64 * f64::from(plan.settings.terminals) / time.as_secs_f64();
-    // The first seconds are for getting to know how fast work is done.
-    let (from, until) = (secs(8), plan.end);
-    let mut useful = 0_u64;
-    for facts in case.works.values() {
-        let done = facts.settled.iter().filter(|one| one.told == Told::Answer);
-        useful += done.filter(|one| (from..until).contains(&one.at)).count() as u64;
-    }
-    let (mut let_in, mut served) = (0_u64, 0_u64);
-    for (call, _, answer) in answers(case) {
-        if call.sent < from || call.sent > until || left(call) || answer.status == 503 {
-            continue;
-        }
-        let_in += 1;
-        served += u64::from(answer.status == 200);
-    }
-    let goodput = useful as f64 / (until - from).as_secs_f64() / capacity;
-    let wasted = case.works.values().flat_map(|facts| &facts.settled);
-    let wasted = wasted.filter(|one| one.told == Told::Fault(FaultCode::Expired)).count();
-    // Who has more time than the others is let in by that.
-    if goodput < LEAST_GOODPUT
-        && case
-            .seen
-            .plan
-            .asks
-            .iter()
-            .all(|ask| !matches!(ask.then, crate::plan::Then::HangsUp(_)))
-    {
+    let (from, until) = (FICKLE, plan.end);
+    let done = case.works.values().flat_map(|facts| &facts.settled);
+    let useful = done.filter(|one| one.told == Told::Answer && (from..until).contains(&one.at));
+    let goodput = useful.count() as f64 / (until - from).as_secs_f64() / capacity;
+    if goodput < LEAST_GOODPUT {
         let what = format!("{:.0} % of what can be done was done", goodput * 100.0);
         case.breaks(RULE, None, what);
     }
-    let share = served as f64 / let_in.max(1) as f64;
-    if let_in > 20 && share < LEAST_SERVED {
-        let what = format!(
-            "{let_in} were let in, {:.0} % of them served; {wasted} requests expired",
-            share * 100.0
-        );
-        case.breaks(RULE, None, what);
+    for until in [from + secs(4), until] {
+        let (mut let_in, mut served) = (0_u64, 0_u64);
+        for (call, _, answer) in answers(case) {
+            if (from..until).contains(&call.sent) && !left(call) && answer.status != 503 {
+                let_in += 1;
+                served += u64::from(answer.status == 200);
+            }
+        }
+        let share = served as f64 / let_in.max(1) as f64;
+        if let_in > 20 && share < LEAST_SERVED {
+            let share = share * 100.0;
+            let what = format!("{let_in} were let in from {from:?} to {until:?}, and {share:.0} % of them served");
+            case.breaks(RULE, None, what);
+        }
     }
 }
 
