@@ -20,6 +20,7 @@ const DEADLINE: &str = "D  nothing begins after its deadline, or too short befor
 const GRACE: Duration = secs(5);
 
 /// A wait that ends by so much too early is too short.
+const MOMENT: Duration = millis(20);
 const EARLY: Duration = millis(300);
 
 pub(super) fn judge(case: &mut Case<'_>) {
@@ -120,6 +121,10 @@ fn ends(case: &Case<'_>, call: &Call) -> Option<String> {
                 shown(end)
             ))
         }
+        // Whoever has it answers before its caller's time is over.
+        Some("reply-timeout") if !troubled && !is_leaving && was_in_hand(case, call) => {
+            Some("a worker had it, and its caller heard nothing in time".to_owned())
+        }
         Some("reply-timeout") if answer.location.is_none() && !troubled => {
             Some("its wait ended, and it was not told where to ask".to_owned())
         }
@@ -130,6 +135,21 @@ fn ends(case: &Case<'_>, call: &Call) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether the request of a caller who waits was at work when its time was over, on a worker with which nothing was wrong.
+fn was_in_hand(case: &Case<'_>, call: &Call) -> bool {
+    let facts = case.facts(call.ask.work);
+    let asked = facts.published.iter().find(|one| one.at >= call.sent);
+    let Some(published) = asked.filter(|one| call.ask.wait == Wait::ForAnswer && one.budget <= patience(case, call))
+    else {
+        return false;
+    };
+    let deadline = published.at + published.budget;
+    facts.runs.iter().any(|run| {
+        let is_at_work = run.began + secs(1) < deadline && run.ended.is_none_or(|ended| ended + MOMENT >= deadline);
+        run.id == published.id && is_at_work && !case.was_troubled(&run.instance, published.at, deadline + secs(1))
+    })
 }
 
 /// Whether its ingress was about to cut connections off.
