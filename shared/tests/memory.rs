@@ -43,4 +43,4 @@ async fn harness() -> Memory {
     Memory(Arc::new(MemoryBroker::new()))
 }
 
-roundtrip::broker_conformance!(harness());
+roundtrip::broker_conformance!(harness(), start_paused = true);

@@ -8,10 +8,7 @@ pub async fn a_dead_consumers_work_is_reclaimed_as_another_attempt(harness: &imp
     let sent = requests(&requester(), 3);
     broker.publish(&sent).await.expect("publish");
     claim(broker.as_ref(), &dead, 3).await;
-    let early = broker
-        .reclaim(&heir, Duration::from_secs(60), 10)
-        .await
-        .expect("reclaim");
+    let early = broker.reclaim(&heir, PATIENCE * 60, 10).await.expect("reclaim");
     assert!(early.is_empty(), "the lease is not over");
     sleep(IDLE).await;
     for attempt in 2..4 {
@@ -27,14 +24,34 @@ pub async fn a_dead_consumers_work_is_reclaimed_as_another_attempt(harness: &imp
 
 /// Long work is not taken away from a worker that is alive.
 pub async fn a_renewed_lease_is_not_reclaimed(harness: &impl Harness) {
-    let (broker, me, other) = (harness.broker(), consumer(), consumer());
-    broker.publish(&requests(&requester(), 2)).await.expect("publish");
-    let held = claim(broker.as_ref(), &me, 2).await;
-    sleep(IDLE * 2).await;
-    assert_eq!(broker.renew(&me, &[held[0].receipt.clone()]).await.expect("renew"), 1);
-    let taken = broker.reclaim(&other, IDLE, 10).await.expect("reclaim");
-    let (entry, deliveries) = (held[1].receipt.entry, 1);
-    assert_eq!(taken, [Dropped { entry, deliveries }]);
+    let (broker, mut idle) = (harness.broker(), IDLE);
+    loop {
+        let (me, other) = (consumer(), consumer());
+        broker.publish(&requests(&requester(), 2)).await.expect("publish");
+        let held = claim(broker.as_ref(), &me, 2).await;
+        sleep(idle).await;
+        let asked = Instant::now();
+        assert_eq!(broker.renew(&me, &[held[0].receipt.clone()]).await.expect("renew"), 1);
+        let taken = take_over(broker.as_ref(), &other, idle, 10).await;
+        // On a machine that is busy with something else the renewed lease may be over again: another try, with longer
+        // leases.
+        if asked.elapsed() < idle {
+            let (entry, deliveries) = (held[1].receipt.entry, 1);
+            assert_eq!(taken, [Dropped { entry, deliveries }]);
+            return;
+        }
+        broker.leave(&me).await.expect("leave");
+        settle_all(broker.as_ref(), &other).await;
+        assert!(idle < PATIENCE, "two commands never take less than a lease");
+        idle *= 2;
+    }
+}
+
+/// Removes whatever somebody has left.
+async fn settle_all(broker: &dyn Broker, heir: &Consumer) {
+    let dropped = take_over(broker, heir, Duration::ZERO, 10).await;
+    let left: Vec<_> = again(broker, heir, &dropped).await.iter().map(echo).collect();
+    broker.settle(&left).await.expect("settle");
 }
 
 /// A worker that was frozen does not steal its work back.
@@ -58,7 +75,7 @@ pub async fn what_a_leaving_consumer_holds_can_be_reclaimed_at_once(harness: &im
     broker.publish(&requests(&requester(), 2)).await.expect("publish");
     claim(broker.as_ref(), &leaving, 2).await;
     broker.leave(&leaving).await.expect("leave");
-    let taken = reclaim(broker.as_ref(), &heir, Duration::from_secs(60), 2).await;
+    let taken = reclaim(broker.as_ref(), &heir, PATIENCE * 60, 2).await;
     assert_eq!(taken.len(), 2);
     broker
         .leave(&consumer())
@@ -124,19 +141,19 @@ pub async fn only_what_is_delivered_again_is_counted(harness: &impl Harness) {
     claim(broker.as_ref(), &dead, 2).await;
     for _ in 0..3 {
         sleep(IDLE * 2).await;
-        let dropped = broker.reclaim(&heir, IDLE, 2).await.expect("reclaim");
+        let dropped = take_over(broker.as_ref(), &heir, IDLE, 2).await;
         assert_eq!(dropped.len(), 2);
         assert!(dropped.iter().all(|one| one.deliveries == 1), "{dropped:?}");
     }
     sleep(IDLE * 2).await;
-    let dropped = broker.reclaim(&heir, IDLE, 2).await.expect("reclaim");
+    let dropped = take_over(broker.as_ref(), &heir, IDLE, 2).await;
     let delivered = broker
         .redeliver(&heir, &[(dropped[0].entry, 7)])
         .await
         .expect("redeliver");
     assert_eq!(delivered[0].attempt, 7);
     sleep(IDLE * 2).await;
-    let mut dropped = broker.reclaim(&dead, IDLE, 2).await.expect("reclaim");
+    let mut dropped = take_over(broker.as_ref(), &dead, IDLE, 2).await;
     dropped.sort_by_key(|one| one.deliveries);
     assert_eq!(dropped.iter().map(|one| one.deliveries).collect::<Vec<_>>(), [1, 7]);
 }
@@ -147,7 +164,7 @@ pub async fn what_passed_on_is_not_delivered_again(harness: &impl Harness) {
     broker.publish(&requests(&requester(), 1)).await.expect("publish");
     claim(broker.as_ref(), &consumer(), 1).await;
     sleep(IDLE * 2).await;
-    let found = broker.reclaim(&frozen, IDLE, 1).await.expect("reclaim");
+    let found = take_over(broker.as_ref(), &frozen, IDLE, 1).await;
     sleep(IDLE * 2).await;
     assert_eq!(reclaim(broker.as_ref(), &heir, IDLE, 1).await.len(), 1);
     assert!(again(broker.as_ref(), &frozen, &found).await.is_empty());
@@ -169,10 +186,7 @@ pub async fn what_is_handed_back_can_be_reclaimed_at_once(harness: &impl Harness
         .await
         .expect("recover");
     assert!(found.is_empty(), "what was handed back was not lost: {found:?}");
-    let taken = broker
-        .reclaim(&other, Duration::from_secs(60), 10)
-        .await
-        .expect("reclaim");
+    let taken = take_over(broker.as_ref(), &other, PATIENCE * 60, 10).await;
     let deliveries = 1;
     assert_eq!(
         taken,
@@ -192,7 +206,7 @@ pub async fn leaving_blames_nothing_for_it(harness: &impl Harness) {
     broker.leave(&first).await.expect("leave");
     for _ in 0..5 {
         let next = consumer();
-        let taken = reclaim(broker.as_ref(), &next, Duration::from_secs(60), 1).await;
+        let taken = reclaim(broker.as_ref(), &next, PATIENCE * 60, 1).await;
         assert_eq!(taken[0].attempt, 2);
         broker.leave(&next).await.expect("leave");
     }
@@ -209,10 +223,7 @@ pub async fn leaving_takes_nothing_off_what_was_handed_back(harness: &impl Harne
         assert_eq!(seen.expect("redeliver")[0].attempt, deliveries);
         broker.release(&looking, &[entry]).await.expect("release");
         broker.leave(&looking).await.expect("leave");
-        let taken = broker
-            .reclaim(&consumer(), Duration::from_secs(60), 1)
-            .await
-            .expect("reclaim");
+        let taken = take_over(broker.as_ref(), &consumer(), PATIENCE * 60, 1).await;
         assert_eq!(taken, [Dropped { entry, deliveries }]);
     }
 }

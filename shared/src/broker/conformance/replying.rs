@@ -43,8 +43,9 @@ pub async fn replies_go_on_after_the_connection_broke(harness: &impl Harness) {
     let sent = requests(&requester, 6);
     for half in sent.chunks(3) {
         publish_until_accepted(broker.as_ref(), half).await;
-        let mut deliveries = Vec::new();
+        let (mut deliveries, deadline) = (Vec::new(), Instant::now() + PATIENCE);
         while deliveries.len() < 3 {
+            assert!(Instant::now() < deadline, "{} of 3 are delivered", deliveries.len());
             deliveries.extend(broker.claim(&me, 3).await.unwrap_or_default());
         }
         let settlements: Vec<_> = deliveries.iter().map(echo).collect();
@@ -68,8 +69,7 @@ async fn publish_until_accepted(broker: &dyn Broker, requests: &[Request]) {
 /// A reader without replies still notices that it should stop.
 pub async fn reading_replies_without_any_ends_in_bounded_time(harness: &impl Harness) {
     let mut replies = harness.broker().replies(&requester());
-    let started = Instant::now();
-    assert!(replies.next().await.expect("read").is_empty());
-    assert!(started.elapsed() < MAX_WAIT * 3, "{:?}", started.elapsed());
+    let read = timeout(PATIENCE, replies.next()).await;
+    assert!(read.expect("it ends").expect("read").is_empty());
     replies.close().await.expect("close");
 }
