@@ -177,6 +177,25 @@ fn given_up(delivery: &Delivery) -> Settlement {
     .keeping(request.keep)
 }
 
+/// A broker that doubts nobody's lease, and nothing it holds: for facts in which no time is meant to pass.
+fn unhurried(server: &RedisServer) -> Arc<dyn Broker> {
+    connect(
+        &server.url().parse().unwrap(),
+        Duration::from_secs(3600),
+        Durability::Volatile,
+    )
+    .broker
+}
+
+/// Waits until something holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn record(records: &dyn Records, id: CorrelationId) -> Option<Record> {
     records.records(&[id]).await.unwrap().remove(0)
 }

@@ -250,7 +250,8 @@ async fn who_may_not_see_who_holds_a_request_neither_ends_it_nor_takes_it_back()
         .records
         .accept(&[acceptance(&kept(&requester, Keep::Only), None)])
         .await;
-    assert!(outcome.unwrap().remove(0).unwrap_err().may_have_applied());
+    let error = outcome.and_then(|mut all| all.remove(0)).unwrap_err();
+    assert!(error.may_have_applied(), "{error:?}");
     let error = replicated.broker.publish(&[request(&requester)]).await.unwrap_err();
     assert!(error.may_have_applied(), "{error:?}");
 }

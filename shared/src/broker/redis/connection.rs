@@ -25,6 +25,8 @@ pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connecting, with TLS and authentication. Together with a command it stays below a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
+const _: () = assert!(CONNECT_TIMEOUT.as_millis() + COMMAND_TIMEOUT.as_millis() < 1000);
+
 /// A blocking read answers after [`MAX_WAIT`] at the latest; six times that means a hung peer.
 pub(super) const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
 
