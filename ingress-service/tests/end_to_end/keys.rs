@@ -1,24 +1,29 @@
 //! What becomes of an idempotency key when its request fails.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::client::{self, metric, send};
 use crate::harness::embedded;
+use crate::upstream::Upstream;
 
 #[tokio::test]
 async fn a_key_whose_request_expired_in_the_queue_runs_anew() {
-    let service = embedded()
-        .with("SIMULATED_LATENCY", "1500ms")
-        .with("TERMINALS", "1")
-        .start()
-        .await;
+    let upstream = Upstream::start().await;
+    let service = upstream.behind(embedded()).with("TERMINALS", "1").start().await;
     let client = client::new();
     let call = || client::city(&client, &service.url, "Oslo", "");
     let before = call().header("Prefer", "respond-async");
     assert_eq!(send(before).await.unwrap().status, 202);
+    upstream.has_begun(1).await;
     let keyed = || call().header("Idempotency-Key", "order-1");
     // Behind what takes longer than it may wait.
     let queued = keyed().header("Prefer", "respond-async").header("Request-Timeout", "1");
     let queued = send(queued).await.unwrap();
     let location = format!("{}{}", service.url, queued.header("location"));
+    sleep(Duration::from_secs(1)).await;
+    upstream.open();
     let ended = client.get(&location).header("Prefer", "wait=30");
     let ended = send(ended).await.unwrap();
     assert_eq!(

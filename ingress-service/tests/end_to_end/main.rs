@@ -26,4 +26,5 @@ mod start;
 mod streams;
 mod traces;
 mod unfit;
+mod upstream;
 mod wishes;

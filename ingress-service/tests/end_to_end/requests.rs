@@ -1,5 +1,7 @@
 //! Requests that somebody asks for again: promised, kept, cancelled, watched; through whichever instance.
 
+mod watching;
+
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
@@ -7,10 +9,12 @@ use roundtrip::test_util::RedisServer;
 use serde_json::Value;
 
 use crate::client::{self, Answer, metric, send};
-use crate::harness::{PATIENCE, Service, embedded, ingress, proxy, until};
+use crate::harness::{PATIENCE, Plan, Service, embedded, ingress, proxy, until};
 use crate::streams;
+use crate::upstream::Upstream;
+use watching::events;
 
-/// Two ingresses and a worker that takes `latency`.
+/// Two ingresses and a worker.
 struct Stage {
     redis: RedisServer,
     one: Service,
@@ -19,12 +23,22 @@ struct Stage {
     client: Client,
 }
 
-async fn stage(latency: &str, terminals: &str) -> Stage {
+/// Whose worker takes `latency`.
+async fn stage(latency: &str) -> Stage {
+    stage_with(|plan| plan.with("SIMULATED_LATENCY", latency)).await
+}
+
+/// Whose worker takes as long as the upstream does.
+async fn stage_behind(upstream: &Upstream, terminals: &str) -> Stage {
+    stage_with(|plan| upstream.behind(plan).with("TERMINALS", terminals)).await
+}
+
+async fn stage_with(worker: impl FnOnce(Plan) -> Plan) -> Stage {
     let redis = RedisServer::spawn().await;
-    let (one, other) = (ingress(&redis.url()), ingress(&redis.url()));
-    let proxy = proxy(&redis.url())
-        .with("SIMULATED_LATENCY", latency)
-        .with("TERMINALS", terminals);
+    // Whoever waits for the end of a drain waits for longer than a client does.
+    let patient = || ingress(&redis.url()).with("DRAIN_TIMEOUT", "1h");
+    let (one, other) = (patient(), patient());
+    let proxy = worker(proxy(&redis.url()));
     let (one, other, proxy) = tokio::join!(one.start(), other.start(), proxy.start());
     Stage {
         redis,
@@ -66,7 +80,8 @@ fn text(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn who_waits_for_less_than_it_takes_is_promised_the_result_and_gets_it_anywhere() {
-    let stage = stage("700ms", "64").await;
+    let upstream = Upstream::start().await;
+    let stage = stage_behind(&upstream, "64").await;
     let promised = send(stage.city(&stage.one).header("Prefer", "wait=0, wait=100"))
         .await
         .unwrap();
@@ -74,25 +89,21 @@ async fn who_waits_for_less_than_it_takes_is_promised_the_result_and_gets_it_any
         (promised.status, promised.header("preference-applied")),
         (202, "wait=0")
     );
+
+    let slow = stage
+        .city(&stage.one)
+        .header("Prefer", "wait=1")
+        .header("Request-Timeout", "600");
+    // The work does not end before the wait is over.
+    let promised = send(slow).await.unwrap();
+    assert_eq!(promised.status, 202, "{promised:?}");
+    assert!(promised.took >= Duration::from_secs(1), "{promised:?}");
+    upstream.open();
     let fast = send(stage.city(&stage.one).header("Prefer", "wait=30")).await.unwrap();
     assert_eq!(
         (fast.status, fast.header("preference-applied")),
         (200, "wait=30"),
         "{fast:?}"
-    );
-
-    let slow = stage
-        .city(&stage.one)
-        .header("Prefer", "wait=1")
-        .header("Request-Timeout", "60");
-    // Nobody works until the wait is over.
-    stage.proxy.signal("STOP").await;
-    let promised = send(slow).await.unwrap();
-    stage.proxy.signal("CONT").await;
-    assert_eq!(promised.status, 202, "{promised:?}");
-    assert!(
-        promised.took >= Duration::from_secs(1) && promised.took < Duration::from_secs(5),
-        "{promised:?}"
     );
     let location = promised.header("location");
     let done = stage.get(&stage.other, location, "wait=20").await;
@@ -114,16 +125,18 @@ async fn who_waits_for_less_than_it_takes_is_promised_the_result_and_gets_it_any
 #[tokio::test]
 async fn a_call_that_times_out_says_where_its_result_will_be() {
     let redis = RedisServer::spawn().await;
+    let upstream = Upstream::start().await;
     let service = ingress(&redis.url()).with("REQUEST_TIMEOUT", "500ms").start().await;
-    let _proxy = proxy(&redis.url()).with("SIMULATED_LATENCY", "1s").start().await;
+    let _proxy = upstream.behind(proxy(&redis.url())).start().await;
     let client = client::new();
-    let call = client::city(&client, &service.url, "Oslo", "").header("Request-Timeout", "20");
+    let call = client::city(&client, &service.url, "Oslo", "").header("Request-Timeout", "600");
     let answer = send(call.body(r#"{"city":"Oslo"}"#)).await.unwrap();
     answer.assert_problem(504, "/problems/reply-timeout");
+    upstream.open();
     let location = answer.header("location").to_owned();
     let request = client
         .get(format!("{}{location}/result", service.url))
-        .header("Prefer", "wait=10");
+        .header("Prefer", "wait=30");
     let result = send(request).await.unwrap();
     assert_eq!(result.status, 200, "{result:?}");
     let early = client.get(format!("{}{location}", service.url));
@@ -132,7 +145,7 @@ async fn a_call_that_times_out_says_where_its_result_will_be() {
 
 #[tokio::test]
 async fn a_plain_call_that_is_quick_leaves_no_key() {
-    let stage = stage("0ms", "64").await;
+    let stage = stage("0ms").await;
     for prefer in ["", "wait=10"] {
         let answer = send(stage.city(&stage.one).header("Prefer", prefer)).await.unwrap();
         assert_eq!(answer.status, 200);
@@ -143,13 +156,19 @@ async fn a_plain_call_that_is_quick_leaves_no_key() {
 
 #[tokio::test]
 async fn one_key_is_one_execution_over_all_instances() {
-    let stage = stage("300ms", "64").await;
+    let upstream = Upstream::start().await;
+    let stage = stage_behind(&upstream, "64").await;
     let before = stage.executed().await;
     let calls = (0..50).map(|n| {
         let service = if n % 2 == 0 { &stage.one } else { &stage.other };
         send(stage.city(service).header("Idempotency-Key", "\"order-4711\""))
     });
-    let answers: Vec<_> = futures_util::future::join_all(calls).await;
+    // One works for all of them, as far as they have come.
+    let opening = async {
+        upstream.has_begun(1).await;
+        upstream.open();
+    };
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(calls), opening);
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
     assert!(answers.iter().all(|answer| text(answer) == text(&answers[0])));
@@ -174,21 +193,21 @@ async fn one_key_is_one_execution_over_all_instances() {
 
 #[tokio::test]
 async fn what_a_killed_ingress_promised_is_kept() {
-    let stage = stage("500ms", "64").await;
+    let upstream = Upstream::start().await;
+    let stage = stage_behind(&upstream, "64").await;
     let location = stage.ask_async(&stage.one).await;
     stage.one.signal("KILL").await;
-    let done = stage.get(&stage.other, &location, "wait=20").await;
+    upstream.open();
+    let done = stage.get(&stage.other, &location, "wait=30").await;
     assert_eq!(done.body["status"], "succeeded", "{done:?}");
 }
 
 #[tokio::test]
 async fn what_is_queued_and_cancelled_never_runs() {
-    let stage = stage("1500ms", "1").await;
+    let upstream = Upstream::start().await;
+    let stage = stage_behind(&upstream, "1").await;
     let running = stage.ask_async(&stage.one).await;
-    until("the first is at work", PATIENCE, async || {
-        metric(&stage.proxy.url, "proxy_active_terminals").await == 1.0
-    })
-    .await;
+    upstream.has_begun(1).await;
     let queued = stage.ask_async(&stage.one).await;
     let cancel = |path: &str| stage.client.delete(format!("{}{path}", stage.other.url));
     for _ in 0..2 {
@@ -208,15 +227,14 @@ async fn what_is_queued_and_cancelled_never_runs() {
         (202, &Value::Bool(true)),
         "{asked:?}"
     );
-    let ended = stage.get(&stage.one, &running, "wait=10").await;
-    // Told in time or not: with a second of grace it may have been done.
-    let status = ended.body["status"].as_str().unwrap().to_owned();
-    assert!(["cancelled", "succeeded"].contains(&status.as_str()), "{ended:?}");
+    let ended = stage.get(&stage.one, &running, "wait=30").await;
+    assert_eq!(ended.body["status"], "cancelled", "{ended:?}");
     assert_eq!(streams::pending(&stage.redis).await, 0);
     let over = metric(&stage.proxy.url, "proxy_requests_total{outcome=\"cancelled\"}").await + stage.executed().await;
     assert_eq!(over, 1.0, "only the first was ever begun");
+    upstream.open();
     let finished = stage.ask_async(&stage.one).await;
-    stage.get(&stage.one, &finished, "wait=10").await;
+    stage.get(&stage.one, &finished, "wait=30").await;
     send(cancel(&finished))
         .await
         .unwrap()
@@ -226,15 +244,18 @@ async fn what_is_queued_and_cancelled_never_runs() {
 #[tokio::test]
 async fn work_for_a_caller_who_hung_up_is_ended_where_that_is_wanted() {
     let redis = RedisServer::spawn().await;
-    let service = ingress(&redis.url()).with("ON_DISCONNECT", "cancel").start().await;
-    let proxy = proxy(&redis.url())
-        .with("SIMULATED_LATENCY", "20s")
-        .with("CANCEL_GRACE", "50ms")
+    let upstream = Upstream::start().await;
+    let service = ingress(&redis.url())
+        .with("ON_DISCONNECT", "cancel")
+        .with("REQUEST_TIMEOUT", "1h")
         .start()
         .await;
-    let client = client::new();
-    let call = client::city(&client, &service.url, "Oslo", "").timeout(Duration::from_millis(700));
-    assert!(call.send().await.is_err());
+    let proxy = upstream.behind(proxy(&redis.url())).with("CANCEL_GRACE", "50ms");
+    let proxy = proxy.start().await;
+    let url = service.url.clone();
+    let caller = tokio::spawn(async move { client::call(&url).await });
+    upstream.has_begun(1).await;
+    caller.abort();
     until("the work is dropped", PATIENCE, async || {
         metric(&proxy.url, "proxy_requests_total{outcome=\"cancelled\"}").await == 1.0
     })
@@ -243,48 +264,6 @@ async fn work_for_a_caller_who_hung_up_is_ended_where_that_is_wanted() {
         metric(&service.url, "ingress_cancellations_total{outcome=\"asked\"}").await,
         1.0
     );
-}
-
-/// The names and ids of the events of a request, to their end.
-async fn events(client: &Client, url: &str, last: Option<&str>) -> Vec<(String, String)> {
-    let request = client.get(url);
-    let request = match last {
-        Some(last) => request.header("Last-Event-ID", last),
-        None => request,
-    };
-    let stream = request.send().await.unwrap().text().await.unwrap();
-    let events = stream.split("\n\n").filter(|event| event.contains("event: "));
-    let field = |event: &str, name: &str| {
-        let line = event.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_default().to_owned()
-    };
-    events
-        .map(|event| (field(event, "event: "), field(event, "id: ")))
-        .collect()
-}
-
-#[tokio::test]
-async fn whoever_watches_sees_every_step_and_may_come_back() {
-    let stage = stage("1200ms", "64").await;
-    let location = stage.ask_async(&stage.one).await;
-    let url = format!("{}{location}/events", stage.other.url);
-    let seen = events(&stage.client, &url, None).await;
-    let names: Vec<_> = seen.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names.first(), Some(&"queued"), "{names:?}");
-    assert_eq!(names.last(), Some(&"succeeded"), "{names:?}");
-    assert!(
-        names.contains(&"processing") && names.contains(&"progress"),
-        "{names:?}"
-    );
-    let ids: Vec<u64> = seen.iter().map(|(_, id)| id.parse().unwrap()).collect();
-    assert!(ids.windows(2).all(|two| two[0] < two[1]), "{ids:?}");
-    // From another instance, after the second event.
-    let url = format!("{}{location}/events", stage.one.url);
-    let rest = events(&stage.client, &url, Some(&seen[1].1)).await;
-    assert!(rest.len() < seen.len() && rest.last() == seen.last(), "{rest:?}");
-    let all_heard = stage.client.get(&url).header("Last-Event-ID", &seen.last().unwrap().1);
-    assert_eq!(all_heard.send().await.unwrap().status(), 204);
-    assert_eq!(metric(&stage.one.url, "ingress_event_streams").await, 0.0);
 }
 
 #[tokio::test]
@@ -311,11 +290,8 @@ async fn what_is_not_known_is_not_found_without_a_hint() {
 
 #[tokio::test]
 async fn embedded_requests_are_kept_listed_and_cancelled_as_well() {
-    let service = embedded()
-        .with("SIMULATED_LATENCY", "800ms")
-        .with("TERMINALS", "1")
-        .start()
-        .await;
+    let upstream = Upstream::start().await;
+    let service = upstream.behind(embedded()).with("TERMINALS", "1").start().await;
     let client = client::new();
     let ask = async || {
         let call = client::city(&client, &service.url, "Oslo", "").header("Prefer", "respond-async");
@@ -325,12 +301,15 @@ async fn embedded_requests_are_kept_listed_and_cancelled_as_well() {
             .header("location")
             .to_owned()
     };
-    let (first, second) = (ask().await, ask().await);
+    let first = ask().await;
+    upstream.has_begun(1).await;
+    let second = ask().await;
     let cancelled = send(client.delete(format!("{}{second}", service.url))).await.unwrap();
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    upstream.open();
     let done = client
         .get(format!("{}{first}", service.url))
-        .header("Prefer", "wait=10");
+        .header("Prefer", "wait=30");
     assert_eq!(send(done).await.unwrap().body["status"], "succeeded");
     let page = send(client.get(format!("{}/requests?limit=1", service.url)))
         .await
@@ -351,18 +330,16 @@ async fn embedded_requests_are_kept_listed_and_cancelled_as_well() {
 
 #[tokio::test]
 async fn a_promise_is_kept_by_an_ingress_that_drains() {
-    let stage = stage("3s", "64").await;
+    let upstream = Upstream::start().await;
+    let stage = stage_behind(&upstream, "64").await;
     let call = stage.city(&stage.one).header("Prefer", "wait=60");
     let caller = tokio::spawn(async move { send(call).await.unwrap() });
-    until("it is at work", PATIENCE, async || {
-        metric(&stage.proxy.url, "proxy_active_terminals").await == 1.0
-    })
-    .await;
+    upstream.has_begun(1).await;
     stage.one.signal("TERM").await;
     let promised = caller.await.unwrap();
     assert_eq!(promised.status, 202, "{promised:?}");
-    assert!(promised.took < Duration::from_secs(3), "{promised:?}");
+    upstream.open();
     // Its stream goes with it; the reply finds the record.
-    let done = stage.get(&stage.other, promised.header("location"), "wait=20").await;
+    let done = stage.get(&stage.other, promised.header("location"), "wait=30").await;
     assert_eq!(done.body["status"], "succeeded", "{done:?}");
 }
