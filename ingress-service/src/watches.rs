@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn every_watcher_sees_the_last_of_what_happened_and_leaves_nothing() {
         let broker = Arc::new(MemoryBroker::new());
         let watches = Watches::new(broker.clone());

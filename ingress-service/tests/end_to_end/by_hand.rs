@@ -1,7 +1,5 @@
 //! Entries that no ingress of ours wrote: put in by hand, or by a program that does not keep the contract.
 
-use std::time::Duration;
-
 use roundtrip::CorrelationId;
 use roundtrip::test_util::RedisServer;
 use serde_json::Value;
@@ -168,7 +166,7 @@ async fn an_instance_skips_replies_that_nobody_waits_for_and_removes_them() {
     )
     .await;
     add(&stage.redis, &keys[0], &[("garbage", "1")]).await;
-    until("both are removed", Duration::from_secs(2), async || {
+    until("both are removed", PATIENCE, async || {
         streams::replies(&stage.redis).await == 0
     })
     .await;

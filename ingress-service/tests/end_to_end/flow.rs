@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use roundtrip::CorrelationId;
 use roundtrip::test_util::RedisServer;
@@ -33,11 +32,11 @@ async fn pair(redis: &RedisServer) -> (Service, Service) {
     tokio::join!(ingress.start(), proxy.start())
 }
 
-/// Makes all calls over both URLs, many at a time; each with a name of its own.
-async fn call_all(urls: [String; 2]) -> Vec<(usize, Answer)> {
+/// Makes all calls over both URLs, many at a time; each with a name of its own, which counts from `first`.
+async fn call_all(urls: [String; 2], first: usize) -> Vec<(usize, Answer)> {
     let (client, callers) = (client::new(), Arc::new(Semaphore::new(CALLERS)));
     let mut calls = JoinSet::new();
-    for number in 0..CALLS {
+    for number in first..first + CALLS {
         let (client, callers, url) = (client.clone(), callers.clone(), urls[number % 2].clone());
         calls.spawn(async move {
             let _turn = callers.acquire().await.unwrap();
@@ -61,7 +60,22 @@ async fn among_thousands_of_callers_each_gets_its_own_answer_and_nothing_is_left
     let plans = [worker(), worker(), worker()];
     let (first, second, third) = tokio::join!(plans[0].start(), plans[1].start(), plans[2].start());
 
-    let answers = call_all([ingress.url.clone(), other.url.clone()]).await;
+    let mut answers = Vec::new();
+    let mut worked = [0.0; 3];
+    // On a machine that is busy with something else, one of them may come late for all of the first thousands.
+    for _ in 0..10 {
+        answers.extend(call_all([ingress.url.clone(), other.url.clone()], answers.len()).await);
+        for (worker, count) in [&first, &second, &third].into_iter().zip(&mut worked) {
+            *count = metric(&worker.url, "proxy_requests_total{outcome=\"ok\"}").await;
+        }
+        if worked.iter().all(|count| *count > 0.0) {
+            break;
+        }
+    }
+    assert!(
+        worked.iter().all(|count| *count > 0.0),
+        "one of them did nothing: {worked:?}"
+    );
 
     let mut ids = HashSet::new();
     for (number, answer) in &answers {
@@ -73,22 +87,16 @@ async fn among_thousands_of_callers_each_gets_its_own_answer_and_nothing_is_left
         assert_eq!(members.len(), MEMBERS.len(), "{members:?}");
         ids.insert(answer.body["requestId"].as_str().unwrap());
     }
-    assert_eq!((answers.len(), ids.len()), (CALLS, CALLS));
+    assert_eq!(ids.len(), answers.len());
 
     assert_eq!(redis.number(&["XLEN", REQUESTS]).await, 0);
     assert_eq!(streams::pending(&redis).await, 0);
-    until("reply streams are trimmed", Duration::from_secs(2), async || {
+    until("reply streams are trimmed", PATIENCE, async || {
         streams::replies(&redis).await == 0
     })
     .await;
     assert_eq!(streams::reply_keys(&redis).await.len(), 2);
-    let mut worked = 0.0;
-    for worker in [&first, &second, &third] {
-        let count = metric(&worker.url, "proxy_requests_total{outcome=\"ok\"}").await;
-        assert!(count > 0.0, "{} did nothing", worker.url);
-        worked += count;
-    }
-    assert_eq!(worked, CALLS as f64);
+    assert_eq!(worked.iter().sum::<f64>(), answers.len() as f64);
     for ingress in [&ingress, &other] {
         assert_eq!(metric(&ingress.url, "ingress_pending_requests").await, 0.0);
     }
@@ -162,10 +170,10 @@ async fn the_same_city_has_the_same_weather_through_every_ingress() {
 async fn work_of_a_killed_worker_is_answered_by_another() {
     let redis = RedisServer::spawn().await;
     let worker = |latency| {
-        let plan = proxy(&redis.url()).with("LEASE", "1s");
+        let plan = proxy(&redis.url()).with("LEASE", "2s");
         plan.with("SIMULATED_LATENCY", latency)
     };
-    let ingress = ingress(&redis.url()).with("LEASE", "1s").start().await;
+    let ingress = ingress(&redis.url()).with("LEASE", "2s").start().await;
     // Alone, it takes everything, and would not finish within the test.
     let mut doomed = worker("5m").with("ATTEMPT_TIMEOUT", "10m").start().await;
     let calls: Vec<_> = (0..10)
@@ -179,7 +187,7 @@ async fn work_of_a_killed_worker_is_answered_by_another() {
     })
     .await;
     // The other's work takes longer than a lease: it is not lost a second time.
-    let other = worker("2s").start().await;
+    let other = worker("3s").start().await;
     doomed.signal("KILL").await;
     doomed.ended().await;
     for call in calls {

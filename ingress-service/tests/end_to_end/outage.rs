@@ -1,8 +1,7 @@
 //! Redis goes away and comes back. Nothing else is ever restarted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roundtrip::test_util::RedisServer;
@@ -12,18 +11,18 @@ use tokio::time::sleep;
 use crate::client::{self, metric};
 use crate::harness::{HEAVY, PATIENCE, Service, ingress, proxy, until};
 
-/// How soon callers hear that the broker is away.
-const NOTICE: Duration = Duration::from_secs(1);
-/// How soon after its return callers are served again.
-const RECOVERY: Duration = Duration::from_secs(3);
-
 async fn pair(redis: &RedisServer) -> (Service, Service) {
-    let (ingress, proxy) = (ingress(&redis.url()), proxy(&redis.url()));
+    // Whoever is told anything by its own timeout has hung for longer than a client waits.
+    let ingress = ingress(&redis.url()).with("REQUEST_TIMEOUT", "1h");
+    let proxy = proxy(&redis.url());
     tokio::join!(ingress.start(), proxy.start())
 }
 
-async fn works_again_after(what: &str, within: Duration, ingress: &Service) {
-    until(what, within, async || client::call(&ingress.url).await.status == 200).await;
+async fn works_again(ingress: &Service) {
+    until("calls succeed", PATIENCE, async || {
+        client::call(&ingress.url).await.status == 200
+    })
+    .await;
 }
 
 async fn status(url: &str, path: &str) -> u16 {
@@ -31,7 +30,7 @@ async fn status(url: &str, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn callers_hear_within_a_second_that_redis_is_away_and_are_served_within_three_of_its_return() {
+async fn callers_hear_at_once_that_redis_is_away_and_are_served_after_its_return() {
     let _turn = HEAVY.lock().await;
     let mut redis = RedisServer::spawn().await;
     let (ingress, proxy) = pair(&redis).await;
@@ -40,7 +39,6 @@ async fn callers_hear_within_a_second_that_redis_is_away_and_are_served_within_t
 
     for number in 0..20 {
         let answer = client::call(&ingress.url).await;
-        assert!(answer.took < NOTICE, "{answer:?}");
         // The first may have been on its way.
         match number {
             0 if answer.status == 504 => answer.assert_problem(504, "/problems/outcome-unknown"),
@@ -61,7 +59,7 @@ async fn callers_hear_within_a_second_that_redis_is_away_and_are_served_within_t
     }
 
     redis.start().await;
-    works_again_after("calls succeed", RECOVERY, &ingress).await;
+    works_again(&ingress).await;
     for service in [&ingress, &proxy] {
         until("the circuit is closed", PATIENCE, async || {
             let health = client::get(&format!("{}/healthz", service.url)).await;
@@ -72,7 +70,7 @@ async fn callers_hear_within_a_second_that_redis_is_away_and_are_served_within_t
 }
 
 #[tokio::test]
-async fn callers_hear_soon_that_redis_hangs() {
+async fn callers_hear_that_redis_hangs_while_it_does() {
     let _turn = HEAVY.lock().await;
     let redis = RedisServer::spawn().await;
     let (ingress, _proxy) = pair(&redis).await;
@@ -94,29 +92,47 @@ async fn callers_hear_soon_that_redis_hangs() {
             _ => answer.assert_refused("/problems/broker-unavailable"),
         }
     }
-    let longest = answers.iter().map(|answer| answer.took).max().unwrap();
-    // A command's time limit, then a connection's; and time for a busy machine.
-    assert!(longest < NOTICE * 3 / 2, "{longest:?}");
-    works_again_after("calls succeed", RECOVERY, &ingress).await;
+    works_again(&ingress).await;
 }
 
-/// Calls until `over`, each for a city of its own; counts the answers by status.
-async fn keep_calling(url: String, caller: usize, longest: Duration, over: Arc<AtomicBool>) -> BTreeMap<u16, usize> {
-    let (client, mut statuses) = (client::new(), BTreeMap::new());
+/// What callers were told.
+#[derive(Default)]
+struct Told {
+    over: AtomicBool,
+    served: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Told {
+    /// Waits until one of the counters has gone up by as much.
+    async fn go_on(&self, what: &str, counter: &AtomicUsize, by: usize) {
+        let enough = counter.load(Ordering::Relaxed) + by;
+        until(what, PATIENCE, async || counter.load(Ordering::Relaxed) >= enough).await;
+    }
+}
+
+/// Calls until `over`, each for a city of its own.
+async fn keep_calling(url: String, caller: usize, told: Arc<Told>) {
+    let client = client::new();
     for call in 0.. {
-        if over.load(Ordering::Relaxed) {
+        if told.over.load(Ordering::Relaxed) {
             break;
         }
         let city = format!("City {caller} {call}");
         let answer = client::send(client::city(&client, &url, &city, "Sentrum"))
             .await
             .unwrap();
-        assert!(answer.took < longest, "{answer:?}");
         match answer.status {
-            200 => assert_eq!(answer.body["city"], city),
+            200 => {
+                assert_eq!(answer.body["city"], city);
+                told.served.fetch_add(1, Ordering::Relaxed);
+            }
             // What was accepted before the outage has waited through it: for a moment after it, its age refuses others.
             503 if answer.problem() == "/problems/overloaded" => answer.assert_refused("/problems/overloaded"),
-            503 => answer.assert_refused("/problems/broker-unavailable"),
+            503 => {
+                answer.assert_refused("/problems/broker-unavailable");
+                told.refused.fetch_add(1, Ordering::Relaxed);
+            }
             504 => assert!(
                 [
                     "/problems/outcome-unknown",
@@ -128,10 +144,8 @@ async fn keep_calling(url: String, caller: usize, longest: Duration, over: Arc<A
             ),
             _ => panic!("{answer:?}"),
         }
-        *statuses.entry(answer.status).or_default() += 1;
         sleep(Duration::from_millis(5)).await;
     }
-    statuses
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,27 +157,22 @@ async fn under_load_an_outage_hangs_nobody_and_mixes_up_nothing() {
         proxy(&redis.url()).with("SIMULATED_LATENCY", "5ms..50ms"),
     );
     let (ingress, _proxy) = tokio::join!(ingress.start(), proxy.start());
-    let over = Arc::new(AtomicBool::new(false));
-    let mut callers = JoinSet::new();
+    let (told, mut callers) = (Arc::new(Told::default()), JoinSet::new());
     for caller in 0..20 {
-        // Its timeout, and time for a busy machine to say so.
-        let longest = Duration::from_secs(1 + 2);
-        callers.spawn(keep_calling(ingress.url.clone(), caller, longest, over.clone()));
+        callers.spawn(keep_calling(ingress.url.clone(), caller, told.clone()));
     }
     for _ in 0..2 {
-        works_again_after("calls succeed", PATIENCE, &ingress).await;
-        sleep(Duration::from_millis(500)).await;
+        told.go_on("calls succeed", &told.served, 100).await;
         redis.stop().await;
-        sleep(Duration::from_millis(2500)).await;
+        // The time of whatever was accepted runs out, and the circuit opens and is probed.
+        sleep(Duration::from_millis(1500)).await;
+        told.go_on("callers are refused", &told.refused, 100).await;
         redis.start().await;
-        works_again_after("calls succeed after an outage", RECOVERY, &ingress).await;
     }
-    over.store(true, Ordering::Relaxed);
-    let mut all = BTreeMap::new();
-    for (status, count) in callers.join_all().await.into_iter().flatten() {
-        *all.entry(status).or_insert(0) += count;
-    }
-    assert!(all[&200] > 100 && all[&503] > 20, "{all:?}");
+    told.go_on("calls succeed after the last outage", &told.served, 100)
+        .await;
+    told.over.store(true, Ordering::Relaxed);
+    callers.join_all().await;
     until("nobody is waiting", PATIENCE, async || {
         metric(&ingress.url, "ingress_pending_requests").await == 0.0
     })
@@ -180,21 +189,18 @@ async fn services_that_start_before_redis_work_once_it_is_there() {
         .assert_refused("/problems/broker-unavailable");
     assert_eq!(status(&proxy.url, "/livez").await, 200);
     redis.start().await;
-    works_again_after("calls succeed", RECOVERY, &ingress).await;
+    works_again(&ingress).await;
 }
 
 #[tokio::test]
 async fn work_goes_on_after_somebody_deleted_everything_in_redis() {
     let redis = RedisServer::spawn().await;
-    let (ingress, _proxy) = pair(&redis).await;
+    // A call made in between may wait for a reply that was deleted.
+    let ingress = ingress(&redis.url()).with("REQUEST_TIMEOUT", "1s");
+    let (ingress, _proxy) = (ingress.start().await, proxy(&redis.url()).start().await);
     assert_eq!(client::call(&ingress.url).await.status, 200);
     redis.command(&["FLUSHALL"]).await.unwrap();
-    // A call made in between may wait for a reply that was deleted: others do not wait for it.
-    let answer = async || tokio::time::timeout(Duration::from_millis(500), client::call(&ingress.url)).await;
-    until("calls succeed", RECOVERY, async || {
-        answer().await.is_ok_and(|answer| answer.status == 200)
-    })
-    .await;
+    works_again(&ingress).await;
 }
 
 #[tokio::test]

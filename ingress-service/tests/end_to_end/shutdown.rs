@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use roundtrip::test_util::RedisServer;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::client::{self, metric};
 use crate::harness::{HEAVY, PATIENCE, embedded, ingress, proxy, until};
 use crate::streams;
+use crate::upstream::Upstream;
 
-/// The default DRAIN_TIMEOUT.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// Longer than anybody here waits for a process to end: one that ends has not waited for it either.
+const DRAIN_TIMEOUT: &str = "1h";
 
 /// Callers that never stop, until they are told to.
 struct Load {
@@ -80,23 +79,27 @@ async fn a_proxy_that_ends_under_load_costs_no_call_and_leaves_the_group() {
         proxy(&redis.url())
             .with("SIMULATED_LATENCY", "100ms..300ms")
             .with("TERMINALS", "16")
+            .with("DRAIN_TIMEOUT", DRAIN_TIMEOUT)
     };
     let (plans, ingress) = ([worker(), worker()], ingress(&redis.url()));
     let (ingress, mut leaves, stays) = tokio::join!(ingress.start(), plans[0].start(), plans[1].start());
     let mut load = Load::start(24, &[&ingress.url]);
     load.go_on(100).await;
     let ok = "proxy_requests_total{outcome=\"ok\"}";
-    assert!(metric(&leaves.url, ok).await > 0.0 && metric(&stays.url, ok).await > 0.0);
+    until("both take part", PATIENCE, async || {
+        metric(&leaves.url, ok).await > 0.0 && metric(&stays.url, ok).await > 0.0
+    })
+    .await;
     assert_eq!(streams::consumers(&redis).await.len(), 2);
 
-    let told = Instant::now();
     leaves.signal("TERM").await;
     assert!(leaves.ended().await.success());
-    assert!(told.elapsed() < DRAIN_TIMEOUT);
     assert_eq!(streams::consumers(&redis).await.len(), 1);
     load.go_on(100).await;
     load.stop().await;
     assert_eq!(streams::pending(&redis).await, 0);
+    let again = metric(&stays.url, "proxy_reclaimed_total").await;
+    assert_eq!(again, 0.0, "what it had in hand it finished itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +107,9 @@ async fn an_ingress_that_ends_under_load_costs_no_call_and_removes_its_reply_str
     let _turn = HEAVY.lock().await;
     let redis = RedisServer::spawn().await;
     let (leaves, stays) = (
-        ingress(&redis.url()).with("SHUTDOWN_DELAY", "1s"),
+        ingress(&redis.url())
+            .with("SHUTDOWN_DELAY", "1s")
+            .with("DRAIN_TIMEOUT", DRAIN_TIMEOUT),
         ingress(&redis.url()),
     );
     let worker = proxy(&redis.url()).with("SIMULATED_LATENCY", "1ms..20ms");
@@ -113,7 +118,6 @@ async fn an_ingress_that_ends_under_load_costs_no_call_and_removes_its_reply_str
     load.go_on(500).await;
     assert_eq!(streams::reply_keys(&redis).await.len(), 2);
 
-    let told = Instant::now();
     leaves.signal("TERM").await;
     until("the ingress says that it is leaving", PATIENCE, async || {
         let ready = client::send(client::new().get(format!("{}/readyz", leaves.url))).await;
@@ -121,7 +125,6 @@ async fn an_ingress_that_ends_under_load_costs_no_call_and_removes_its_reply_str
     })
     .await;
     assert!(leaves.ended().await.success());
-    assert!(told.elapsed() < DRAIN_TIMEOUT);
     assert_eq!(streams::reply_keys(&redis).await.len(), 1);
     load.go_on(500).await;
     load.stop().await;
@@ -129,14 +132,18 @@ async fn an_ingress_that_ends_under_load_costs_no_call_and_removes_its_reply_str
 
 #[tokio::test]
 async fn ctrl_c_answers_what_is_in_flight_first() {
-    let mut ingress = embedded().with("SIMULATED_LATENCY", "500ms").start().await;
+    let upstream = Upstream::start().await;
+    let mut ingress = upstream.behind(embedded()).start().await;
     let url = ingress.url.clone();
     let call = tokio::spawn(async move { client::call(&url).await });
-    until("the call is in flight", PATIENCE, async || {
-        metric(&ingress.url, "proxy_active_terminals").await == 1.0
+    upstream.has_begun(1).await;
+    ingress.signal("INT").await;
+    until("nobody else is let in", PATIENCE, async || {
+        let ready = client::send(client::new().get(format!("{}/readyz", ingress.url))).await;
+        ready.is_err() || ready.unwrap().status == 503
     })
     .await;
-    ingress.signal("INT").await;
+    upstream.open();
     let answer = call.await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("connection"), "close");
@@ -145,20 +152,19 @@ async fn ctrl_c_answers_what_is_in_flight_first() {
 
 #[tokio::test]
 async fn a_proxy_that_cannot_finish_in_time_hands_its_work_to_another_at_once() {
-    const LEASE: Duration = Duration::from_secs(60);
     let redis = RedisServer::spawn().await;
+    // Whoever waits for the lease, or for the first worker, waits for longer than a client does.
     let worker = |latency| {
         proxy(&redis.url())
-            .with("LEASE", "60s")
+            .with("LEASE", "1h")
             .with("SIMULATED_LATENCY", latency)
     };
-    let ingress = ingress(&redis.url()).with("REQUEST_TIMEOUT", "90s").start().await;
-    let mut leaves = worker("50s")
-        .with("ATTEMPT_TIMEOUT", "60s")
+    let ingress = ingress(&redis.url()).with("REQUEST_TIMEOUT", "1h").start().await;
+    let mut leaves = worker("10m")
+        .with("ATTEMPT_TIMEOUT", "1h")
         .with("DRAIN_TIMEOUT", "500ms")
         .start()
         .await;
-    let started = Instant::now();
     let url = ingress.url.clone();
     let call = tokio::spawn(async move { client::call(&url).await });
     until("the worker has it in hand", PATIENCE, async || {
@@ -170,6 +176,5 @@ async fn a_proxy_that_cannot_finish_in_time_hands_its_work_to_another_at_once() 
     assert!(leaves.ended().await.success());
     let answer = call.await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(started.elapsed() < LEASE / 3, "{:?}", started.elapsed());
     assert_eq!(metric(&other.url, "proxy_reclaimed_total").await, 1.0);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use roundtrip::test_util::RedisServer;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{self, metric};
 use crate::harness::{PATIENCE, Plan, Service, embedded, proxy, until};
@@ -13,9 +13,6 @@ use crate::raw::{ask, assert_problem, connect, read_all, status};
 
 /// For a head, and for a write that makes no progress.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// Beyond a limit, for a machine that is busy with something else.
-const SLACK: Duration = Duration::from_secs(5);
 
 const IDLE: &str = "http_slow_clients_total{reason=\"idle\"}";
 const HEAD: &str = "http_slow_clients_total{reason=\"head\"}";
@@ -33,11 +30,11 @@ async fn a_head_may_take_ten_seconds_and_a_pause_between_requests_longer() {
         let (connected, socket) = (Instant::now(), connect(&ingress).await);
         let (read, mut write) = socket.into_split();
         let send = async {
-            // More bytes than the time allows, none of them late.
-            for _ in 0..200 {
-                let _ = write.write_all(b"G").await;
+            // None of them late, for as long as anybody listens.
+            while write.write_all(b"G").await.is_ok() {
                 sleep(Duration::from_millis(200)).await;
             }
+            std::future::pending().await
         };
         let read = async {
             let mut bytes = Vec::new();
@@ -45,8 +42,8 @@ async fn a_head_may_take_ten_seconds_and_a_pause_between_requests_longer() {
             String::from_utf8(bytes).unwrap()
         };
         let answer = tokio::select! {
-            answer = read => answer,
-            () = send => panic!("a head may trickle for ever"),
+            answer = timeout(PATIENCE, read) => answer.expect("a head may trickle for ever"),
+            () = send => unreachable!("what is sent never ends"),
         };
         assert_problem(&answer, 408, "/problems/request-timeout");
         assert!(answer.contains("connection: close"), "{answer}");
@@ -64,7 +61,7 @@ async fn a_head_may_take_ten_seconds_and_a_pause_between_requests_longer() {
     };
     let (silent, trickling, ()) = tokio::join!(silent, trickling, pausing);
     for took in [silent, trickling] {
-        assert!(took >= LIMIT && took < LIMIT + SLACK, "{silent:?}, {trickling:?}");
+        assert!(took >= LIMIT, "{silent:?}, {trickling:?}");
     }
     assert_eq!(metric(&ingress.url, HEAD).await, 2.0);
     assert_eq!(metric(&ingress.url, IDLE).await, 0.0);
@@ -75,15 +72,10 @@ async fn an_idle_connection_is_closed_after_the_idle_timeout() {
     const TIMEOUT: Duration = Duration::from_secs(2);
     let ingress = embedded().with("IDLE_TIMEOUT", "2s").start().await;
     let mut socket = connect(&ingress).await;
-    for _ in 0..4 {
-        sleep(TIMEOUT * 2 / 3).await;
-        assert_eq!(status(&ask(&mut socket).await), Some(200));
-    }
-    let answered = Instant::now();
+    let asked = Instant::now();
+    assert_eq!(status(&ask(&mut socket).await), Some(200));
     assert_eq!(read_all(socket).await, "");
-    let lived = answered.elapsed();
-    // The answer was on its way for a moment.
-    assert!(lived > TIMEOUT * 9 / 10 && lived < TIMEOUT + SLACK, "{lived:?}");
+    assert!(asked.elapsed() >= TIMEOUT, "{:?}", asked.elapsed());
     assert_eq!(metric(&ingress.url, IDLE).await, 1.0);
 }
 
@@ -106,7 +98,6 @@ async fn refuses_the_third(plan: Plan) {
     let refused = client::get(&format!("{}/openapi.json", service.url)).await;
     refused.assert_refused("/problems/too-many-connections");
     assert_eq!(refused.header("connection"), "close");
-    assert!(refused.took < Duration::from_secs(1), "{refused:?}");
     // Those who have a place notice nothing.
     assert_eq!(status(&ask(&mut one).await), Some(200));
     drop(other);
@@ -145,14 +136,14 @@ async fn a_client_that_never_reads_its_answers_loses_its_connection() {
     let mut socket = connect(&ingress).await;
     // Together more than the system buffers on the way.
     let requests = "GET /swagger/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
-    socket.write_all(requests.as_bytes()).await.unwrap();
     let sent = Instant::now();
-    until("it is given up", LIMIT + SLACK, async || {
+    socket.write_all(requests.as_bytes()).await.unwrap();
+    until("it is given up", PATIENCE, async || {
         metric(&ingress.url, WRITE).await == 1.0
     })
     .await;
     assert!(sent.elapsed() >= LIMIT, "{:?}", sent.elapsed());
-    until("only the one that asks is left", SLACK, async || {
+    until("only the one that asks is left", PATIENCE, async || {
         metric(&ingress.url, "http_connections").await == 1.0
     })
     .await;

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::process::Output;
-use std::time::Duration;
 
 use roundtrip::test_util::free_port;
 use serde_json::Value;
@@ -127,7 +126,7 @@ async fn an_embedded_start_says_how_to_use_it_and_the_printed_call_works() {
         return;
     }
     let shell = Command::new("sh").args(["-c", &command]).env("NO_PROXY", "*").output();
-    let output = timeout(Duration::from_secs(10), shell).await.unwrap().unwrap();
+    let output = timeout(PATIENCE, shell).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
     let body: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(

@@ -13,7 +13,6 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use roundtrip::test_util::RedisServer;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
 use crate::client;
 use crate::harness::{PATIENCE, Plan, embedded, ingress, proxy, until};
@@ -181,18 +180,27 @@ async fn the_wait_in_the_queue_is_seen_and_a_fault_is_an_error() {
         traced(ingress(&redis.url()), &url, "1"),
         traced(proxy(&redis.url()), &url, "1"),
     );
-    let ingress = ingress.with("REQUEST_TIMEOUT", "1s").start().await;
+    let ingress = ingress.start().await;
     let caller = tokio::spawn({
         let url = ingress.url.clone();
         async move { call(&url, None).await }
     });
+    until("the request waits", PATIENCE, async || {
+        redis.command(&["XLEN", streams::REQUESTS]).await == Some(redis::Value::Int(1))
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let _proxy = proxy.with("SIMULATED_LATENCY", "5s").start().await;
-    assert_eq!(caller.await.unwrap(), 504);
+    let _proxy = proxy
+        .with("WEATHER_PROVIDER", "open-meteo")
+        // Nothing listens there.
+        .with("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:1")
+        .start()
+        .await;
+    assert_eq!(caller.await.unwrap(), 502);
     let spans = collector.wait_for(&ALL).await;
     let (_, waited) = named(&spans, "wait in queue");
     let waited = Duration::from_nanos(waited.end_time_unix_nano - waited.start_time_unix_nano);
-    assert!(waited >= Duration::from_millis(250), "{waited:?}");
+    assert!(waited >= Duration::from_millis(290), "{waited:?}");
     for name in ["POST /WeatherForecast/city", "process weather-requests"] {
         assert_eq!(
             named(&spans, name).1.status.as_ref().unwrap().code,
@@ -252,8 +260,8 @@ async fn a_collector_that_hangs_or_is_not_there_costs_no_call() {
         format!("http://{}", hangs.local_addr().unwrap()),
         format!("http://127.0.0.1:{nobody}"),
     ] {
-        let mut service = traced(embedded(), &url, "1").start().await;
-        let (client, started) = (client::new(), Instant::now());
+        let plan = traced(embedded(), &url, "1").with("DRAIN_TIMEOUT", "1h");
+        let (mut service, client) = (plan.start().await, client::new());
         // More spans than the queue holds.
         for _ in 0..20 {
             let calls = (0..50).map(|_| call_with(&client, &service.url, None));
@@ -264,11 +272,9 @@ async fn a_collector_that_hangs_or_is_not_there_costs_no_call() {
                     .all(|status| *status == 200)
             );
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        // All of that is over while the collector has not answered yet, and never will.
         service.signal("TERM").await;
-        let ending = Instant::now();
         assert!(service.ended().await.success());
-        assert!(ending.elapsed() < Duration::from_secs(8), "{:?}", ending.elapsed());
     }
 }
 
