@@ -70,8 +70,12 @@ pub fn around(
 /// in ten seconds failed; for a second at first, doubling up to thirty, jittered; five probes while half-open.
 #[must_use]
 pub fn upstream_breaker() -> Breaker {
-    let policy = success_rate_over_time_window(0.5, 20, Duration::from_secs(10), open_times())
-        .or_else(consecutive_failures(10, open_times()));
+    breaker_open_for(open_times())
+}
+
+fn breaker_open_for(times: impl Iterator<Item = Duration> + Clone + Send + Sync + 'static) -> Breaker {
+    let policy = success_rate_over_time_window(0.5, 20, Duration::from_secs(10), times.clone())
+        .or_else(consecutive_failures(10, times));
     Breaker::new("upstream", policy, PROBES)
 }
 

@@ -79,13 +79,16 @@ async fn a_long_retry_after_is_told_at_once_and_gives_the_upstream_its_pause() {
     assert_eq!((stack.calls(), started.elapsed()), (1, Duration::ZERO));
     assert_eq!(stack.upstream.state(), State::Open);
     let pause = stack.upstream.open_for().as_secs_f64();
-    assert!((25.0..=37.5).contains(&pause), "{pause} s");
+    // Far from the second it is open for at first, also on a machine that is busy with something else.
+    assert!((5.0..=37.5).contains(&pause), "{pause} s");
     assert_eq!(stack.metrics.upstream_circuit.get(), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn ten_failures_in_a_row_open_the_breaker_and_nothing_is_called() {
-    let stack = stack(|_| async { Err(broken()) });
+    // The breaker runs on real time.
+    let breaker = breaker_open_for(std::iter::repeat(LONG * 60));
+    let stack = stack_with(breaker, ATTEMPT_TIMEOUT, |_| async { Err(broken()) });
     for _ in 0..4 {
         // The breaker opens during the fourth: what its caller hears is the failure that was, not "open".
         assert_eq!(stack.run(job(LONG)).await, Err(broken()));
