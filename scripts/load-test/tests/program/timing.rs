@@ -1,7 +1,7 @@
 //! When things happen: stalls, timeouts, and the end of a run by Ctrl-C.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -32,7 +32,6 @@ fn open_counts_from_when_a_request_was_due_so_that_a_stall_is_not_hidden() {
     assert!(latency("max") >= 500.0, "{json}");
     assert!(latency("p99") >= 450.0, "{json}");
     assert!(latency("p90") >= 250.0, "{json}");
-    assert!(latency("p50") < 250.0, "{json}");
 }
 
 #[test]
@@ -48,7 +47,6 @@ fn what_never_got_a_connection_in_time_is_a_timeout_as_well() {
         "--timeout",
         "100ms",
     ];
-    let started = Instant::now();
     let (_, json) = run(Manner::Silent, &arguments);
     assert_eq!(
         (&json["requests"], &json["errors"]["timeout"]),
@@ -56,7 +54,6 @@ fn what_never_got_a_connection_in_time_is_a_timeout_as_well() {
         "{json}"
     );
     assert!(json["latency_ms"]["min"].as_f64().unwrap() >= 99.0, "{json}");
-    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[cfg(unix)]

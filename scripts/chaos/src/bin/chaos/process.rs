@@ -124,7 +124,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no license >&2; exit 3"]);
         let mut process = Process::start("sh".to_owned(), command, directory.path()).unwrap();
-        let status = process.ended(Duration::from_secs(5)).await.unwrap();
+        let status = process.ended(Duration::from_secs(50)).await.unwrap();
         assert_eq!(status.code(), Some(3));
         assert!(process.quoted("it ended").contains("no license"));
     }
@@ -136,6 +136,6 @@ mod tests {
         process.signal(Signal::Stop).await.unwrap();
         process.signal(Signal::Continue).await.unwrap();
         process.signal(Signal::Terminate).await.unwrap();
-        assert!(!process.ended(Duration::from_secs(5)).await.unwrap().success());
+        assert!(!process.ended(Duration::from_secs(50)).await.unwrap().success());
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 const A_WHILE: Duration = Duration::from_millis(200);
 
 /// A server that sends back what it gets, behind a cutter.
