@@ -1,6 +1,6 @@
 //! What the program is asked to do.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use clap::Parser;
 
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 
     /// How many histories to play at the same time [default: as many as there are cores]
     #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
+    pub(crate) jobs: Option<NonZeroUsize>,
 
     /// Play on after the first history that broke an invariant
     #[arg(long)]
@@ -43,4 +43,27 @@ pub(crate) struct Cli {
     /// Play one history and report it to whoever started this program
     #[arg(long, hide = true, requires = "seed")]
     pub(crate) report: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_accepted_is_said_by_name() {
+        for (arguments, said) in [
+            (&["--seeds", "0"][..], "--seeds <N>"),
+            (&["--seeds", "many"], "invalid digit"),
+            (&["--seed", "x1"], "--seed <S>"),
+            (&["--seed", "-1"], "unexpected argument"),
+            (&["--seed", "18446744073709551616"], "too large"),
+            (&["--seed", "1", "--seeds", "2"], "cannot be used with"),
+            (&["--story"], "--seed <S>"),
+            (&["--jobs", "0"], "--jobs <N>"),
+        ] {
+            let error = Cli::try_parse_from([&["simulate"], arguments].concat()).err();
+            let error = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(said), "{arguments:?}: {error}");
+        }
+    }
 }

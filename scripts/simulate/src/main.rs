@@ -73,10 +73,9 @@ fn one(seed: u64, cli: &Cli) -> ExitCode {
 /// Plays many, each in a process of its own.
 fn many(cli: &Cli) -> ExitCode {
     let began = Instant::now();
-    let jobs = cli
-        .jobs
-        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let played = fleet::play(cli.from, cli.seeds.get(), jobs.max(1), cli.keep_going);
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let jobs = cli.jobs.map_or_else(cores, usize::from);
+    let played = fleet::play(cli.from, cli.seeds.get(), jobs, cli.keep_going);
     print(&table::of_many(&played, began.elapsed()));
     let mut failed = ExitCode::SUCCESS;
     for one in &played {
