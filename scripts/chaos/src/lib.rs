@@ -1,5 +1,4 @@
-//! What the chaos program and its worker share: how a request is named, and the ledger of what really ran.
+//! What the chaos program and its worker share: the ledger of what really ran.
 //! The one rule: the ledger lives outside of everything that is broken on purpose.
 
 pub mod ledger;
-pub mod nonce;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use chaos::ledger::{self, Ledger};
-use chaos::nonce::{Nonce, Temper};
+use checker::nonce::{Nonce, Temper};
 use futures_util::future::BoxFuture;
 use proxy_service::classify::Failure;
 use proxy_service::config::Config;

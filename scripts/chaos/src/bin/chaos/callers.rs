@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use chaos::nonce::Nonce;
+use checker::nonce::Nonce;
 use load_test::connection::Connection;
 use load_test::failure::FailureKind;
 use tokio::sync::{Semaphore, watch};

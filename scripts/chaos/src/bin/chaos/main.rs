@@ -1,9 +1,8 @@
 //! The chaos program: real services, a real Redis and real sockets, broken on purpose while callers ask. What passes
-//! and what does not is decided by `checker` and by the scenarios alone, from what was recorded.
+//! and what does not is decided by `judging` and by the scenarios alone, from what was recorded.
 
 mod answer;
 mod callers;
-mod checker;
 mod cli;
 mod cluster;
 mod conductor;
@@ -13,6 +12,7 @@ mod expect;
 mod finding;
 mod front;
 mod history;
+mod judging;
 mod process;
 mod programs;
 mod progress;

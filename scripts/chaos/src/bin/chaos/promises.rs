@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chaos::nonce::Nonce;
+use checker::nonce::Nonce;
 use futures_util::StreamExt as _;
 use load_test::connection::Connection;
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 //! failure of the scenario too: a run that could not be judged has not passed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use chaos::ledger;
 use fastrand::Rng;
@@ -11,11 +11,11 @@ use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::callers::Callers;
-use crate::checker::{self, Judgement};
 use crate::cluster::Cluster;
 use crate::conductor::Conductor;
 use crate::finding::{Finding, Opinion};
 use crate::history::{History, Runs};
+use crate::judging::{self, Judgement};
 use crate::programs::Programs;
 use crate::progress::{Progress, Screen};
 use crate::promises::Promises;
@@ -88,7 +88,7 @@ pub(crate) async fn run(run: Run, scenario: Scenario) -> Verdict {
     let outcome = stage.play(&run.programs, lane).await;
     // Judging a hundred thousand calls would hold up the load of the scenario beside this one.
     let judged = tokio::task::spawn_blocking(move || {
-        let (judgement, opinion) = (checker::judge(&history), (scenario.judge)(&history));
+        let (judgement, opinion) = (judging::judge(&history), (scenario.judge)(&history));
         (history, judgement, opinion)
     });
     let (history, mut judgement, opinion) = judged.await.expect("judging does not panic");
@@ -126,7 +126,7 @@ impl Stage<'_> {
         let timeout = format!("{}ms", plan.request_timeout.as_millis());
         plan.setup.ingress.push(("REQUEST_TIMEOUT", timeout));
         let mut cluster = Cluster::start(programs, plan.setup).await?;
-        let begin = Instant::now();
+        let (begin, begun) = (Instant::now(), SystemTime::now());
         let traffic = Arc::new(Traffic::new(seed, plan.poison));
         let patience = plan.request_timeout + GRACE;
         let callers = Callers::start(cluster.front.clone(), traffic.clone(), begin, patience);
@@ -195,7 +195,8 @@ impl Stage<'_> {
         if let Some(wire) = wire {
             history.calls.extend(wire.leave().await);
         }
-        let ledger = ledger::read(&cluster.ledger()).map_err(|error| format!("could not read the ledger: {error}"))?;
+        let ledger =
+            ledger::read(&cluster.ledger(), begun).map_err(|error| format!("could not read the ledger: {error}"))?;
         history.runs = Runs::of(traffic.run(), ledger);
         settled
     }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::nonce::Nonce;
+use checker::nonce::Nonce;
 use serde::Deserialize;
 use tokio::time::sleep;
 

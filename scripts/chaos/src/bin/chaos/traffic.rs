@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chaos::nonce::{Nonce, Temper};
+use checker::nonce::{Nonce, Temper};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Which requests are poisonous.

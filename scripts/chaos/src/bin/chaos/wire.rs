@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chaos::nonce::Nonce;
+use checker::nonce::Nonce;
 use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream, Retention};
 use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::sync::watch;
@@ -170,7 +170,7 @@ impl Requester {
                 .map_or_else(|fault| fault.detail, |data| String::from_utf8_lossy(&data).into());
             let call = Call {
                 number: 0,
-                temper: chaos::nonce::Temper::Good,
+                temper: checker::nonce::Temper::Good,
                 via: Via::Wire,
                 sent: now,
                 took: Duration::ZERO,
