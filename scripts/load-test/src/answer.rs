@@ -105,6 +105,7 @@ mod tests {
     fn outcome(status: u16, body: &str) -> Result<(), FailureKind> {
         let response = Response {
             status,
+            head: b"",
             body: body.as_bytes(),
             keep_alive: true,
         };
@@ -153,6 +154,7 @@ mod tests {
         let body = RIGHT.replace(&format!("\"{field}\""), "\"other\"");
         let response = Response {
             status: 200,
+            head: b"",
             body: body.as_bytes(),
             keep_alive: true,
         };

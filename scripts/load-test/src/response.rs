@@ -18,10 +18,23 @@ const MAX_HEADERS: usize = 64;
 pub struct Response<'a> {
     /// The status code.
     pub status: u16,
+    /// The status line and the header fields, as they came.
+    pub head: &'a [u8],
     /// The body, without the framing.
     pub body: &'a [u8],
     /// Whether another request may follow on the connection.
     pub keep_alive: bool,
+}
+
+impl<'a> Response<'a> {
+    /// The value of the first header field of this name. Looked for when it is asked for: most answers are not asked.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let lines = self.head.split(|byte| *byte == b'\n').skip(1);
+        let mut fields = lines.filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'));
+        let (_, value) = fields.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(value.trim())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +148,7 @@ impl ResponseReader {
         };
         Some(Response {
             status: head.status,
+            head: &self.buffer[..head.length],
             body,
             keep_alive: head.keep_alive,
         })

@@ -39,13 +39,24 @@ fn a_response_reads_alike_however_it_is_split(
     // Twice: nothing of the first may be left in the second.
     for _ in 0..2 {
         assert_eq!(feed(&mut reader, bytes, size), Ok(Some(bytes.len())));
-        let expected = Response {
-            status: 200,
-            body: b"hello",
-            keep_alive: true,
-        };
-        assert_eq!(reader.response(), Some(expected));
+        let response = reader.response().unwrap();
+        assert_eq!(
+            (response.status, response.body, response.keep_alive),
+            (200, &b"hello"[..], true)
+        );
+        assert!(response.head.starts_with(b"HTTP/1.1 200 OK\r\n") && response.head.ends_with(b"\r\n\r\n"));
     }
+}
+
+#[test]
+fn a_header_is_found_by_its_name_alone() {
+    let bytes =
+        b"HTTP/1.1 202 Accepted\r\nX-Location: /no\r\nlocation:  /requests/1 \r\nContent-Length: 9\r\n\r\nAllow: no";
+    let mut reader = ResponseReader::default();
+    assert_eq!(feed(&mut reader, bytes, 7), Ok(Some(bytes.len())));
+    let response = reader.response().unwrap();
+    assert_eq!(response.header("Location"), Some("/requests/1"));
+    assert_eq!(response.header("Allow"), None);
 }
 
 #[rstest]
