@@ -15,8 +15,14 @@ pub enum Rule {
     I3,
     /// At most one reply for each request.
     I4,
-    /// Every promise is kept, and its work is done once.
+    /// A request runs once, and again only where what ran it was interrupted.
+    Once,
+    /// No request begins to run after its time.
+    InTime,
+    /// Every promise is followed to its end, and kept.
     Promises,
+    /// Every request that was made has its call, and every call its end.
+    Accounted,
 }
 
 /// Something that should not have happened.
@@ -43,7 +49,16 @@ pub struct Judgement {
 
 impl Rule {
     /// All rules, in the order in which they are told.
-    pub const ALL: [Self; 5] = [Self::I1, Self::I2, Self::I3, Self::I4, Self::Promises];
+    pub const ALL: [Self; 8] = [
+        Self::I1,
+        Self::I2,
+        Self::I3,
+        Self::I4,
+        Self::Once,
+        Self::InTime,
+        Self::Promises,
+        Self::Accounted,
+    ];
 
     /// What is expected.
     #[must_use]
@@ -53,7 +68,10 @@ impl Rule {
             Self::I2 => "I2 no answer is another's or damaged",
             Self::I3 => "I3 what was refused never ran",
             Self::I4 => "I4 at most one answer for each request",
-            Self::Promises => "every promise is kept, once",
+            Self::Once => "runs once, and again only where it was dropped",
+            Self::InTime => "nothing begins after its time",
+            Self::Promises => "every promise is kept",
+            Self::Accounted => "every request is accounted for",
         }
     }
 }

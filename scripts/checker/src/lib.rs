@@ -13,7 +13,7 @@ mod rules;
 mod runs;
 
 pub use judgement::{Judgement, Rule, Violation};
-pub use record::{Call, Disturbances, End, Promise, Record, Via, Wish};
+pub use record::{Call, Disturbances, End, Interruption, Promise, Record, Via, Wish};
 pub use rules::judge;
 pub use runs::{Run, Runs};
 

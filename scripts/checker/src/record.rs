@@ -23,20 +23,37 @@ pub struct Record {
     pub dead_letters: Vec<Option<u64>>,
     /// Replies that came when nobody waited, by ingress that is still there.
     pub late_replies: Vec<(u32, u64)>,
+    /// How many numbers were handed out, from 1 on.
+    pub issued: u64,
+    /// The longest that a handler works on a request while nothing is disturbed.
+    pub work: Duration,
     /// When the run was disturbed.
     pub disturbances: Disturbances,
 }
 
-/// What a run broke, and when: as much as excuses something.
+/// What a run broke, and when: as much as excuses something. Times in which nothing is broken excuse nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Disturbances {
-    /// Times in which a request may get lost on its way to the broker, so that calls end in `outcome-unknown`.
+    /// Times in which the broker was out of reach: a call that was under way may end in `outcome-unknown`.
     pub uncertain: Vec<Range<Duration>>,
-    /// When what was in flight was destroyed (`FLUSHALL`): its callers may be told so by a timeout, and it may be
-    /// answered twice.
+    /// When what was in flight was destroyed (`FLUSHALL`): its callers may be told so by a timeout, what was promised is
+    /// gone, and it may run and be answered twice.
     pub destroyed: Vec<Duration>,
     /// When each ingress was killed that was, by instance.
     pub kills: HashMap<u32, Duration>,
+    /// Times in which workers could not finish what they had in hand: it runs again elsewhere.
+    pub interruptions: Vec<Interruption>,
+    /// Times in which the upstream was sick: calls fail with it, and work is tried again within a delivery.
+    pub upstream: Vec<Range<Duration>>,
+}
+
+/// A time in which a worker could not finish what it had in hand: killed, frozen, or cut off from the broker.
+#[derive(Debug, Clone)]
+pub struct Interruption {
+    /// The worker, as in [`Run::worker`](crate::Run); `None` for all of them.
+    pub worker: Option<u32>,
+    /// When; the end of a worker is a moment.
+    pub during: Range<Duration>,
 }
 
 /// One request and what its caller got.
@@ -52,21 +69,27 @@ pub struct Call {
     pub sent: Duration,
     /// How long its caller waited for the end.
     pub took: Duration,
+    /// How long the work may take: `Request-Timeout`, or what the ingress gives where there is none.
+    pub budget: Duration,
+    /// How long its caller wishes to wait at most: `Prefer: wait`, or the budget.
+    pub wait: Duration,
     /// What its caller got.
     pub end: End,
     /// Terminal answers that reached the caller.
     pub answers: u32,
 }
 
-/// A result that was promised, and what was got for it.
+/// A Location that a caller was told, and what was got there.
 #[derive(Debug, Clone, Serialize)]
 pub struct Promise {
     /// The request's number, of its nonce.
     pub number: u64,
     /// What its caller wants.
     pub wish: Wish,
-    /// What was got for it.
+    /// What was got at last.
     pub end: End,
+    /// When that was got.
+    pub heard: Duration,
 }
 
 /// What the caller wants, as far as the service has heard of it.
@@ -78,6 +101,8 @@ pub enum Wish {
     Cancelled,
     /// Nothing, if it is not too late.
     Either,
+    /// To know what became of it: its caller heard no more than that its outcome is unknown.
+    Known,
 }
 
 /// Which way a request went.
@@ -98,6 +123,8 @@ pub enum End {
     Foreign(String),
     /// Answered with something that is no answer of ours.
     Damaged(String),
+    /// Not answered yet, and promised (202).
+    Promised,
     /// Answered with a problem, by status and type (`/problems/…`).
     Problem(u16, &'static str),
     /// No connection could be made: nothing was sent.
@@ -106,13 +133,24 @@ pub enum End {
     Broken(String),
     /// No answer at all.
     Silent,
+    /// Nobody noted how it ended: whoever asked broke.
+    Open,
 }
 
 impl End {
     /// Whether it is this type of problem, named by the end of its URI.
     #[must_use]
     pub fn is_problem(&self, name: &str) -> bool {
-        matches!(self, Self::Problem(_, kind) if kind.strip_prefix("/problems/") == Some(name))
+        self.problem() == Some(name)
+    }
+
+    /// The end of the problem's URI.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        match self {
+            Self::Problem(_, kind) => Some(kind.strip_prefix("/problems/").unwrap_or(kind)),
+            _ => None,
+        }
     }
 }
 
@@ -123,16 +161,17 @@ impl Call {
         self.sent + self.took
     }
 
-    /// Whether it was answered well.
+    /// Whether it was answered well: with its result, or with the promise of it.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.end == End::Ok
+        matches!(self.end, End::Ok | End::Promised)
     }
 
     /// Whether it was refused with an error that promises that nothing ran.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self.end, End::Problem(400..=499 | 503, _) | End::TurnedAway)
+        // Who cancels may be too late for that.
+        matches!(self.end, End::Problem(400..=499 | 503, _) | End::TurnedAway) && !self.is_problem("cancelled")
     }
 
     /// Whether it ended in this type of problem, named by the end of its URI.
@@ -148,6 +187,11 @@ impl Call {
         !self.is_refused() || self.is_problem("upstream-unavailable")
     }
 
+    /// From when it was sent until it was over.
+    pub(crate) fn time(&self) -> Range<Duration> {
+        self.sent..self.ended()
+    }
+
     /// Whether it was under way at a moment.
     #[must_use]
     pub fn was_in_flight(&self, at: Duration) -> bool {
@@ -156,14 +200,20 @@ impl Call {
 }
 
 impl Disturbances {
-    /// Whether a call was under way when everything was destroyed.
-    pub(crate) fn destroyed(&self, call: &Call) -> bool {
-        self.destroyed.iter().any(|at| call.was_in_flight(*at))
+    /// Whether everything was destroyed within some time.
+    pub(crate) fn destroyed(&self, time: &Range<Duration>) -> bool {
+        self.destroyed.iter().any(|at| time.start <= *at && *at <= time.end)
     }
 
-    /// Whether a call was under way in a time in which requests get lost.
-    pub(crate) fn is_uncertain(&self, call: &Call) -> bool {
-        let mut windows = self.uncertain.iter();
-        windows.any(|window| call.sent < window.end && window.start <= call.ended())
+    /// Whether what a worker began at one moment may run again at another.
+    pub(crate) fn interrupted(&self, worker: u32, time: &Range<Duration>) -> bool {
+        let of_worker = |one: &&Interruption| one.worker.is_none_or(|one| one == worker);
+        let mut interruptions = self.interruptions.iter().filter(of_worker);
+        interruptions.any(|one| meet(&one.during, time))
     }
+}
+
+/// Whether two times have a moment in common, their ends included.
+pub(crate) fn meet(one: &Range<Duration>, other: &Range<Duration>) -> bool {
+    one.start <= other.end && other.start <= one.end
 }

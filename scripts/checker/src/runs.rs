@@ -58,6 +58,11 @@ impl Runs {
         deliveries.max().unwrap_or(0)
     }
 
+    /// Numbers of the requests that ran.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.by_number.keys().copied()
+    }
+
     /// All runs there were.
     #[must_use]
     pub fn total(&self) -> u64 {

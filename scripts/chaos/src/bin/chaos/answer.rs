@@ -2,6 +2,7 @@
 
 use load_test::answer::Weather;
 use load_test::failure::{Failure, FailureKind};
+use load_test::response::Response;
 use roundtrip::service::problem::ProblemType;
 use serde::Deserialize;
 
@@ -18,13 +19,20 @@ struct Problem {
     status: u16,
 }
 
+/// As much of an answer as names its request.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "requestId")]
+    id: String,
+}
+
 /// What an answer over HTTP is to the caller who asked for `nonce`.
-pub(crate) fn end_of(status: u16, body: &[u8], nonce: &str) -> End {
-    if status == 200 {
-        return match weather(body, nonce) {
-            Ok(()) => End::Ok,
-            Err(end) => end,
-        };
+pub(crate) fn end_of(response: &Response<'_>, nonce: &str) -> End {
+    let Response { status, body, .. } = *response;
+    match status {
+        200 => return weather(body, nonce).map_or_else(|end| end, |()| End::Ok),
+        202 if location_of(response).is_some() => return End::Promised,
+        _ => {}
     }
     let problem = serde_json::from_slice::<Problem>(body)
         .ok()
@@ -38,6 +46,18 @@ pub(crate) fn end_of(status: u16, body: &[u8], nonce: &str) -> End {
         Some(kind) => End::Problem(status, kind),
         None => damaged(&format!("status {status}"), body),
     }
+}
+
+/// The id of the request that a caller is told to ask for.
+pub(crate) fn location_of(response: &Response<'_>) -> Option<String> {
+    let id = response.header("Location")?.strip_prefix("/requests/")?;
+    Some(id.to_owned())
+}
+
+/// The id of the request that an answer is to.
+pub(crate) fn request_in(body: &[u8]) -> Option<String> {
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    Some(answer.id)
 }
 
 /// Checks that `body` is the whole weather for `nonce`.
@@ -69,6 +89,37 @@ mod tests {
     use super::*;
 
     const BODY: &str = r#"{"city":"good-00000001-1","location":null,"requestId":"1","forecastTime":"now","temperature":1,"condition":"Clear","humidity":5,"windSpeed":2.5}"#;
+
+    /// What a caller who asked for this makes of a response.
+    fn end_of(status: u16, body: &[u8], nonce: &str) -> End {
+        let response = Response {
+            status,
+            head: b"",
+            body,
+            keep_alive: true,
+        };
+        super::end_of(&response, nonce)
+    }
+
+    #[test]
+    fn a_promise_says_where_to_ask() {
+        let promise = |head| Response {
+            status: 202,
+            head,
+            body: b"{}",
+            keep_alive: true,
+        };
+        let good = promise(b"HTTP/1.1 202 Accepted\r\nlocation: /requests/1-2\r\n\r\n");
+        assert_eq!(super::end_of(&good, "x"), End::Promised);
+        assert_eq!(location_of(&good).as_deref(), Some("1-2"));
+        for head in [
+            &b"HTTP/1.1 202 Accepted\r\n\r\n"[..],
+            b"HTTP/1.1 202 Accepted\r\nlocation: /\r\n\r\n",
+        ] {
+            assert!(matches!(super::end_of(&promise(head), "x"), End::Damaged(_)));
+        }
+        assert_eq!(request_in(BODY.as_bytes()).as_deref(), Some("1"));
+    }
 
     #[test]
     fn only_a_whole_answer_with_the_right_nonce_is_well() {

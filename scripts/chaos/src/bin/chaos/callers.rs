@@ -15,12 +15,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer;
 use crate::front::Front;
-use crate::history::{Call, End, Via};
+use crate::history::{End, Via, Wish};
+use crate::journal::{Journal, Times, Told};
 use crate::step::Load;
 use crate::traffic::Traffic;
 
 /// Callers at the same time, at most: each may have a connection to every ingress, and those are descriptors.
 const MAX_CALLERS: usize = 12_000;
+
+/// How much longer than REQUEST_TIMEOUT a caller waits: whoever is not told by then is never told.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// How precisely requests start.
 const TICK: Duration = Duration::from_millis(1);
@@ -40,9 +44,9 @@ pub(crate) struct Callers {
 struct Shared {
     front: Arc<Front>,
     traffic: Arc<Traffic>,
-    begin: Instant,
-    patience: Duration,
-    calls: Mutex<Vec<Call>>,
+    journal: Arc<Journal>,
+    /// REQUEST_TIMEOUT of the ingresses.
+    budget: Duration,
     /// Callers that wait for something to ask; the last to come goes first, so that few connections are in use.
     idle: Mutex<Vec<Caller>>,
     places: Arc<Semaphore>,
@@ -55,15 +59,14 @@ struct Shared {
 struct Caller(Vec<Connection>);
 
 impl Callers {
-    /// Callers of `front`, who give up after `patience`. Nothing is asked yet.
-    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, begin: Instant, patience: Duration) -> Self {
+    /// Callers of `front`, whose requests may take `budget`. Nothing is asked yet.
+    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, journal: Arc<Journal>, budget: Duration) -> Self {
         let (load, watching) = watch::channel(Load::Idle);
         let shared = Arc::new(Shared {
             front: front.clone(),
             traffic,
-            begin,
-            patience,
-            calls: Mutex::default(),
+            journal,
+            budget,
             idle: Mutex::default(),
             places: Arc::new(Semaphore::new(MAX_CALLERS)),
             calling: TaskTracker::new(),
@@ -98,11 +101,6 @@ impl Callers {
         self.shared.starved.load(Ordering::Relaxed)
     }
 
-    /// Requests that are over so far.
-    pub(crate) fn done(&self) -> usize {
-        lock(&self.shared.calls).len()
-    }
-
     /// Asks one more at each door.
     pub(crate) async fn ask_each_once(&self) {
         for _ in &self.shared.front.doors {
@@ -125,11 +123,6 @@ impl Callers {
     /// Closes all connections that are not in use.
     pub(crate) fn hang_up(&self) {
         lock(&self.shared.idle).clear();
-    }
-
-    /// What everybody got.
-    pub(crate) fn into_calls(self) -> Vec<Call> {
-        std::mem::take(&mut *lock(&self.shared.calls))
     }
 }
 
@@ -190,11 +183,7 @@ impl Shared {
         let mut caller = lock(&self.idle).pop().unwrap_or_else(new);
         let (nonce, shared) = (self.traffic.next(), self.clone());
         self.calling.spawn(async move {
-            let call = caller.call(&shared, nonce).await;
-            if call.is_ok() {
-                shared.good.fetch_add(1, Ordering::Relaxed);
-            }
-            lock(&shared.calls).push(call);
+            caller.call(&shared, nonce).await;
             lock(&shared.idle).push(caller);
             drop(place);
         });
@@ -202,33 +191,33 @@ impl Shared {
 }
 
 impl Caller {
-    async fn call(&mut self, shared: &Shared, nonce: Nonce) -> Call {
+    async fn call(&mut self, shared: &Shared, nonce: Nonce) {
+        let place = shared.journal.open(nonce, Via::Ingress(0), Times::all(shared.budget));
         let city = nonce.to_string();
         let body = format!("{{\"city\":\"{city}\"}}");
-        let began = Instant::now();
-        let deadline = began + shared.patience;
+        let deadline = Instant::now() + shared.budget + GRACE;
         let (mut instance, mut end) = (0, End::TurnedAway);
         for index in shared.front.order(nonce.number) {
             let door = &shared.front.doors[index];
             instance = door.instance();
             let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
             end = match self.0[index].ask(&request, deadline).await {
-                Ok(response) => answer::end_of(response.status, response.body, &city),
+                Ok(response) => {
+                    if let Some(id) = answer::location_of(&response) {
+                        let (wish, door) = (Wish::Known, index);
+                        shared.journal.tell(Told { nonce, id, door, wish });
+                    }
+                    answer::end_of(&response, &city)
+                }
                 Err(failure) if failure.kind == FailureKind::Connect => continue,
                 Err(failure) => answer::end_of_failure(failure),
             };
             break;
         }
-        let answered = matches!(end, End::Ok | End::Foreign(_) | End::Damaged(_) | End::Problem(..));
-        Call {
-            number: nonce.number,
-            temper: nonce.temper,
-            via: Via::Ingress(instance),
-            sent: began.duration_since(shared.begin),
-            took: began.elapsed(),
-            end,
-            answers: u32::from(answered),
+        if end == End::Ok {
+            shared.good.fetch_add(1, Ordering::Relaxed);
         }
+        shared.journal.close(place, Via::Ingress(instance), end);
     }
 }
 

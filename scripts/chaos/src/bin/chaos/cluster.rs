@@ -48,9 +48,21 @@ pub(crate) struct Setup {
 pub(crate) struct Member {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// An ingress by its turn, a worker by its pid, as the ledger has it.
     pub(crate) instance: u32,
     /// What it held when it was ready.
     pub(crate) before: Option<Usage>,
+}
+
+/// A service that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    /// Which, and how.
+    pub(crate) sentence: String,
+    /// Which worker, if it is one.
+    pub(crate) worker: Option<u32>,
+    /// Whether another was started in its place.
+    pub(crate) restarted: bool,
 }
 
 /// Everything that runs for one scenario.
@@ -165,8 +177,8 @@ impl Cluster {
         self.redis.start_again(&self.programs, self.directory.path()).await
     }
 
-    /// Processes that ended by themselves, with how; where the setup says so, others are started in their places.
-    pub(crate) fn tend(&mut self) -> Result<Vec<(String, bool)>, String> {
+    /// Processes that ended by themselves; where the setup says so, others are started in their places.
+    pub(crate) fn tend(&mut self) -> Result<Vec<Loss>, String> {
         let mut ended = Vec::new();
         for role in [Role::Ingress, Role::Worker] {
             for place in 0..self.places(role).len() {
@@ -177,11 +189,16 @@ impl Cluster {
                     continue;
                 };
                 let sentence = member.process.quoted(&format!("it ended by itself, with {status}"));
+                let worker = (role == Role::Worker).then_some(member.instance);
                 self.places(role)[place] = None;
                 if self.setup.supervised {
                     self.spawn(role, place)?;
                 }
-                ended.push((sentence, self.setup.supervised));
+                ended.push(Loss {
+                    sentence,
+                    worker,
+                    restarted: self.setup.supervised,
+                });
             }
         }
         Ok(ended)
@@ -206,11 +223,11 @@ impl Cluster {
 
     fn spawn(&mut self, role: Role, place: usize) -> Result<u32, String> {
         self.starts += 1;
-        let instance = self.starts;
+        let start = self.starts;
         let (program, name, address, variables) = match role {
             Role::Ingress => {
                 let door = &self.front.doors[place];
-                door.taken_by(instance);
+                door.taken_by(start);
                 (&self.programs.ingress, "ingress", door.address, &self.setup.ingress)
             }
             Role::Worker => (&self.programs.worker, "worker", free_address(), &self.setup.worker),
@@ -233,7 +250,11 @@ impl Cluster {
                 .env("OPEN_METEO_GEOCODING_URL", &url);
             command.env("OPEN_METEO_FORECAST_URL", url);
         }
-        let process = Process::start(format!("{name}-{place}-{instance}"), command, self.directory.path())?;
+        let process = Process::start(format!("{name}-{place}-{start}"), command, self.directory.path())?;
+        let instance = match role {
+            Role::Ingress => start,
+            Role::Worker => process.pid,
+        };
         let member = Member {
             process,
             address,

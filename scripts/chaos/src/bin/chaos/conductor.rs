@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::callers::Callers;
-use crate::cluster::{Cluster, Role};
+use crate::cluster::{Cluster, Loss, Role};
 use crate::history::{Event, What};
 use crate::process::Signal;
 use crate::progress::Progress;
@@ -17,6 +17,13 @@ use crate::step::{Load, Step};
 
 /// How often processes are looked after.
 const TEND_INTERVAL: Duration = Duration::from_millis(25);
+
+/// What is noted of a process that ended by itself.
+pub(crate) fn died(at: Duration, loss: Loss) -> impl Iterator<Item = Event> {
+    let restarted = loss.restarted.then(|| What::Restarted(loss.sentence.clone()));
+    let all = [Some(What::Died(loss.sentence)), restarted, loss.worker.map(What::Lost)];
+    all.into_iter().flatten().map(move |what| Event { at, done: at, what })
+}
 
 /// Who does it.
 pub(crate) struct Conductor<'a> {
@@ -62,13 +69,10 @@ impl Conductor<'_> {
     }
 
     fn tend(&mut self) -> Result<(), String> {
-        for (sentence, restarted) in self.cluster.tend()? {
+        for loss in self.cluster.tend()? {
             let at = self.begin.elapsed();
-            self.progress.say(sentence.lines().next().unwrap_or_default());
-            self.note(at, What::Died(sentence.clone()));
-            if restarted {
-                self.note(at, What::Restarted(sentence));
-            }
+            self.progress.say(loss.sentence.lines().next().unwrap_or_default());
+            self.events.extend(died(at, loss));
         }
         Ok(())
     }
@@ -88,8 +92,8 @@ impl Conductor<'_> {
             Step::LoadTimesPeak(times) => self.callers.set(Load::Open(self.peak * times)),
             Step::KillWorker(place) => return cluster.kill(Role::Worker, place).await.map(Some),
             Step::StartWorker(place) => return cluster.fill(Role::Worker, place).await.map(Some),
-            Step::FreezeWorker(place) => self.signal(place, Signal::Stop).await?,
-            Step::ThawWorker(place) => self.signal(place, Signal::Continue).await?,
+            Step::FreezeWorker(place) => return self.signal(Role::Worker, place, Signal::Stop).await,
+            Step::ThawWorker(place) => return self.signal(Role::Worker, place, Signal::Continue).await,
             Step::RollWorker(place) => return self.roll(Role::Worker, place).await.map(Some),
             Step::KillIngress(place) => return cluster.kill(Role::Ingress, place).await.map(Some),
             Step::StartIngress(place) => return cluster.fill(Role::Ingress, place).await.map(Some),
@@ -121,8 +125,10 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    async fn signal(&mut self, place: usize, signal: Signal) -> Result<(), String> {
-        self.cluster.member(Role::Worker, place)?.process.signal(signal).await
+    async fn signal(&mut self, role: Role, place: usize, signal: Signal) -> Result<Option<u32>, String> {
+        let member = self.cluster.member(role, place)?;
+        member.process.signal(signal).await?;
+        Ok(Some(member.instance))
     }
 
     async fn roll(&mut self, role: Role, place: usize) -> Result<u32, String> {

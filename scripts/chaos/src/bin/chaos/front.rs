@@ -86,6 +86,12 @@ impl Door {
     }
 }
 
+/// The same request with more headers, behind its first line.
+pub(crate) fn with(request: &[u8], headers: &str) -> Vec<u8> {
+    let line = request.windows(2).position(|two| two == b"\r\n").map_or(0, |at| at + 2);
+    [&request[..line], headers.as_bytes(), &request[line..]].concat()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -13,7 +13,9 @@ use crate::usage::Usage;
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct History {
     pub(crate) calls: Vec<Call>,
-    /// What was promised to callers who did not wait.
+    /// Numbers that were handed out, from 1 on.
+    pub(crate) issued: u64,
+    /// Every Location that a caller was told, followed to its end.
     pub(crate) promises: Vec<Promise>,
     pub(crate) events: Vec<Event>,
     /// In the JSON, those of requests that did not go the usual way.
@@ -33,11 +35,6 @@ pub(crate) struct History {
 /// What a scenario breaks so thoroughly that it cannot hold it against the services.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Allowed {
-    /// Calls may end in `outcome-unknown`: the way to Redis, or an ingress, is broken.
-    pub(crate) outcome_unknown: bool,
-    /// What is in flight at a FLUSHALL or XGROUP DESTROY is gone from Redis: its callers may be told so by a
-    /// timeout, and it may be answered twice.
-    pub(crate) destroyed: bool,
     /// Every ingress may be away at once.
     pub(crate) turned_away: bool,
 }
@@ -54,7 +51,7 @@ pub(crate) struct Event {
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) enum What {
-    /// A step of the schedule, and the ingress process it hit, where it hit one.
+    /// A step of the schedule, and the process it hit, where it hit one: an ingress by its instance, a worker by its pid.
     Step(Step, Option<u32>),
     /// The highest rate of good answers, a second.
     Peak(f64),
@@ -62,6 +59,8 @@ pub(crate) enum What {
     Died(String),
     /// A process that ended by itself was started again.
     Restarted(String),
+    /// Which worker ended by itself.
+    Lost(u32),
 }
 
 /// What is left when all callers have gone.

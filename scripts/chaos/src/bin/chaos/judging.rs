@@ -1,14 +1,17 @@
 //! The verdict on a history: the rules of every run, which are the checker's, and what only processes can break (I5).
 
-use std::collections::HashMap;
+mod disturbances;
+
 use std::time::Duration;
 
 use checker::finding::Finding;
-use checker::{Call, Disturbances, End, Record, Rule};
+use checker::{Call, End, Record, Rule};
 use serde::Serialize;
 
 use crate::history::{Growth, History, Remains, What};
-use crate::step::Step;
+
+/// The longest SIMULATED_LATENCY of any scenario, and what a busy machine makes of it.
+const WORK: Duration = Duration::from_secs(1);
 
 /// A service may have grown by half and this much: caches of the allocator, not of requests.
 const GROWTH: u64 = 8 << 20;
@@ -52,18 +55,15 @@ pub(crate) fn judge(history: &History) -> Judgement {
 
 /// As much of a history as the rules of every run read.
 fn record(history: &History) -> Record {
-    let whole = Duration::ZERO..Duration::MAX;
     Record {
         calls: history.calls.clone(),
         promises: history.promises.clone(),
         runs: history.runs.clone(),
         dead_letters: history.dead_letters.clone(),
         late_replies: history.late_replies.clone(),
-        disturbances: Disturbances {
-            uncertain: Vec::from_iter(history.allowed.outcome_unknown.then_some(whole)),
-            destroyed: destructions(history),
-            kills: kills(history),
-        },
+        issued: history.issued,
+        work: WORK,
+        disturbances: disturbances::of(history),
     }
 }
 
@@ -130,22 +130,6 @@ fn deaths(history: &History) -> Vec<String> {
         _ => None,
     });
     deaths.collect()
-}
-
-/// When each ingress process was killed.
-fn kills(history: &History) -> HashMap<u32, Duration> {
-    let killed = history.events.iter().filter_map(|event| match event.what {
-        What::Step(Step::KillIngress(_), Some(instance)) => Some((instance, event.done)),
-        _ => None,
-    });
-    killed.collect()
-}
-
-/// When what was in flight was destroyed.
-fn destructions(history: &History) -> Vec<Duration> {
-    let destroys = |step: &Step| history.allowed.destroyed && matches!(step, Step::FlushAll | Step::DestroyGroup);
-    let steps = history.steps().filter(|(_, step)| destroys(step));
-    steps.map(|(event, _)| event.done).collect()
 }
 
 fn named(call: &Call, what: &str) -> String {

@@ -1,20 +1,19 @@
-//! Callers who do not wait: each is promised a result under a key of its own, tries again with that key until it is, and
-//! asks for the result later, at another door. Some change their mind at once.
+//! Callers who do not wait: each is promised a result under a key of its own, and tries again with that key until it
+//! is. Some change their mind at once.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checker::nonce::Nonce;
-use futures_util::StreamExt as _;
 use load_test::connection::Connection;
-use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::answer;
-use crate::front::Front;
-use crate::history::{End, Promise, Wish};
+use crate::front::{Front, with};
+use crate::history::{End, Via, Wish};
+use crate::journal::{Journal, Times, Told};
 use crate::traffic::Traffic;
 
 /// How often a call is tried with its key, and when again.
@@ -24,46 +23,28 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long a promise may take to be kept: a dead ingress is found out after 45 seconds.
-const KEPT_WITHIN: Duration = Duration::from_secs(75);
-
-/// How many are asked for at the same time.
-const REDEEMING: usize = 32;
-
 /// Every so many change their mind.
 const FICKLE: u64 = 7;
+
+/// JOB_TIMEOUT of the ingresses, which no scenario changes; nobody waits for it.
+const TIMES: Times = Times {
+    budget: Duration::from_secs(3600),
+    wait: Duration::ZERO,
+};
 
 /// Everybody who does not wait. End with their value.
 #[derive(Debug)]
 pub(crate) struct Promises {
-    front: Arc<Front>,
-    made: Arc<Mutex<Vec<Made>>>,
     asking: TaskTracker,
     stop: CancellationToken,
     _stop: DropGuard,
 }
 
-/// What was promised.
-#[derive(Debug, Clone)]
-struct Made {
-    nonce: Nonce,
-    id: String,
-    door: usize,
-    wish: Wish,
-}
-
-#[derive(Deserialize)]
-struct Accepted {
-    id: String,
-}
-
 impl Promises {
     /// Asks `rate` times a second.
-    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, rate: f64) -> Self {
-        let (stop, asking, made) = (CancellationToken::new(), TaskTracker::new(), Arc::default());
+    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, journal: Arc<Journal>, rate: f64) -> Self {
+        let (stop, asking) = (CancellationToken::new(), TaskTracker::new());
         let promises = Self {
-            front: front.clone(),
-            made: Arc::clone(&made),
             asking: asking.clone(),
             stop: stop.clone(),
             _stop: stop.clone().drop_guard(),
@@ -72,7 +53,7 @@ impl Promises {
             let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                asking.spawn(ask(front.clone(), made.clone(), traffic.next_good()));
+                asking.spawn(ask(front.clone(), journal.clone(), traffic.next_good()));
             }
         });
         promises
@@ -84,56 +65,68 @@ impl Promises {
         self.asking.close();
         self.asking.wait().await;
     }
-
-    /// Asks for all that was promised, each at another door than the one that promised it.
-    pub(crate) async fn redeem(self) -> Vec<Promise> {
-        let made = std::mem::take(&mut *self.made.lock().expect("no code panics while it holds the list"));
-        let redeeming = made.into_iter().map(|made| redeem(self.front.clone(), made));
-        // A few at a time: a thousand connections at once would be a load of their own, whose memory stays for a while.
-        futures_util::stream::iter(redeeming)
-            .buffer_unordered(REDEEMING)
-            .collect()
-            .await
-    }
 }
 
-async fn ask(front: Arc<Front>, made: Arc<Mutex<Vec<Made>>>, nonce: Nonce) {
-    let body = format!("{{\"city\":\"{nonce}\"}}");
-    for attempt in 0..TRIES {
+async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce) {
+    let place = journal.open(nonce, Via::Ingress(0), TIMES);
+    // Of many tries the one counts that may have worked: a refusal says nothing of the try before it.
+    let mut counts = (0, End::TurnedAway, None);
+    'tries: for attempt in 0..TRIES {
         for door in front.order(nonce.number + attempt as u64) {
-            let headers = format!("Prefer: respond-async\r\nIdempotency-Key: {nonce}\r\n");
-            let request = with(
-                &front.doors[door]
-                    .target
-                    .encode("POST", "/WeatherForecast/city", Some(&body)),
-                &headers,
-            );
-            let mut connection = Connection::new(front.doors[door].address);
-            let Ok(response) = connection.ask(&request, Instant::now() + PATIENCE).await else {
-                continue;
-            };
-            let accepted = serde_json::from_slice::<Accepted>(response.body);
-            let id = match accepted {
-                Ok(accepted) if response.status == 202 => accepted.id,
-                // Of a try before this one, which was answered to nobody: it is done already.
-                _ if response.status == 200 => match serde_json::from_slice::<serde_json::Value>(response.body) {
-                    Ok(weather) => weather["requestId"].as_str().unwrap_or_default().to_owned(),
-                    Err(_) => continue,
-                },
-                _ => break,
-            };
-            let wish = match nonce.number % FICKLE {
-                0 => cancel(&front, door, &id).await,
-                _ => Wish::Kept,
-            };
-            let promise = Made { nonce, id, door, wish };
-            made.lock()
-                .expect("no code panics while it holds the list")
-                .push(promise);
-            return;
+            let (end, id) = try_once(&front, door, nonce).await;
+            let is_over = matches!(end, End::Promised | End::Ok | End::Foreign(_) | End::Damaged(_));
+            let is_heard = !matches!(end, End::TurnedAway | End::Broken(_) | End::Silent);
+            if is_over || is_definite(&counts.1) {
+                counts = (door, end, id);
+            }
+            match (is_over, is_heard) {
+                (true, _) => break 'tries,
+                (false, true) => break,
+                (false, false) => {}
+            }
         }
         sleep(PAUSE).await;
     }
+    let (door, end, id) = counts;
+    if let Some(id) = id {
+        let wish = match (&end, nonce.number % FICKLE) {
+            (End::Promised | End::Ok, 0) => cancel(&front, door, &id).await,
+            (End::Promised | End::Ok, _) => Wish::Kept,
+            _ => Wish::Known,
+        };
+        journal.tell(Told { nonce, id, door, wish });
+    }
+    let via = Via::Ingress(front.doors[door].instance());
+    journal.close(place, via, end);
+}
+
+/// What one try got, and the id of the request that can be asked for.
+async fn try_once(front: &Front, door: usize, nonce: Nonce) -> (End, Option<String>) {
+    let body = format!("{{\"city\":\"{nonce}\"}}");
+    let headers = format!("Prefer: respond-async\r\nIdempotency-Key: {nonce}\r\n");
+    let door = &front.doors[door];
+    let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
+    let mut connection = Connection::new(door.address);
+    match connection
+        .ask(&with(&request, &headers), Instant::now() + PATIENCE)
+        .await
+    {
+        Ok(response) => {
+            let end = answer::end_of(&response, &nonce.to_string());
+            // Of a try before this one, which was answered to nobody: it is done already, and its record is there.
+            let id = match end {
+                End::Ok => answer::request_in(response.body),
+                _ => answer::location_of(&response),
+            };
+            (end, id)
+        }
+        Err(failure) => (answer::end_of_failure(failure), None),
+    }
+}
+
+/// Whether a try that ended so has left nothing behind.
+fn is_definite(end: &End) -> bool {
+    matches!(end, End::TurnedAway | End::Problem(400..=499 | 503, _))
 }
 
 async fn cancel(front: &Front, door: usize, id: &str) -> Wish {
@@ -145,42 +138,4 @@ async fn cancel(front: &Front, door: usize, id: &str) -> Wish {
         Ok(response) if response.status == 200 => Wish::Cancelled,
         _ => Wish::Either,
     }
-}
-
-async fn redeem(front: Arc<Front>, made: Made) -> Promise {
-    let until = Instant::now() + KEPT_WITHIN;
-    let (count, nonce) = (front.doors.len(), made.nonce.to_string());
-    let path = format!("/requests/{}/result", made.id);
-    let mut end = End::Silent;
-    for turn in 1.. {
-        let door = &front.doors[(made.door + turn) % count];
-        let request = with(&door.target.encode("GET", &path, None), "Prefer: wait=3\r\n");
-        end = match Connection::new(door.address)
-            .ask(&request, Instant::now() + PATIENCE)
-            .await
-        {
-            Ok(response) => answer::end_of(response.status, response.body, &nonce),
-            Err(failure) => answer::end_of_failure(failure),
-        };
-        let again = match &end {
-            End::Problem(_, kind) => kind.ends_with("/not-finished") || kind.ends_with("/broker-unavailable"),
-            End::Ok | End::Foreign(_) | End::Damaged(_) => false,
-            End::TurnedAway | End::Broken(_) | End::Silent => true,
-        };
-        if !again || Instant::now() >= until {
-            break;
-        }
-        sleep(PAUSE).await;
-    }
-    Promise {
-        number: made.nonce.number,
-        wish: made.wish,
-        end,
-    }
-}
-
-/// The same request with more headers, behind its first line.
-fn with(request: &[u8], headers: &str) -> Vec<u8> {
-    let line = request.windows(2).position(|two| two == b"\r\n").map_or(0, |at| at + 2);
-    [&request[..line], headers.as_bytes(), &request[line..]].concat()
 }

@@ -10,11 +10,13 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::callers::Callers;
+use crate::callers::{Callers, GRACE};
 use crate::cluster::Cluster;
 use crate::conductor::Conductor;
 use crate::finding::{Finding, Opinion};
+use crate::following::follow;
 use crate::history::{History, Runs};
+use crate::journal::Journal;
 use crate::judging::{self, Judgement};
 use crate::programs::Programs;
 use crate::progress::{Progress, Screen};
@@ -23,9 +25,6 @@ use crate::scenario::{Plan, Profile, Scenario};
 use crate::settling::Settling;
 use crate::traffic::Traffic;
 use crate::wire::{self, Wire};
-
-/// How much longer than REQUEST_TIMEOUT a caller waits: whoever is not told by then is never told.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Scenarios under load at the same time, where time is short.
 pub(crate) const LANES: u32 = 2;
@@ -128,20 +127,21 @@ impl Stage<'_> {
         let mut cluster = Cluster::start(programs, plan.setup).await?;
         let (begin, begun) = (Instant::now(), SystemTime::now());
         let traffic = Arc::new(Traffic::new(seed, plan.poison));
-        let patience = plan.request_timeout + GRACE;
-        let callers = Callers::start(cluster.front.clone(), traffic.clone(), begin, patience);
+        let journal = Journal::new(begin);
+        let budget = plan.request_timeout;
+        let callers = Callers::start(cluster.front.clone(), traffic.clone(), journal.clone(), budget);
         let wire = wire::Plan {
             url: format!("redis://{}", cluster.redis.address),
             rate: plan.wire,
-            budget: plan.request_timeout,
-            begin,
+            budget,
         };
         let mut wire = (plan.wire > 0.0)
-            .then(|| Wire::start(wire, traffic.clone()))
+            .then(|| Wire::start(wire, traffic.clone(), journal.clone()))
             .transpose()?;
 
+        let (front, promised) = (cluster.front.clone(), plan.promised);
         let promises =
-            (plan.promised > 0.0).then(|| Promises::start(cluster.front.clone(), traffic.clone(), plan.promised));
+            (promised > 0.0).then(|| Promises::start(front.clone(), traffic.clone(), journal.clone(), promised));
 
         let mut conductor = Conductor {
             cluster: &mut cluster,
@@ -161,7 +161,7 @@ impl Stage<'_> {
                     promises.finish().await;
                 }
                 if let Some(wire) = &mut wire {
-                    wire.finish(patience).await;
+                    wire.finish(budget + GRACE).await;
                 }
             })
             .await;
@@ -169,10 +169,8 @@ impl Stage<'_> {
         history.upstream = std::mem::take(&mut conductor.upstream);
         let ended = conducted.and(finished);
         drop(lane);
-        if let Some(promises) = promises {
-            progress.say("asking for what was promised, at other doors");
-            history.promises = promises.redeem().await;
-        }
+        progress.say("asking for what was promised, at other doors");
+        history.promises = follow(front.clone(), journal.clone()).await;
 
         let settled = match ended {
             Ok(()) => {
@@ -184,20 +182,23 @@ impl Stage<'_> {
                 };
                 progress.say(&format!(
                     "{} requests; waiting until nothing is left of them",
-                    callers.done()
+                    journal.len()
                 ));
                 settling.settle(plan.settling, history).await
             }
             error => error,
         };
         history.starved = callers.starved();
-        history.calls = callers.into_calls();
-        if let Some(wire) = wire {
-            history.calls.extend(wire.leave().await);
-        }
+        let left = match wire {
+            Some(wire) => wire.leave().await,
+            None => Ok(()),
+        };
+        history.promises.extend(follow(front, journal.clone()).await);
+        history.calls = journal.calls();
+        history.issued = traffic.issued();
         let ledger =
             ledger::read(&cluster.ledger(), begun).map_err(|error| format!("could not read the ledger: {error}"))?;
         history.runs = Runs::of(traffic.run(), ledger);
-        settled
+        settled.and(left)
     }
 }

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use crate::callers::Callers;
-use crate::cluster::Cluster;
-use crate::history::{Event, History, What};
+use crate::cluster::{Cluster, Loss};
+use crate::conductor::died;
+use crate::history::History;
 use crate::redis::Client;
 use crate::remains;
 use crate::step::Load;
@@ -53,10 +54,12 @@ impl Settling<'_> {
             self.callers.set(Load::Open(TRICKLE));
             sleep(TRICKLE_TIME).await;
             self.callers.finish().await;
-            for (sentence, _) in self.cluster.tend()? {
-                let at = self.begin.elapsed();
-                let what = What::Died(sentence);
-                history.events.push(Event { at, done: at, what });
+            for loss in self.cluster.tend()? {
+                // Nothing is broken any more that would explain it.
+                let restarted = false;
+                history
+                    .events
+                    .extend(died(self.begin.elapsed(), Loss { restarted, ..loss }));
             }
         }
         sleep(LATENESS).await;

@@ -37,6 +37,11 @@ impl Traffic {
         (self.seed >> 32) as u32 ^ self.seed as u32
     }
 
+    /// How many were handed out; their numbers begin with 1.
+    pub(crate) fn issued(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) - 1
+    }
+
     /// The next request.
     pub(crate) fn next(&self) -> Nonce {
         self.nonce(self.next.fetch_add(1, Ordering::Relaxed))

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use checker::nonce::Nonce;
 use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream, Retention};
@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::answer;
-use crate::history::{Call, End, Via};
+use crate::history::{End, Via};
+use crate::journal::{Journal, Place, Times};
 use crate::traffic::Traffic;
 
 /// As the services have it; nothing here works on requests, so it decides nothing.
@@ -26,7 +27,7 @@ const ATTENDANCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Wire {
     phase: watch::Sender<Phase>,
-    task: JoinHandle<Vec<Call>>,
+    task: JoinHandle<()>,
     waiting: watch::Receiver<usize>,
 }
 
@@ -45,12 +46,11 @@ pub(crate) struct Plan {
     pub(crate) url: String,
     pub(crate) rate: f64,
     pub(crate) budget: Duration,
-    pub(crate) begin: Instant,
 }
 
 impl Wire {
     /// Begins to ask.
-    pub(crate) fn start(plan: Plan, traffic: Arc<Traffic>) -> Result<Self, String> {
+    pub(crate) fn start(plan: Plan, traffic: Arc<Traffic>, journal: Arc<Journal>) -> Result<Self, String> {
         let url: BrokerUrl = plan
             .url
             .parse()
@@ -68,6 +68,7 @@ impl Wire {
             reply_to: ReplyTo::unique("chaos"),
             plan,
             traffic,
+            journal,
             asked: HashMap::new(),
             count,
         };
@@ -84,10 +85,10 @@ impl Wire {
         let _ = timeout(patience, self.waiting.wait_for(|waiting| *waiting == 0)).await;
     }
 
-    /// Removes the reply stream; what became of every request.
-    pub(crate) async fn leave(self) -> Vec<Call> {
+    /// Removes the reply stream.
+    pub(crate) async fn leave(self) -> Result<(), String> {
         self.phase.send_replace(Phase::Leaving);
-        self.task.await.unwrap_or_default()
+        self.task.await.map_err(|error| format!("the requester broke: {error}"))
     }
 }
 
@@ -96,12 +97,14 @@ struct Requester {
     reply_to: ReplyTo,
     plan: Plan,
     traffic: Arc<Traffic>,
-    asked: HashMap<CorrelationId, (Nonce, Call)>,
+    journal: Arc<Journal>,
+    /// What was asked for, and whether an answer is still to come.
+    asked: HashMap<CorrelationId, (Nonce, Place, bool)>,
     count: watch::Sender<usize>,
 }
 
 impl Requester {
-    async fn run(mut self, mut phase: watch::Receiver<Phase>) -> Vec<Call> {
+    async fn run(mut self, mut phase: watch::Receiver<Phase>) {
         let mut replies = self.broker.replies(&self.reply_to);
         let mut ticks = interval(Duration::from_secs_f64(1.0 / self.plan.rate));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -128,11 +131,11 @@ impl Requester {
                 }
             }
         }
-        self.asked.into_values().map(|(_, call)| call).collect()
     }
 
     async fn ask(&mut self) {
         let nonce = self.traffic.next_good();
+        let place = self.journal.open(nonce, Via::Wire, Times::all(self.plan.budget));
         let request = Request {
             id: CorrelationId::new(),
             reply_to: self.reply_to.clone(),
@@ -141,64 +144,46 @@ impl Requester {
             keep: Keep::No,
             data: format!("{{\"city\":\"{nonce}\"}}").into(),
         };
-        let (id, sent) = (request.id, self.plan.begin.elapsed());
+        let id = request.id;
         let published = self.broker.publish(&[request]).await;
         let end = match published {
             Ok(_) => End::Silent,
             Err(error) if error.may_have_applied() => End::Problem(504, "/problems/outcome-unknown"),
             Err(_) => End::Problem(503, "/problems/broker-unavailable"),
         };
-        let call = Call {
-            number: nonce.number,
-            temper: nonce.temper,
-            via: Via::Wire,
-            sent,
-            took: Duration::ZERO,
-            end,
-            answers: 0,
-        };
-        self.asked.insert(id, (nonce, call));
+        let waits = end == End::Silent;
+        self.journal.change(place, |call| call.end = end);
+        self.asked.insert(id, (nonce, place, waits));
         self.note_waiting();
     }
 
     fn take(&mut self, reply: Reply) {
-        let now = self.plan.begin.elapsed();
-        let Some((nonce, call)) = self.asked.get_mut(&reply.id) else {
-            // Nobody here asked: a call of its own, so that it is judged as what it is.
+        let Some((nonce, place, waits)) = self.asked.get_mut(&reply.id) else {
             let city = reply
                 .outcome
                 .map_or_else(|fault| fault.detail, |data| String::from_utf8_lossy(&data).into());
-            let call = Call {
-                number: 0,
-                temper: checker::nonce::Temper::Good,
-                via: Via::Wire,
-                sent: now,
-                took: Duration::ZERO,
-                end: End::Foreign(city),
-                answers: 1,
-            };
-            let stranger = Nonce {
-                temper: call.temper,
-                run: 0,
-                number: 0,
-            };
-            self.asked.insert(reply.id, (stranger, call));
+            self.journal.stranger(Via::Wire, End::Foreign(city));
             return;
         };
-        call.answers += 1;
-        if call.answers == 1 {
-            call.took = now.saturating_sub(call.sent);
-            call.end = match &reply.outcome {
-                Ok(data) => answer::weather(data, &nonce.to_string()).map_or_else(|end| end, |()| End::Ok),
-                Err(fault) => end_of_fault(fault),
-            };
-        }
+        *waits = false;
+        let end = match &reply.outcome {
+            Ok(data) => answer::weather(data, &nonce.to_string()).map_or_else(|end| end, |()| End::Ok),
+            Err(fault) => end_of_fault(fault),
+        };
+        let now = self.journal.now();
+        self.journal.change(*place, |call| {
+            call.answers += 1;
+            if call.answers == 1 {
+                call.took = now.saturating_sub(call.sent);
+                call.end = end;
+            }
+        });
         self.note_waiting();
     }
 
     fn note_waiting(&self) {
-        let waits = |(_, call): &&(Nonce, Call)| call.answers == 0 && call.end == End::Silent;
-        self.count.send_replace(self.asked.values().filter(waits).count());
+        let waiting = self.asked.values().filter(|(.., waits)| *waits).count();
+        self.count.send_replace(waiting);
     }
 }
 

@@ -1,14 +1,20 @@
 //! Forged histories: each has one thing wrong with it, and that is what must be found.
 
-use checker::Via;
-use checker::nonce::Temper;
+use checker::nonce::{Nonce, Temper};
+use checker::{Run, Runs, Via};
 
 use super::*;
+use crate::cutter::Weather;
 use crate::history::Event;
+use crate::step::Step;
+use crate::upstream::Mood;
 use crate::usage::Usage;
 
 const INGRESS: u32 = 4;
+const WORKER: u32 = 4711;
+const BUDGET: Duration = Duration::from_secs(30);
 
+/// A call, sent so many seconds after the beginning as its number says.
 fn call(number: u64, end: End) -> Call {
     Call {
         number,
@@ -16,8 +22,25 @@ fn call(number: u64, end: End) -> Call {
         via: Via::Ingress(INGRESS),
         sent: Duration::from_secs(number),
         took: Duration::from_millis(20),
+        budget: BUDGET,
+        wait: BUDGET,
         answers: u32::from(end == End::Ok),
         end,
+    }
+}
+
+/// A run of a request.
+fn run(number: u64, delivery: u32, at: u64) -> Run {
+    let nonce = Nonce {
+        temper: Temper::Good,
+        run: 1,
+        number,
+    };
+    Run {
+        nonce,
+        delivery,
+        worker: WORKER + delivery,
+        at: Duration::from_secs(at),
     }
 }
 
@@ -28,7 +51,9 @@ fn clean() -> History {
         descriptors: 20,
     };
     History {
-        calls: (0..10).map(|number| call(number, End::Ok)).collect(),
+        calls: (1..=10).map(|number| call(number, End::Ok)).collect(),
+        issued: 10,
+        runs: Runs::of(1, (1..=10).map(|number| run(number, 1, number))),
         late_replies: vec![(INGRESS, 0)],
         remains: Remains {
             consumers: 3,
@@ -45,6 +70,13 @@ fn clean() -> History {
         },
         ..History::default()
     }
+}
+
+/// A clean history but for the end of request 4.
+fn with(end: End) -> History {
+    let mut history = clean();
+    history.calls[3] = call(4, end);
+    history
 }
 
 /// What does not hold, by the first two letters of its name.
@@ -72,9 +104,8 @@ fn a_clean_history_passes() {
 
 #[test]
 fn what_the_checker_finds_is_counted() {
-    let mut history = clean();
-    history.calls[3] = call(3, End::Silent);
-    history.calls[4] = call(4, End::Foreign("another".to_owned()));
+    let mut history = with(End::Silent);
+    history.calls[4] = call(5, End::Foreign("another".to_owned()));
     history.calls[5].answers = 3;
     let judgement = judge(&history);
     assert_eq!(broken(&history), ["I1", "I2", "I4"]);
@@ -83,37 +114,100 @@ fn what_the_checker_finds_is_counted() {
 
 #[test]
 fn the_end_of_its_ingress_excuses_a_broken_connection() {
-    let mut history = clean();
-    history.calls[3] = call(3, End::Broken("reset".to_owned()));
-    history.events = vec![step(3, Step::KillIngress(0), Some(INGRESS + 1))];
+    let mut history = with(End::Broken("reset".to_owned()));
+    history.events = vec![step(4, Step::KillIngress(0), Some(INGRESS + 1))];
     assert_eq!(broken(&history), ["I1"]);
-    history.events = vec![step(3, Step::KillIngress(0), Some(INGRESS))];
+    history.events = vec![step(4, Step::KillIngress(0), Some(INGRESS))];
     assert_eq!(broken(&history), [""; 0]);
 }
 
 #[test]
 fn what_a_scenario_destroys_excuses_a_timeout() {
-    let mut history = clean();
-    history.calls[3] = call(3, End::Problem(504, "/problems/reply-timeout"));
-    history.events = vec![step(3, Step::FlushAll, None)];
+    for destroys in [Step::FlushAll, Step::DestroyGroup] {
+        let mut history = with(End::Problem(504, "/problems/reply-timeout"));
+        assert_eq!(broken(&history), ["I1"]);
+        history.events = vec![step(4, destroys, None)];
+        assert_eq!(broken(&history), [""; 0]);
+    }
+}
+
+#[test]
+fn a_broken_way_to_redis_excuses_an_unknown_outcome_while_it_lasts() {
+    for (begins, ends) in [
+        (Step::KillRedis, Step::StartRedis),
+        (Step::Network(Weather::BlackHole), Step::Network(Weather::Pass)),
+        (Step::Network(Weather::Reset), Step::Network(Weather::Pass)),
+    ] {
+        let mut history = with(End::Problem(504, "/problems/outcome-unknown"));
+        assert_eq!(broken(&history), ["I1"]);
+        history.events = vec![step(1, begins, None), step(2, ends, None)];
+        assert_eq!(broken(&history), ["I1"]);
+        history.events.push(step(3, begins, None));
+        assert_eq!(broken(&history), [""; 0]);
+    }
+    let mut history = with(End::Problem(504, "/problems/outcome-unknown"));
+    history.events = vec![
+        step(1, Step::KillIngress(0), Some(9)),
+        step(2, Step::KillWorker(0), Some(9)),
+    ];
     assert_eq!(broken(&history), ["I1"]);
-    history.allowed.destroyed = true;
+}
+
+#[test]
+fn a_sick_upstream_excuses_its_errors() {
+    let mut history = with(End::Problem(502, "/problems/upstream-failed"));
+    assert_eq!(broken(&history), ["I1"]);
+    history.events = vec![step(3, Step::Upstream(Mood::Failing), None)];
     assert_eq!(broken(&history), [""; 0]);
 }
 
 #[test]
-fn a_broken_redis_excuses_an_unknown_outcome() {
+fn only_what_costs_a_worker_its_lease_excuses_a_second_run() {
+    let cut_off = Step::Network(Weather::BlackHole);
+    let back = Step::Network(Weather::Pass);
+    let victim = WORKER + 1;
+    for (events, expected) in [
+        (vec![], "ru"),
+        (vec![step(5, Step::KillWorker(0), Some(victim))], ""),
+        (vec![step(5, Step::KillWorker(0), Some(victim + 1))], "ru"),
+        (vec![step(5, Step::FreezeWorker(0), Some(victim))], ""),
+        (vec![step(5, Step::RollWorker(0), Some(victim))], "ru"),
+        (vec![step(5, cut_off, None), step(10, back, None)], ""),
+        (vec![step(5, cut_off, None), step(7, back, None)], "ru"),
+    ] {
+        let mut history = clean();
+        let runs = (1..=10).map(|number| run(number, 1, number));
+        history.runs = Runs::of(1, runs.chain([run(4, 2, 11)]));
+        history.events = events;
+        assert_eq!(broken(&history).concat(), expected, "{:?}", history.events);
+    }
+    let lost = |worker| Event {
+        at: Duration::from_secs(5),
+        done: Duration::from_secs(5),
+        what: What::Lost(worker),
+    };
     let mut history = clean();
-    history.calls[3] = call(3, End::Problem(504, "/problems/outcome-unknown"));
-    assert_eq!(broken(&history), ["I1"]);
-    history.allowed.outcome_unknown = true;
+    history.runs = Runs::of(1, (1..=10).map(|number| run(number, 1, number)).chain([run(4, 2, 11)]));
+    history.events = vec![lost(victim)];
     assert_eq!(broken(&history), [""; 0]);
+}
+
+#[test]
+fn a_request_that_vanished_is_named() {
+    let mut history = clean();
+    history.issued = 11;
+    assert_eq!(broken(&history), ["ev"]);
 }
 
 #[test]
 fn a_caller_who_found_nobody_is_named() {
-    let mut history = clean();
-    history.calls[3] = call(3, End::TurnedAway);
+    let mut history = with(End::TurnedAway);
+    history.runs = Runs::of(
+        1,
+        (1..=10)
+            .filter(|number| *number != 4)
+            .map(|number| run(number, 1, number)),
+    );
     assert_eq!(broken(&history), ["no"]);
     assert_eq!(judge(&history).lost, 0);
     history.allowed.turned_away = true;

@@ -10,7 +10,7 @@ use crate::cluster::Setup;
 use crate::cutter::Weather;
 use crate::expect;
 use crate::finding::{Finding, Opinion};
-use crate::history::{Allowed, End, Event, History};
+use crate::history::{End, Event, History};
 use crate::step::{Load, Step};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -53,10 +53,6 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ..Setup::default()
         },
         steps,
-        allowed: Allowed {
-            outcome_unknown: true,
-            ..Allowed::default()
-        },
         ..Plan::default()
     }
 }

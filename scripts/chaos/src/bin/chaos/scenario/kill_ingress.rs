@@ -7,7 +7,7 @@ use super::{Plan, Profile, Scenario, about, secs};
 use crate::cluster::Setup;
 use crate::expect;
 use crate::finding::{Finding, Opinion};
-use crate::history::{Allowed, End, History};
+use crate::history::{End, History};
 use crate::step::{Load, Step};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -38,10 +38,6 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
         },
         steps,
         promised: 60.0,
-        allowed: Allowed {
-            outcome_unknown: true,
-            ..Allowed::default()
-        },
         settling: secs(120),
         ..Plan::default()
     }

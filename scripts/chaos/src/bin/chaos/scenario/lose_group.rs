@@ -9,7 +9,7 @@ use super::{Plan, Profile, Scenario, about, secs};
 use crate::cluster::Setup;
 use crate::expect;
 use crate::finding::{Finding, Opinion};
-use crate::history::{Allowed, End, History};
+use crate::history::{End, History};
 use crate::step::{Load, Step};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -43,10 +43,6 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
         },
         steps,
         request_timeout: REQUEST_TIMEOUT,
-        allowed: Allowed {
-            destroyed: true,
-            ..Allowed::default()
-        },
         ..Plan::default()
     }
 }
