@@ -64,3 +64,13 @@ fn a_late_reply_is_excused_by_a_caller_who_read_its_record_at_the_end_of_its_wai
     record.calls[3].wait = record.calls[3].took;
     assert_eq!(broken(&record), []);
 }
+
+#[test]
+fn who_does_not_wait_gets_no_reply_that_could_be_late() {
+    for end in [End::Promised, problem(503, "/problems/overloaded")] {
+        let mut record = with(end.clone(), Vec::new());
+        record.calls[NUMBER as usize - 1].wait = Duration::ZERO;
+        record.late_replies = vec![(INGRESS, 1)];
+        assert_eq!(judge(&record).count(Rule::I4), 1, "{end:?}");
+    }
+}

@@ -53,6 +53,19 @@ fn a_promise_that_nobody_followed_is_found() {
 }
 
 #[test]
+fn a_promise_of_no_call_is_found() {
+    let mut record = promised(Wish::Kept, End::Ok, ran([NUMBER]));
+    record.promises[0].number = 99;
+    assert_eq!(
+        judge(&record)
+            .of(Rule::Promises)
+            .filter(|one| one.number == Some(99))
+            .count(),
+        1
+    );
+}
+
+#[test]
 fn a_promise_expires_only_where_its_time_is_over_and_nothing_was_done() {
     let expired = || problem(504, "/problems/expired");
     let mut record = promised(Wish::Kept, expired(), Vec::new());

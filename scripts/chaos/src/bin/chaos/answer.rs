@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::history::End;
 
-/// A body that is shown in a finding, in characters.
+/// The most of a text that a finding shows, in characters.
 const SHOWN: usize = 120;
 
 /// As much of a problem document as must be right.
@@ -64,7 +64,7 @@ pub(crate) fn request_in(body: &[u8]) -> Option<String> {
 pub(crate) fn weather(body: &[u8], nonce: &str) -> Result<(), End> {
     match serde_json::from_slice::<Weather>(body) {
         Ok(weather) if weather.city == nonce => Ok(()),
-        Ok(weather) => Err(End::Foreign(weather.city)),
+        Ok(weather) => Err(End::Foreign(shown(&weather.city))),
         Err(error) => Err(damaged(&error.to_string(), body)),
     }
 }
@@ -80,8 +80,16 @@ pub(crate) fn end_of_failure(failure: Failure) -> End {
 }
 
 fn damaged(why: &str, body: &[u8]) -> End {
-    let text: String = String::from_utf8_lossy(body).chars().take(SHOWN).collect();
-    End::Damaged(format!("{why}: {text}"))
+    End::Damaged(format!("{why}: {}", shown(&String::from_utf8_lossy(body))))
+}
+
+/// As much of a text as a finding shows.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -132,6 +140,20 @@ mod tests {
             End::Damaged(_)
         ));
         assert!(matches!(end_of(200, b"", "good-00000001-1"), End::Damaged(_)));
+    }
+
+    #[test]
+    fn what_is_large_is_not_shown_whole() {
+        let large = BODY.replace("good-00000001-1", &"x".repeat(1 << 20));
+        for end in [
+            end_of(200, large.as_bytes(), "good-00000001-1"),
+            end_of(200, &large.as_bytes()[1..], "x"),
+        ] {
+            let (End::Foreign(text) | End::Damaged(text)) = end else {
+                panic!("{end:?}");
+            };
+            assert!(text.len() < 300 && text.ends_with('…'), "{text}");
+        }
     }
 
     #[test]

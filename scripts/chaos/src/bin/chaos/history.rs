@@ -74,6 +74,8 @@ pub(crate) struct Remains {
     pub(crate) reply_streams: usize,
     pub(crate) requesters: usize,
     pub(crate) live_ingresses: usize,
+    /// Keys that should not be there, or not so; a sentence each.
+    pub(crate) surplus: Vec<String>,
     pub(crate) growth: Vec<Growth>,
     /// How long it took until nothing was left that should not be; `None` when it did not come to that.
     pub(crate) settled: Option<Duration>,

@@ -1,6 +1,7 @@
 //! The journal: every request from the moment it is asked. A call is noted before it is sent, and closed with its end;
 //! one whose caller breaks stays open, and is found.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ pub(crate) struct Journal {
     begin: Instant,
     calls: Mutex<Vec<Call>>,
     told: Mutex<Vec<Told>>,
+    ids: Mutex<HashSet<String>>,
 }
 
 /// A call that is under way.
@@ -50,6 +52,7 @@ impl Journal {
             begin,
             calls: Mutex::default(),
             told: Mutex::default(),
+            ids: Mutex::default(),
         })
     }
 
@@ -101,12 +104,24 @@ impl Journal {
 
     /// Notes where a caller was told to ask.
     pub(crate) fn tell(&self, told: Told) {
+        lock(&self.ids).insert(told.id.clone());
         lock(&self.told).push(told);
     }
 
     /// Where callers were told to ask since this was called before.
     pub(crate) fn take_told(&self) -> Vec<Told> {
         std::mem::take(&mut *lock(&self.told))
+    }
+
+    /// Every request that somebody was told to ask for.
+    pub(crate) fn ids(&self) -> HashSet<String> {
+        lock(&self.ids).clone()
+    }
+
+    /// Whether a caller left without knowing what became of its request.
+    pub(crate) fn some_left(&self) -> bool {
+        let left = |call: &Call| matches!(call.end, End::Broken(_) | End::Silent) || call.is_problem("outcome-unknown");
+        lock(&self.calls).iter().any(left)
     }
 
     /// Requests that were noted so far.

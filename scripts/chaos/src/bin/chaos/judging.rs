@@ -98,6 +98,9 @@ fn leaks(remains: &Remains) -> Vec<String> {
         requesters > live_ingresses,
         format!("{requesters} requesters known, {live_ingresses} live ingresses"),
     );
+    for sentence in &remains.surplus {
+        check(true, sentence.clone());
+    }
     for growth in remains.growth.iter().filter(|growth| !growth.is_small()) {
         check(true, growth.to_string());
     }

@@ -15,6 +15,7 @@ mod front;
 mod history;
 mod journal;
 mod judging;
+mod keyspace;
 mod process;
 mod programs;
 mod progress;

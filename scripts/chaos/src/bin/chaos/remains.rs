@@ -7,6 +7,7 @@ use load_test::target::Target;
 
 use crate::cluster::{Cluster, Member};
 use crate::history::{Growth, Remains};
+use crate::keyspace::{self, Guests};
 use crate::redis::Client;
 
 /// A worker gives a sign of life about every five seconds. A consumer silent for this long is nobody.
@@ -15,8 +16,9 @@ const STALE: Duration = Duration::from_secs(8);
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is left now. `requesters` of our own have a reply stream too.
-pub(crate) async fn look(cluster: &Cluster, requesters: usize) -> Result<Remains, String> {
+pub(crate) async fn look(cluster: &Cluster, requesters: usize, guests: &Guests) -> Result<Remains, String> {
     let mut client = Client::connect(cluster.redis.address).await?;
+    let surplus = keyspace::surplus(&mut client, guests).await?;
     let contents = client.contents().await?;
     let live = |members: &[Option<Member>]| members.iter().flatten().count();
     Ok(Remains {
@@ -28,6 +30,7 @@ pub(crate) async fn look(cluster: &Cluster, requesters: usize) -> Result<Remains
         reply_streams: contents.reply_streams.len().saturating_sub(requesters),
         requesters: contents.requesters.saturating_sub(requesters),
         live_ingresses: live(&cluster.ingresses),
+        surplus,
         growth: cluster.members().filter_map(growth).collect(),
         ..Remains::default()
     })

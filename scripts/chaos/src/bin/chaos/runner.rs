@@ -178,6 +178,8 @@ impl Stage<'_> {
                     cluster: &mut cluster,
                     callers: &callers,
                     requesters: usize::from(wire.is_some()),
+                    run: traffic.run(),
+                    journal: &journal,
                     begin,
                 };
                 progress.say(&format!(

@@ -12,6 +12,8 @@ use crate::callers::Callers;
 use crate::cluster::{Cluster, Loss};
 use crate::conductor::died;
 use crate::history::History;
+use crate::journal::Journal;
+use crate::keyspace::Guests;
 use crate::redis::Client;
 use crate::remains;
 use crate::step::Load;
@@ -29,6 +31,9 @@ pub(crate) struct Settling<'a> {
     pub(crate) callers: &'a Callers,
     /// Requesters of our own, which have reply streams too.
     pub(crate) requesters: usize,
+    /// Which run all nonces belong to.
+    pub(crate) run: u32,
+    pub(crate) journal: &'a Journal,
     pub(crate) begin: Instant,
 }
 
@@ -36,13 +41,18 @@ impl Settling<'_> {
     /// Looks until nothing is left that should not be, at most for `patience`, and notes what is.
     pub(crate) async fn settle(self, patience: Duration, history: &mut History) -> Result<(), String> {
         let began = Instant::now();
+        let guests = Guests {
+            run: self.run,
+            told: self.journal.ids(),
+            some_left: self.journal.some_left(),
+        };
         loop {
             self.callers.ask_each_once().await;
             self.callers.hang_up();
             if let Some(upstream) = &self.cluster.upstream {
                 upstream.hang_up().await;
             }
-            history.remains = remains::look(self.cluster, self.requesters).await?;
+            history.remains = remains::look(self.cluster, self.requesters, &guests).await?;
             history.remains.waited = began.elapsed();
             if history.remains.is_clean() {
                 history.remains.settled = Some(began.elapsed());

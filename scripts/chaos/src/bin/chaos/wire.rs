@@ -162,7 +162,7 @@ impl Requester {
             let city = reply
                 .outcome
                 .map_or_else(|fault| fault.detail, |data| String::from_utf8_lossy(&data).into());
-            self.journal.stranger(Via::Wire, End::Foreign(city));
+            self.journal.stranger(Via::Wire, End::Foreign(answer::shown(&city)));
             return;
         };
         *waits = false;

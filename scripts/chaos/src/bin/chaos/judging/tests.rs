@@ -216,13 +216,14 @@ fn a_caller_who_found_nobody_is_named() {
 
 #[test]
 fn each_leak_is_found() {
-    let spoil: [fn(&mut Remains); 8] = [
+    let spoil: [fn(&mut Remains); 9] = [
         |remains| remains.requests = 1,
         |remains| remains.pending = 1,
         |remains| remains.consumers = 4,
         |remains| remains.stale_consumers = 1,
         |remains| remains.reply_streams = 2,
         |remains| remains.requesters = 2,
+        |remains| remains.surplus.push("nobody knows the key x (list)".to_owned()),
         |remains| remains.growth[0].after.resident = 100 << 20,
         |remains| remains.growth[0].after.descriptors = 40,
     ];
