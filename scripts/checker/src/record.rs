@@ -34,7 +34,8 @@ pub struct Record {
 /// What a run broke, and when: as much as excuses something. Times in which nothing is broken excuse nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Disturbances {
-    /// Times in which the broker was out of reach: a call that was under way may end in `outcome-unknown`.
+    /// Times in which the broker was out of reach: a call that was under way may end in `outcome-unknown`, and a reply of
+    /// the moment before may be read once more.
     pub uncertain: Vec<Range<Duration>>,
     /// When what was in flight was destroyed (`FLUSHALL`): its callers may be told so by a timeout, what was promised is
     /// gone, and it may run and be answered twice.

@@ -1,10 +1,14 @@
 //! What callers got is their own (I2), no refusal of what ran (I3), and only one (I4).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{Case, by};
 use crate::judgement::{Rule, Violation};
-use crate::record::{Call, End, Via};
+use crate::record::{Call, End, Record, Via};
+
+/// A reply is removed with the read that follows at once on the one that handed it out, as fast as a busy machine is.
+const REMOVAL: Duration = Duration::from_millis(100);
 
 /// Answers that are another's, or none of ours, or of work that nobody did.
 pub(super) fn wrong(case: &Case<'_>) -> Vec<Violation> {
@@ -36,7 +40,7 @@ pub(super) fn duplicates(case: &Case<'_>) -> Vec<Violation> {
     for call in &record.calls {
         let Via::Ingress(instance) = call.via else { continue };
         // What was made twice by its destruction has a second reply.
-        if has_left(call) || record.disturbances.destroyed(&call.time()) {
+        if has_left(call) || is_read_again(record, call) || record.disturbances.destroyed(&call.time()) {
             *gone.entry(instance).or_default() += 1;
         }
     }
@@ -51,6 +55,12 @@ pub(super) fn duplicates(case: &Case<'_>) -> Vec<Violation> {
         found.extend((0..late.saturating_sub(allowed)).map(|_| surplus.clone()));
     }
     found
+}
+
+/// Whether the broker was lost between a reply and its removal: the ingress finds it in its stream again.
+fn is_read_again(record: &Record, call: &Call) -> bool {
+    let mut losses = record.disturbances.uncertain.iter().map(|time| time.start);
+    losses.any(|lost| call.ended().abs_diff(lost) <= REMOVAL)
 }
 
 /// Whether a call may have ended without its reply, which comes late then.

@@ -66,6 +66,18 @@ fn a_late_reply_is_excused_by_a_caller_who_read_its_record_at_the_end_of_its_wai
 }
 
 #[test]
+fn a_late_reply_is_excused_where_the_broker_was_lost_before_its_removal() {
+    let mut record = clean();
+    record.late_replies = vec![(INGRESS, 1)];
+    record.disturbances.uncertain = vec![Duration::from_millis(3200)..secs(6)];
+    assert_eq!(broken(&record), [Rule::I4]);
+    record.disturbances.uncertain = vec![Duration::from_millis(3050)..secs(6)];
+    assert_eq!(broken(&record), []);
+    record.late_replies = vec![(INGRESS, 2)];
+    assert_eq!(broken(&record), [Rule::I4]);
+}
+
+#[test]
 fn who_does_not_wait_gets_no_reply_that_could_be_late() {
     for end in [End::Promised, problem(503, "/problems/overloaded")] {
         let mut record = with(end.clone(), Vec::new());
