@@ -21,7 +21,9 @@ pub(super) fn again(case: &Case<'_>) -> Vec<Violation> {
         let mut runs = case.record.runs.of_request(call.number).to_vec();
         // A worker that was frozen may run late what another ran since as a later delivery.
         runs.sort_by_key(|run| (run.delivery, run.at));
-        let pair = runs.windows(2).find(|pair| !is_justified(case, &pair[0], &pair[1]));
+        let pair = runs
+            .windows(2)
+            .find(|pair| !is_justified(case, call, &pair[0], &pair[1]));
         let too_often = runs.chunk_by(is_same).find(|same| same.len() > ATTEMPTS);
         let told = |one: &Run, next: &Run| {
             format!(
@@ -50,13 +52,16 @@ fn is_same(one: &Run, next: &Run) -> bool {
 }
 
 /// Whether something had kept the first of two runs from its end.
-fn is_justified(case: &Case<'_>, one: &Run, next: &Run) -> bool {
+fn is_justified(case: &Case<'_>, call: &Call, one: &Run, next: &Run) -> bool {
     let disturbances = &case.record.disturbances;
     let between = one.at.min(next.at)..one.at.max(next.at);
-    if is_same(one, next) {
-        return disturbances.upstream.iter().any(|time| meet(time, &between));
-    }
-    disturbances.interrupted(one.worker, &between) || disturbances.destroyed(&between)
+    // A group that is made anew counts deliveries from the first, and hands out what has not begun yet as well.
+    let destroyed = disturbances.destroyed(&(call.sent..between.end));
+    destroyed
+        || match is_same(one, next) {
+            true => disturbances.upstream.iter().any(|time| meet(time, &between)),
+            false => disturbances.interrupted(one.worker, &between),
+        }
 }
 
 /// Requests that began to run when they were worth nothing any more.

@@ -68,11 +68,15 @@ fn a_delivery_is_tried_again_only_while_the_upstream_is_sick_and_three_times_at_
 
 #[test]
 fn what_is_destroyed_with_its_group_may_run_twice_in_its_first_delivery() {
-    let twice = vec![run(NUMBER, 1, WORKER, secs(3)), run(NUMBER, 1, OTHER, secs(5))];
-    let mut record = with(End::Ok, twice);
-    assert_eq!(broken(&record), [Rule::Once]);
-    record.disturbances.destroyed = vec![secs(4)];
-    assert_eq!(broken(&record), []);
+    for worker in [WORKER, OTHER] {
+        let twice = vec![run(NUMBER, 1, WORKER, secs(4)), run(NUMBER, 1, worker, secs(5))];
+        let mut record = with(End::Ok, twice);
+        record.disturbances.destroyed = vec![secs(2), secs(6)];
+        assert_eq!(broken(&record), [Rule::Once]);
+        // Both were claimed before it, and begin after it.
+        record.disturbances.destroyed = vec![Duration::from_millis(3500)];
+        assert_eq!(broken(&record), []);
+    }
 }
 
 #[test]
