@@ -54,7 +54,7 @@ pub(crate) struct Member {
     pub(crate) before: Option<Usage>,
 }
 
-/// A service that ended by itself.
+/// A process that ended by itself.
 #[derive(Debug)]
 pub(crate) struct Loss {
     /// Which, and how.
@@ -179,7 +179,12 @@ impl Cluster {
 
     /// Processes that ended by themselves; where the setup says so, others are started in their places.
     pub(crate) fn tend(&mut self) -> Result<Vec<Loss>, String> {
-        let mut ended = Vec::new();
+        let died = |sentence| Loss {
+            sentence,
+            worker: None,
+            restarted: false,
+        };
+        let mut ended = Vec::from_iter(self.redis.has_died().map(died));
         for role in [Role::Ingress, Role::Worker] {
             for place in 0..self.places(role).len() {
                 let Some(member) = &mut self.places(role)[place] else {

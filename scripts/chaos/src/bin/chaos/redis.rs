@@ -28,6 +28,8 @@ pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
     process: Process,
     starts: usize,
+    /// Whether it is there, as far as anybody wants that.
+    is_wanted: bool,
 }
 
 /// What Redis holds that should not last.
@@ -48,6 +50,7 @@ impl Redis {
             address,
             process: spawn(programs, address, directory, 0)?,
             starts: 1,
+            is_wanted: true,
         };
         redis.loaded().await?;
         Ok(redis)
@@ -55,13 +58,22 @@ impl Redis {
 
     /// SIGKILL.
     pub(crate) async fn kill(&mut self) -> Result<(), String> {
+        self.is_wanted = false;
         self.process.kill().await
+    }
+
+    /// How it ended by itself, if it has; told once.
+    pub(crate) fn has_died(&mut self) -> Option<String> {
+        let status = self.process.has_ended().filter(|_| self.is_wanted)?;
+        self.is_wanted = false;
+        Some(self.process.quoted(&format!("it ended by itself, with {status}")))
     }
 
     /// Starts it again on its data; returns when it has loaded them.
     pub(crate) async fn start_again(&mut self, programs: &Programs, directory: &Path) -> Result<(), String> {
         self.process = spawn(programs, self.address, directory, self.starts)?;
         self.starts += 1;
+        self.is_wanted = true;
         self.loaded().await
     }
 
@@ -158,4 +170,33 @@ fn consumer(value: &Value) -> Option<(String, Duration)> {
     let name = redis::from_redis_value(fields.get("name")?.clone()).ok()?;
     let idle: u64 = redis::from_redis_value(fields.get("idle")?.clone()).ok()?;
     Some((name, Duration::from_millis(idle)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use roundtrip::test_util::free_port;
+
+    use super::*;
+    use crate::process::Signal;
+
+    #[tokio::test]
+    async fn a_redis_that_ends_by_itself_is_told_once_and_one_that_was_killed_never() {
+        let programs = Programs {
+            ingress: "none".into(),
+            worker: "none".into(),
+            redis: std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned()),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut redis = Redis::start(&programs, address, directory.path()).await.unwrap();
+        assert_eq!(redis.has_died(), None);
+        redis.kill().await.unwrap();
+        assert_eq!(redis.has_died(), None);
+        redis.start_again(&programs, directory.path()).await.unwrap();
+        redis.process.signal(Signal::Terminate).await.unwrap();
+        redis.process.ended(START_TIMEOUT).await.unwrap();
+        assert!(redis.has_died().unwrap().contains("it ended by itself"));
+        assert_eq!(redis.has_died(), None);
+    }
 }

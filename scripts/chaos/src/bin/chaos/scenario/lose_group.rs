@@ -43,6 +43,9 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
         },
         steps,
         request_timeout: REQUEST_TIMEOUT,
+        promised: 60.0,
+        // Begins early: who heard reply-timeout learns two minutes later that its request is gone.
+        settling: secs(150),
         ..Plan::default()
     }
 }
@@ -55,7 +58,7 @@ fn judge(history: &History) -> Opinion {
         let until = losses.get(index + 1).map_or(Duration::MAX, |next| next.at);
         served.extend(expect::sent(history, loss.done + secs(3), until).filter(|call| call.ended() < until));
     }
-    let told = |end: &End| matches!(end, End::Ok | End::Problem(..));
+    let told = |end: &End| matches!(end, End::Ok | End::Promised | End::Problem(..));
     let waiting = || {
         history
             .calls
