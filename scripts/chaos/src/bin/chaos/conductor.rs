@@ -14,9 +14,13 @@ use crate::process::Signal;
 use crate::progress::Progress;
 use crate::redis::{Client, GROUP, REQUESTS};
 use crate::step::{Load, Step};
+use crate::wire::Wire;
 
 /// How often processes are looked after.
 const TEND_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How long a flood may take to be worked off.
+const FLOOD_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is noted of a process that ended by itself.
 pub(crate) fn died(at: Duration, loss: Loss) -> impl Iterator<Item = Event> {
@@ -29,6 +33,7 @@ pub(crate) fn died(at: Duration, loss: Loss) -> impl Iterator<Item = Event> {
 pub(crate) struct Conductor<'a> {
     pub(crate) cluster: &'a mut Cluster,
     pub(crate) callers: &'a Callers,
+    pub(crate) wire: Option<&'a Wire>,
     pub(crate) progress: &'a Progress,
     pub(crate) begin: Instant,
     pub(crate) events: Vec<Event>,
@@ -37,7 +42,7 @@ pub(crate) struct Conductor<'a> {
     pub(crate) peak: f64,
 }
 
-impl Conductor<'_> {
+impl<'a> Conductor<'a> {
     /// Does all steps in order.
     pub(crate) async fn conduct(&mut self, steps: &[Step]) -> Result<(), String> {
         for step in steps {
@@ -104,6 +109,11 @@ impl Conductor<'_> {
                 Some(cutter) => cutter.set(weather),
                 None => return Err("there is no cutter".to_owned()),
             },
+            Step::Flood(count) => self.wire()?.flood(count).await?,
+            Step::AwaitFlood => {
+                let wire = self.wire()?;
+                self.tend_during(wire.answered(FLOOD_PATIENCE)).await?;
+            }
             Step::DestroyGroup => self.run(&["XGROUP", "DESTROY", REQUESTS, GROUP]).await?,
             Step::FlushAll => self.run(&["FLUSHALL"]).await?,
             Step::Upstream(mood) => match &cluster.upstream {
@@ -112,6 +122,10 @@ impl Conductor<'_> {
             },
         }
         Ok(None)
+    }
+
+    fn wire(&self) -> Result<&'a Wire, String> {
+        self.wire.ok_or_else(|| "nothing goes past the ingresses".to_owned())
     }
 
     async fn measure_peak(&mut self, time: Duration) -> Result<(), String> {

@@ -133,9 +133,9 @@ impl Stage<'_> {
         let wire = wire::Plan {
             url: format!("redis://{}", cluster.redis.address),
             rate: plan.wire,
-            budget,
+            budget: plan.wire_budget.unwrap_or(budget),
         };
-        let mut wire = (plan.wire > 0.0)
+        let wire = (plan.wire > 0.0)
             .then(|| Wire::start(wire, traffic.clone(), journal.clone()))
             .transpose()?;
 
@@ -146,6 +146,7 @@ impl Stage<'_> {
         let mut conductor = Conductor {
             cluster: &mut cluster,
             callers: &callers,
+            wire: wire.as_ref(),
             progress: &progress,
             begin,
             events: Vec::new(),
@@ -160,7 +161,7 @@ impl Stage<'_> {
                 if let Some(promises) = &promises {
                     promises.finish().await;
                 }
-                if let Some(wire) = &mut wire {
+                if let Some(wire) = &wire {
                     wire.finish(budget + GRACE).await;
                 }
             })

@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) poison: Poison,
     /// Requests a second that go past the ingresses.
     pub(crate) wire: f64,
+    /// How long those are worth working on; `None` for as long as those of callers.
+    pub(crate) wire_budget: Option<Duration>,
     /// Calls a second whose callers do not wait.
     pub(crate) promised: f64,
     /// REQUEST_TIMEOUT of the ingresses.
@@ -86,6 +88,7 @@ impl Default for Plan {
             steps: Vec::new(),
             poison: Poison::default(),
             wire: 0.0,
+            wire_budget: None,
             promised: 0.0,
             request_timeout: Duration::from_secs(30),
             allowed: Allowed::default(),

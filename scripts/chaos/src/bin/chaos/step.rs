@@ -41,6 +41,10 @@ pub(crate) enum Step {
     StartRedis,
     /// Changes the network between the services and Redis.
     Network(Weather),
+    /// Publishes so many requests at once, past the ingresses.
+    Flood(u32),
+    /// Waits until all that went past the ingresses is answered.
+    AwaitFlood,
     /// XGROUP DESTROY.
     DestroyGroup,
     /// FLUSHALL.
@@ -78,6 +82,8 @@ impl Step {
             Self::Wait(_)
             | Self::Load(_)
             | Self::MeasurePeak(_)
+            | Self::Flood(_)
+            | Self::AwaitFlood
             | Self::StartWorker(_)
             | Self::ThawWorker(_)
             | Self::StartIngress(_)
@@ -106,6 +112,8 @@ impl fmt::Display for Step {
             Self::KillRedis => f.write_str("SIGKILL redis"),
             Self::StartRedis => f.write_str("start redis"),
             Self::Network(weather) => write!(f, "network: {weather:?}"),
+            Self::Flood(count) => write!(f, "{count} requests at once"),
+            Self::AwaitFlood => f.write_str("wait for the last of them"),
             Self::DestroyGroup => f.write_str("XGROUP DESTROY"),
             Self::FlushAll => f.write_str("FLUSHALL"),
             Self::Upstream(mood) => write!(f, "upstream: {mood:?}"),

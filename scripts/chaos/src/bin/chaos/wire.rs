@@ -8,7 +8,7 @@ use std::time::Duration;
 use checker::nonce::Nonce;
 use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream, Retention};
 use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -20,6 +20,12 @@ use crate::traffic::Traffic;
 /// As the services have it; nothing here works on requests, so it decides nothing.
 const LEASE: Duration = Duration::from_secs(6);
 
+/// What the names of our requesters begin with.
+pub(crate) const NAME: &str = "chaos";
+
+/// Requests of a flood that are published at once.
+const FLOOD_BATCH: u32 = 2000;
+
 /// How often a requester says that it is there.
 const ATTENDANCE: Duration = Duration::from_secs(1);
 
@@ -27,9 +33,13 @@ const ATTENDANCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Wire {
     phase: watch::Sender<Phase>,
+    floods: mpsc::Sender<Flood>,
     task: JoinHandle<()>,
     waiting: watch::Receiver<usize>,
 }
+
+/// So many requests at once, and who wants to know when they are published.
+type Flood = (u32, oneshot::Sender<()>);
 
 /// What the requester does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +73,10 @@ impl Wire {
         };
         let (phase, watching) = watch::channel(Phase::Asking);
         let (count, waiting) = watch::channel(0);
+        let (floods, flooding) = mpsc::channel(1);
         let requester = Requester {
             broker: broker::connect(&url, options).broker,
-            reply_to: ReplyTo::unique("chaos"),
+            reply_to: ReplyTo::unique(NAME),
             plan,
             traffic,
             journal,
@@ -74,15 +85,29 @@ impl Wire {
         };
         Ok(Self {
             phase,
-            task: tokio::spawn(requester.run(watching)),
+            floods,
+            task: tokio::spawn(requester.run(watching, flooding)),
             waiting,
         })
     }
 
     /// Asks nothing more, and waits until everything is answered, or `patience` is over.
-    pub(crate) async fn finish(&mut self, patience: Duration) {
+    pub(crate) async fn finish(&self, patience: Duration) {
         self.phase.send_replace(Phase::Listening);
-        let _ = timeout(patience, self.waiting.wait_for(|waiting| *waiting == 0)).await;
+        self.answered(patience).await;
+    }
+
+    /// Asks so much at once; returns when it is published.
+    pub(crate) async fn flood(&self, count: u32) -> Result<(), String> {
+        let (published, publishing) = oneshot::channel();
+        let _ = self.floods.send((count, published)).await;
+        publishing.await.map_err(|_| "the requester has gone".to_owned())
+    }
+
+    /// Waits until everything is answered, or `patience` is over.
+    pub(crate) async fn answered(&self, patience: Duration) {
+        let mut waiting = self.waiting.clone();
+        let _ = timeout(patience, waiting.wait_for(|waiting| *waiting == 0)).await;
     }
 
     /// Removes the reply stream.
@@ -100,11 +125,12 @@ struct Requester {
     journal: Arc<Journal>,
     /// What was asked for, and whether an answer is still to come.
     asked: HashMap<CorrelationId, (Nonce, Place, bool)>,
+    /// Answers that are still to come.
     count: watch::Sender<usize>,
 }
 
 impl Requester {
-    async fn run(mut self, mut phase: watch::Receiver<Phase>) {
+    async fn run(mut self, mut phase: watch::Receiver<Phase>, mut floods: mpsc::Receiver<Flood>) {
         let mut replies = self.broker.replies(&self.reply_to);
         let mut ticks = interval(Duration::from_secs_f64(1.0 / self.plan.rate));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -117,7 +143,13 @@ impl Requester {
             tokio::select! {
                 biased;
                 _ = attendance.tick() => drop(self.broker.attend(&self.reply_to).await),
-                _ = ticks.tick(), if now == Phase::Asking => self.ask().await,
+                Some((count, published)) = floods.recv() => {
+                    for begun in (0..count).step_by(FLOOD_BATCH as usize) {
+                        self.ask(FLOOD_BATCH.min(count - begun)).await;
+                    }
+                    let _ = published.send(());
+                }
+                _ = ticks.tick(), if now == Phase::Asking => self.ask(1).await,
                 _ = phase.changed() => {}
                 read_some = &mut reading => {
                     let Ok((stream, batch)) = read_some else { break };
@@ -133,10 +165,13 @@ impl Requester {
         }
     }
 
-    async fn ask(&mut self) {
-        let nonce = self.traffic.next_good();
-        let place = self.journal.open(nonce, Via::Wire, Times::all(self.plan.budget));
-        let request = Request {
+    async fn ask(&mut self, count: u32) {
+        let open = |_| {
+            let nonce = self.traffic.next_good();
+            (nonce, self.journal.open(nonce, Via::Wire, Times::all(self.plan.budget)))
+        };
+        let asked: Vec<_> = (0..count).map(open).collect();
+        let request = |(nonce, _): &(Nonce, Place)| Request {
             id: CorrelationId::new(),
             reply_to: self.reply_to.clone(),
             budget: Budget::new(self.plan.budget),
@@ -144,17 +179,21 @@ impl Requester {
             keep: Keep::No,
             data: format!("{{\"city\":\"{nonce}\"}}").into(),
         };
-        let id = request.id;
-        let published = self.broker.publish(&[request]).await;
+        let requests: Vec<_> = asked.iter().map(request).collect();
+        let published = self.broker.publish(&requests).await;
         let end = match published {
             Ok(_) => End::Silent,
             Err(error) if error.may_have_applied() => End::Problem(504, "/problems/outcome-unknown"),
             Err(_) => End::Problem(503, "/problems/broker-unavailable"),
         };
         let waits = end == End::Silent;
-        self.journal.change(place, |call| call.end = end);
-        self.asked.insert(id, (nonce, place, waits));
-        self.note_waiting();
+        for (request, (nonce, place)) in requests.iter().zip(asked) {
+            self.journal.change(place, |call| call.end = end.clone());
+            self.asked.insert(request.id, (nonce, place, waits));
+        }
+        if waits {
+            self.count.send_modify(|waiting| *waiting += requests.len());
+        }
     }
 
     fn take(&mut self, reply: Reply) {
@@ -165,7 +204,9 @@ impl Requester {
             self.journal.stranger(Via::Wire, End::Foreign(answer::shown(&city)));
             return;
         };
-        *waits = false;
+        if std::mem::take(waits) {
+            self.count.send_modify(|waiting| *waiting -= 1);
+        }
         let end = match &reply.outcome {
             Ok(data) => answer::weather(data, &nonce.to_string()).map_or_else(|end| end, |()| End::Ok),
             Err(fault) => end_of_fault(fault),
@@ -178,12 +219,6 @@ impl Requester {
                 call.end = end;
             }
         });
-        self.note_waiting();
-    }
-
-    fn note_waiting(&self) {
-        let waiting = self.asked.values().filter(|(.., waits)| *waits).count();
-        self.count.send_replace(waiting);
     }
 }
 
