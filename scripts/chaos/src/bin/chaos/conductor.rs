@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::callers::Callers;
 use crate::cluster::{Cluster, Loss, Role};
@@ -18,6 +18,9 @@ use crate::wire::Wire;
 
 /// How often processes are looked after.
 const TEND_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How soon questions must be asked whose answers are to be lost.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a flood may take to be worked off.
 const FLOOD_PATIENCE: Duration = Duration::from_secs(20);
@@ -109,6 +112,11 @@ impl<'a> Conductor<'a> {
                 Some(cutter) => cutter.set(weather),
                 None => return Err("there is no cutter".to_owned()),
             },
+            Step::LoseAnswers(question, times) => {
+                let cutter = cluster.cutter.as_ref().ok_or("there is no cutter")?;
+                let lost = timeout(ASKED_WITHIN, cutter.lose(question, times)).await;
+                lost.map_err(|_| format!("nobody asked within {ASKED_WITHIN:?}"))?;
+            }
             Step::Flood(count) => self.wire()?.flood(count).await?,
             Step::AwaitFlood => {
                 let wire = self.wire()?;

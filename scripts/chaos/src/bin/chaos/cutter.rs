@@ -1,10 +1,13 @@
 //! The cutter: a TCP proxy between the services and Redis that fails as networks do. What it has swallowed is never
 //! forwarded later: a connection that lost bytes is reset when the network heals, as one is whose packets were
-//! given up.
+//! given up. Answers to questions of one kind can get lost as well, and those alone.
+
+mod losses;
 
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +18,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+use losses::Losses;
+pub(crate) use losses::Question;
 
 /// As much as is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -39,6 +45,7 @@ pub(crate) enum Weather {
 pub(crate) struct Cutter {
     pub(crate) address: SocketAddr,
     weather: watch::Sender<Weather>,
+    losses: Arc<Losses>,
     _stop: DropGuard,
 }
 
@@ -49,14 +56,14 @@ impl Cutter {
         let listener = listener.map_err(|error| format!("could not listen for the cutter: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (weather, watching) = watch::channel(Weather::Pass);
+        let losses = Arc::<Losses>::default();
         let stop = CancellationToken::new();
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(accept(listener, server, watching)),
-        );
+        let accepting = accept(listener, server, watching, losses.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
         Ok(Self {
             address,
             weather,
+            losses,
             _stop: stop.drop_guard(),
         })
     }
@@ -65,9 +72,15 @@ impl Cutter {
     pub(crate) fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
+
+    /// Loses the answers to the next `times` questions of a kind, which the server gets; whoever asked hears nothing
+    /// more on that connection. Returns when all of them were asked.
+    pub(crate) async fn lose(&self, question: Question, times: u32) {
+        self.losses.lose(question, times).await;
+    }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, weather: watch::Receiver<Weather>) {
+async fn accept(listener: TcpListener, server: SocketAddr, weather: watch::Receiver<Weather>, losses: Arc<Losses>) {
     // Ends them all when it is dropped with this loop.
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();
@@ -78,7 +91,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, weather: watch::Recei
             sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let connection = serve(client, server, weather.clone());
+        let connection = serve(client, server, weather.clone(), losses.clone());
         connections.spawn(stop.clone().run_until_cancelled_owned(connection));
     }
 }
@@ -90,7 +103,7 @@ enum End {
     Reset,
 }
 
-async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiver<Weather>) {
+async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiver<Weather>, losses: Arc<Losses>) {
     let _ = client.set_nodelay(true);
     if *weather.borrow() == Weather::BlackHole {
         // The system has answered the handshake already; nothing else ever gets through.
@@ -104,7 +117,7 @@ async fn serve(client: TcpStream, server: SocketAddr, mut weather: watch::Receiv
         return;
     };
     let _ = server.set_nodelay(true);
-    if forward(&client, &server, weather).await == End::Reset {
+    if forward(&client, &server, weather, &losses).await == End::Reset {
         reset(client);
         reset(server);
     }
@@ -115,38 +128,57 @@ fn reset(stream: TcpStream) {
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn forward(client: &TcpStream, server: &TcpStream, weather: watch::Receiver<Weather>) -> End {
-    let (swallowed, passed) = (AtomicBool::new(false), AtomicU64::new(0));
+/// What the two directions of a connection know of each other.
+#[derive(Default)]
+struct Fate {
+    /// Whether bytes are gone.
+    swallowed: AtomicBool,
+    /// Bytes that arrived.
+    passed: AtomicU64,
+    /// Whether nothing comes back any more.
+    deaf: AtomicBool,
+}
+
+async fn forward(client: &TcpStream, server: &TcpStream, weather: watch::Receiver<Weather>, losses: &Losses) -> End {
+    let fate = Fate::default();
+    let there = |chunk: &[u8]| {
+        if losses.strike(chunk) {
+            fate.deaf.store(true, Ordering::Relaxed);
+        }
+        true
+    };
+    let back = |_: &[u8]| !fate.deaf.load(Ordering::Relaxed);
     tokio::select! {
-        end = pump(client, server, weather.clone(), &swallowed, &passed) => end,
-        end = pump(server, client, weather.clone(), &swallowed, &passed) => end,
-        end = watch_over(weather, &swallowed, &passed) => end,
+        end = pump(client, server, weather.clone(), &fate, there) => end,
+        end = pump(server, client, weather.clone(), &fate, back) => end,
+        end = watch_over(weather, &fate) => end,
     }
 }
 
 /// Ends the connection when the weather says so, or when it heals over bytes that are gone.
-async fn watch_over(mut weather: watch::Receiver<Weather>, swallowed: &AtomicBool, passed: &AtomicU64) -> End {
+async fn watch_over(mut weather: watch::Receiver<Weather>, fate: &Fate) -> End {
     loop {
         match *weather.borrow_and_update() {
             Weather::Reset => return End::Reset,
             Weather::BlackHole => {}
-            _ if swallowed.load(Ordering::Relaxed) => return End::Reset,
+            _ if fate.swallowed.load(Ordering::Relaxed) => return End::Reset,
             _ => {}
         }
         if weather.changed().await.is_err() {
             pending::<()>().await;
         }
         // Counted anew in new weather only: what passed before the first look counts.
-        passed.store(0, Ordering::Relaxed);
+        fate.passed.store(0, Ordering::Relaxed);
     }
 }
 
+/// Forwards chunk by chunk, those that `heard` lets through.
 async fn pump(
     from: &TcpStream,
     to: &TcpStream,
     weather: watch::Receiver<Weather>,
-    swallowed: &AtomicBool,
-    passed: &AtomicU64,
+    fate: &Fate,
+    heard: impl Fn(&[u8]) -> bool,
 ) -> End {
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -154,7 +186,7 @@ async fn pump(
             Ok(read) if read > 0 => read,
             // A peer that leaves during a black hole is not noticed on the other side until it heals.
             _ if *weather.borrow() == Weather::BlackHole => {
-                swallowed.store(true, Ordering::Relaxed);
+                fate.swallowed.store(true, Ordering::Relaxed);
                 pending::<usize>().await
             }
             Ok(_) => return End::Closed,
@@ -168,15 +200,18 @@ async fn pump(
                 read
             }
             Weather::CutAfter(limit) => {
-                let before = passed.fetch_add(read as u64, Ordering::Relaxed);
+                let before = fate.passed.fetch_add(read as u64, Ordering::Relaxed);
                 read.min(limit.saturating_sub(before) as usize)
             }
             Weather::BlackHole => {
-                swallowed.store(true, Ordering::Relaxed);
+                fate.swallowed.store(true, Ordering::Relaxed);
                 continue;
             }
             Weather::Reset => return End::Reset,
         };
+        if !heard(&chunk[..allowed]) {
+            continue;
+        }
         if write(to, &chunk[..allowed]).await.is_err() {
             return End::Reset;
         }

@@ -87,6 +87,22 @@ pub(crate) fn runs_per_request(history: &History, limit: f64) -> Finding {
     )
 }
 
+/// Each of some calls ran once, in its first delivery.
+pub(crate) fn ran_once<'a>(
+    expected: impl Into<String>,
+    history: &History,
+    calls: impl Iterator<Item = &'a Call>,
+) -> Finding {
+    let runs = |call: &Call| (history.runs.count(call.number), history.runs.deliveries(call.number));
+    let again = calls
+        .map(|call| (call.number, runs(call)))
+        .filter(|(_, runs)| *runs != (1, 1));
+    let again: Vec<_> = again
+        .map(|(number, (runs, delivery))| format!("request {number}: {runs} runs, the last delivery is {delivery}"))
+        .collect();
+    Finding::none(expected, &again)
+}
+
 /// That requests went past the ingresses as well, where a second reply is seen.
 pub(crate) fn wire_was_used(history: &History) -> Finding {
     let wire = history.calls.iter().filter(|call| call.via == Via::Wire);

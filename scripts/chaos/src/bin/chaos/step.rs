@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cutter::Weather;
+use crate::cutter::{Question, Weather};
 use crate::upstream::Mood;
 
 /// One step of a schedule; the next begins when it is done.
@@ -41,6 +41,8 @@ pub(crate) enum Step {
     StartRedis,
     /// Changes the network between the services and Redis.
     Network(Weather),
+    /// Loses the answers to so many questions of a kind; done when they were asked.
+    LoseAnswers(Question, u32),
     /// Publishes so many requests at once, past the ingresses.
     Flood(u32),
     /// Waits until all that went past the ingresses is answered.
@@ -76,6 +78,7 @@ impl Step {
             | Self::KillRedis
             | Self::DestroyGroup
             | Self::FlushAll
+            | Self::LoseAnswers(..)
             | Self::LoadTimesPeak(_) => true,
             Self::Network(weather) => *weather != Weather::Pass,
             Self::Upstream(mood) => *mood != Mood::Healthy,
@@ -112,6 +115,7 @@ impl fmt::Display for Step {
             Self::KillRedis => f.write_str("SIGKILL redis"),
             Self::StartRedis => f.write_str("start redis"),
             Self::Network(weather) => write!(f, "network: {weather:?}"),
+            Self::LoseAnswers(question, times) => write!(f, "lose answers: {question:?}, {times} times"),
             Self::Flood(count) => write!(f, "{count} requests at once"),
             Self::AwaitFlood => f.write_str("wait for the last of them"),
             Self::DestroyGroup => f.write_str("XGROUP DESTROY"),

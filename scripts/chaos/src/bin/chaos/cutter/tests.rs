@@ -119,6 +119,31 @@ async fn a_reset_is_a_reset_for_old_and_new_connections() {
 }
 
 #[tokio::test]
+async fn a_question_whose_answer_is_lost_arrives_and_its_connection_is_deaf_from_then_on() {
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let cutter = Cutter::start(ANY, listener.local_addr().unwrap()).await.unwrap();
+    let (mut deaf, mut other) = (connect(&cutter).await, connect(&cutter).await);
+    let asked = async {
+        tokio::task::yield_now().await;
+        deaf.write_all(b"$5\r\nXREAD\r\n").await.unwrap();
+        other.write_all(b"$5\r\nXTRIM\r\n").await.unwrap();
+    };
+    tokio::join!(cutter.lose(Question::Replies, 1), asked);
+    // They outlive the test: a connection that ends is no silence.
+    let mut answered = Vec::new();
+    for _ in 0..2 {
+        let (mut stream, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+        let mut question = [0; 11];
+        timeout(SOON, stream.read_exact(&mut question)).await.unwrap().unwrap();
+        stream.write_all(b"+OK\r\n").await.unwrap();
+        answered.push(stream);
+    }
+    let mut answer = [0; 5];
+    timeout(SOON, other.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert!(is_silent(&mut deaf).await);
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_is_a_reset_and_its_return_is_noticed() {
     let listener = TcpListener::bind(ANY).await.unwrap();
     let address = listener.local_addr().unwrap();

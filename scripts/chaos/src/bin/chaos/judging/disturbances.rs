@@ -105,6 +105,8 @@ fn effect(event: &Event) -> Effect {
             Effect::Nothing
         }
         (Step::Wait(_) | Step::Load(_) | Step::MeasurePeak(_) | Step::LoadTimesPeak(_), _) => Effect::Nothing,
+        // What was asked is done, and asked for again.
+        (Step::LoseAnswers(..), _) => Effect::Nothing,
         (Step::Flood(_) | Step::AwaitFlood, _) => Effect::Nothing,
         (Step::FreezeWorker(_) | Step::ThawWorker(_) | Step::KillWorker(_) | Step::KillIngress(_), None) => {
             Effect::Nothing

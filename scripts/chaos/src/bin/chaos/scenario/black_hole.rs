@@ -1,5 +1,5 @@
 //! The network swallows everything between the services and Redis. Nobody is told: a connection stays open, and
-//! nothing comes.
+//! nothing comes. First it loses the answers to some questions alone: what was asked is done, and who asked does not know.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use fastrand::Rng;
 
 use super::{Plan, Profile, Scenario, about, secs};
 use crate::cluster::Setup;
-use crate::cutter::Weather;
+use crate::cutter::{Question, Weather};
 use crate::expect;
 use crate::finding::{Finding, Opinion};
-use crate::history::{End, Event, History};
+use crate::history::{End, Event, History, Via};
 use crate::step::{Load, Step};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "black-hole",
-    about: "the network swallows everything to and from redis; at last it delays, cuts and resets",
+    about: "answers of redis get lost, then everything to and from it; at last the network delays, cuts and resets",
     alone: false,
     plan,
     judge,
@@ -24,8 +24,18 @@ pub(super) const SCENARIO: Scenario = Scenario {
 /// How soon callers must hear of it.
 const NOTICED: Duration = Duration::from_secs(4);
 
+/// Answers to settlements that get lost: more than there are workers, so that some are lost again.
+const LOST_SETTLEMENTS: u32 = 4;
+
 fn plan(profile: Profile, rng: &mut Rng) -> Plan {
-    let mut steps = vec![Step::Load(Load::Open(profile.pick(500.0, 800.0))), Step::Wait(secs(2))];
+    let mut steps = vec![
+        Step::Load(Load::Open(profile.pick(500.0, 800.0))),
+        Step::Wait(secs(1)),
+        Step::LoseAnswers(Question::Settlement, LOST_SETTLEMENTS),
+        Step::LoseAnswers(Question::Replies, 1),
+        // A read that hangs is given up after three seconds.
+        Step::Wait(secs(4)),
+    ];
     for _ in 0..profile.pick(2, 10) {
         steps.extend([
             Step::Network(Weather::BlackHole),
@@ -53,6 +63,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ..Setup::default()
         },
         steps,
+        wire: 50.0,
         ..Plan::default()
     }
 }
@@ -75,8 +86,13 @@ fn judge(history: &History) -> Opinion {
         let until = next.map_or(Duration::MAX, |event| event.at);
         ok_after.extend(expect::sent(history, *healed + secs(3), until).filter(|call| call.ended() < until));
     }
+    let first_hole = holes.first().map_or(Duration::ZERO, |hole| hole.at);
+    let before = || expect::sent(history, Duration::ZERO, first_hole).filter(|call| call.ended() < first_hole);
     Opinion {
         findings: vec![
+            expect::share_ok("all ok while only answers are lost", 1.0, before()),
+            expect::ran_once("and none of them ran twice", history, before()),
+            expect::wire_was_used(history),
             Finding::within("callers hear 503 or 504 within 4 s", NOTICED, &noticed),
             Finding::within("first success within 3 s of healing", secs(3), &recoveries),
             expect::share_ok("all ok from 3 s after healing", 1.0, ok_after.into_iter()),
@@ -88,7 +104,9 @@ fn judge(history: &History) -> Opinion {
 /// The longest that anybody who asked during the hole waited to hear of it.
 fn noticed(history: &History, hole: &Event, healed: Duration) -> Duration {
     let within = expect::sent(history, hole.done, healed.saturating_sub(NOTICED));
-    let longest = within.map(|call| match call.end {
+    // What goes past the ingresses goes past the hole.
+    let through = within.filter(|call| call.via != Via::Wire);
+    let longest = through.map(|call| match call.end {
         End::Problem(503 | 504, _) => call.took,
         // Whoever was told something else has not heard.
         _ => Duration::MAX,
