@@ -7,7 +7,7 @@ use fastrand::Rng;
 use super::{Plan, Profile, Scenario, secs};
 use crate::cluster::Setup;
 use crate::expect;
-use crate::finding::Opinion;
+use crate::finding::{Finding, Opinion};
 use crate::history::History;
 use crate::step::{Load, Step};
 
@@ -18,6 +18,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
     plan,
     judge,
 };
+
+/// How long it may take to replace a process: an ingress goes on accepting for a second, and what is in hand takes
+/// milliseconds.
+const REPLACED: Duration = Duration::from_secs(3);
 
 fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     let mut steps = vec![Step::Load(Load::Open(profile.pick(800.0, 1000.0))), Step::Wait(secs(1))];
@@ -48,9 +52,13 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
 
 fn judge(history: &History) -> Opinion {
     let rolled = expect::steps(history, Step::is_fault);
-    let took = rolled.map(|event| event.done - event.at).collect();
+    let took: Vec<_> = rolled.map(|event| event.done - event.at).collect();
     Opinion {
-        findings: vec![expect::all_ok(history)],
+        findings: vec![
+            expect::all_ok(history),
+            expect::ran_once("none of them is delivered again", history, history.calls.iter()),
+            Finding::within("each process is replaced within 3 s", REPLACED, &took),
+        ],
         recoveries: took,
     }
 }
