@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use crate::finding::Finding;
+use crate::finding::{Finding, seconds};
 use crate::history::{Call, Event, History, Via};
 use crate::step::Step;
+
+/// Its time begins when it is in the stream, which takes half a second at most; and a worker may take a moment from its
+/// look at the clock to the ledger.
+const LATENESS: Duration = Duration::from_millis(750);
 
 /// How a call is named where it is an example.
 fn named(call: &Call) -> String {
@@ -101,6 +105,18 @@ pub(crate) fn ran_once<'a>(
         .map(|(number, (runs, delivery))| format!("request {number}: {runs} runs, the last delivery is {delivery}"))
         .collect();
     Finding::none(expected, &again)
+}
+
+/// Nothing of what went past the ingresses began when its time was over.
+pub(crate) fn none_began_late(history: &History) -> Finding {
+    let wire = history.calls.iter().filter(|call| call.via == Via::Wire);
+    let late = wire.filter_map(|call| {
+        let runs = history.runs.of_request(call.number).iter();
+        let last = runs.map(|run| run.at).max()?;
+        let late = last.checked_sub(call.sent + call.budget)?;
+        (late > LATENESS).then(|| format!("request {} began {} after its time", call.number, seconds(late)))
+    });
+    Finding::none("nothing begins after its time", &late.collect::<Vec<_>>())
 }
 
 /// That requests went past the ingresses as well, where a second reply is seen.

@@ -1,5 +1,6 @@
 //! Three times as much is asked as the workers can do. As much as before is done all the same, the rest is refused at
-//! once, and nothing of it lingers when it is over. Capacity is terminals by latency: the machine is not the limit.
+//! once, and nothing of it lingers when it is over. Capacity is terminals by latency: the machine is not the limit. What
+//! goes past the ingresses is refused by nobody, and has less time than the queue takes: it expires, and never begins.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{Plan, Profile, Scenario, secs};
 use crate::cluster::Setup;
 use crate::expect;
 use crate::finding::{Finding, Opinion, quantile, seconds};
-use crate::history::{Call, Event, History, What};
+use crate::history::{Call, Event, History, Via, What};
 use crate::step::{Load, Step};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -24,6 +25,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const WORKERS: usize = 2;
 const TERMINALS: usize = 16;
 const LATENCY: &str = "50ms";
+
+/// The time of those that go past the ingresses: more than normally needed, less than the queue takes.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// What a request takes that does not wait, several times over.
 const NORMAL: Duration = Duration::from_millis(500);
@@ -51,6 +55,8 @@ fn plan(profile: Profile, _: &mut Rng) -> Plan {
             Step::LoadTimesPeak(0.5),
             Step::Wait(profile.pick(secs(14), secs(30))),
         ],
+        wire: 20.0,
+        wire_budget: Some(SHORT),
         // Where nobody is refused, this many seconds of load wait at the same time, each on a connection.
         request_timeout: secs(3),
         ..Plan::default()
@@ -83,6 +89,8 @@ fn judge(history: &History) -> Opinion {
         .collect();
     let p99 = quantile(&rejected, 0.99);
     let recovery = back_to_normal(history, end);
+    let expired = |call: &&Call| call.via == Via::Wire && call.is_problem("expired");
+    let expired = expect::sent(history, begin, end).filter(expired).count();
     Opinion {
         findings: vec![
             Finding::new(
@@ -97,6 +105,8 @@ fn judge(history: &History) -> Opinion {
                 p99.map_or("none refused".to_owned(), seconds),
             ),
             Finding::within("back to normal within 10 s", secs(10), &[recovery]),
+            expect::was_hit("requests expired behind the queue", expired),
+            expect::none_began_late(history),
         ],
         recoveries: vec![recovery],
     }
