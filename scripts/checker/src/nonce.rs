@@ -11,6 +11,8 @@ use serde::Serialize;
 pub enum Temper {
     /// Answers it.
     Good,
+    /// Answers it, after so long that its lease must be renewed.
+    Slow,
     /// Panics on it, each time.
     Panics,
     /// Aborts the process on it, each time.
@@ -21,12 +23,13 @@ impl Temper {
     /// Whether no worker can ever answer it.
     #[must_use]
     pub fn is_poison(self) -> bool {
-        self != Self::Good
+        matches!(self, Self::Panics | Self::Aborts)
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
+            Self::Slow => "slow",
             Self::Panics => "panics",
             Self::Aborts => "aborts",
         }
@@ -69,6 +72,7 @@ impl FromStr for Nonce {
         let mut parts = text.split('-');
         let temper = match parts.next() {
             Some("good") => Temper::Good,
+            Some("slow") => Temper::Slow,
             Some("panics") => Temper::Panics,
             Some("aborts") => Temper::Aborts,
             _ => return Err(NoNonce),
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn it_reads_back_as_it_was_written() {
-        for temper in [Temper::Good, Temper::Panics, Temper::Aborts] {
+        for temper in [Temper::Good, Temper::Slow, Temper::Panics, Temper::Aborts] {
             let nonce = Nonce {
                 temper,
                 run: 7,

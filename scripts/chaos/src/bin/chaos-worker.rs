@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chaos::ledger::{self, Ledger};
@@ -19,6 +20,9 @@ use roundtrip::service::runtime::{self, Share};
 use roundtrip::service::telemetry;
 use serde::Deserialize;
 use tower::Service;
+
+/// How long slow work takes: more than two leases, where a scenario has short ones, and less than ATTEMPT_TIMEOUT.
+const SLOW: Duration = Duration::from_secs(9);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -72,6 +76,13 @@ impl Service<Job> for Noting {
         }
         match nonce.temper {
             Temper::Good => self.weather.call(job),
+            Temper::Slow => {
+                let mut weather = self.weather.clone();
+                Box::pin(async move {
+                    tokio::time::sleep(SLOW).await;
+                    weather.call(job).await
+                })
+            }
             Temper::Panics => Box::pin(async { panic!("a poisonous request, on purpose") }),
             Temper::Aborts => std::process::abort(),
         }

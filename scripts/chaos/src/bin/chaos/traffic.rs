@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use checker::nonce::{Nonce, Temper};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Which requests are poisonous.
+/// Which requests are not like the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Poison {
     /// The share of those on which a handler panics.
     pub(crate) panics: f64,
     /// The numbers of those on which a worker's process aborts: so few that chance might choose none.
     pub(crate) aborts: Vec<u64>,
+    /// The numbers of those that take long: no poison, and as few.
+    pub(crate) slow: Vec<u64>,
 }
 
 /// The requests of one run of a scenario.
@@ -60,6 +62,7 @@ impl Traffic {
         let chance = xxh3_64_with_seed(&number.to_le_bytes(), self.seed) as f64 / u64::MAX as f64;
         let temper = match number {
             aborts if self.poison.aborts.contains(&aborts) => Temper::Aborts,
+            slow if self.poison.slow.contains(&slow) => Temper::Slow,
             _ if chance < self.poison.panics => Temper::Panics,
             _ => Temper::Good,
         };
@@ -80,6 +83,7 @@ mod tests {
         let poison = Poison {
             panics: 0.01,
             aborts: vec![3, 7000],
+            slow: vec![5],
         };
         let poisons = |seed| {
             let traffic = Traffic::new(seed, poison.clone());
@@ -89,6 +93,7 @@ mod tests {
         assert_eq!(poisons(7), poisons(7));
         assert_ne!(poisons(7), poisons(8));
         let count = |temper| poisons(7).iter().filter(|nonce| nonce.temper == temper).count();
+        assert_eq!(Traffic::new(7, poison.clone()).nonce(5).temper, Temper::Slow);
         assert!((150..250).contains(&count(Temper::Panics)) && count(Temper::Aborts) == 2);
     }
 

@@ -42,7 +42,11 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ..Setup::default()
         },
         steps: vec![Step::Load(Load::Open(rate as f64)), Step::Wait(secs(time))],
-        poison: Poison { panics: 0.001, aborts },
+        poison: Poison {
+            panics: 0.001,
+            aborts,
+            ..Poison::default()
+        },
         ..Plan::default()
     }
 }
