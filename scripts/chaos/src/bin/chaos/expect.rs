@@ -91,20 +91,18 @@ pub(crate) fn runs_per_request(history: &History, limit: f64) -> Finding {
     )
 }
 
-/// Each of some calls ran once, in its first delivery.
+/// None of some calls ran twice, or in a later delivery than the first.
 pub(crate) fn ran_once<'a>(
     expected: impl Into<String>,
     history: &History,
     calls: impl Iterator<Item = &'a Call>,
 ) -> Finding {
-    let runs = |call: &Call| (history.runs.count(call.number), history.runs.deliveries(call.number));
-    let again = calls
-        .map(|call| (call.number, runs(call)))
-        .filter(|(_, runs)| *runs != (1, 1));
-    let again: Vec<_> = again
-        .map(|(number, (runs, delivery))| format!("request {number}: {runs} runs, the last delivery is {delivery}"))
-        .collect();
-    Finding::none(expected, &again)
+    let again = calls.filter_map(|call| {
+        let (runs, delivery) = (history.runs.count(call.number), history.runs.deliveries(call.number));
+        let again = runs > 1 || delivery > 1;
+        again.then(|| format!("request {}: {runs} runs, the last in delivery {delivery}", call.number))
+    });
+    Finding::none(expected, &again.collect::<Vec<_>>())
 }
 
 /// Nothing of what went past the ingresses began when its time was over.

@@ -1,5 +1,6 @@
-//! Callers who do not wait: each is promised a result under a key of its own, and tries again with that key until it
-//! is. Some change their mind at once.
+//! Callers who do not wait to the end. Most are promised a result under a key of their own, and try again with that key
+//! until they are; some of them ask through two doors at the same moment. Others wait for a second, without a key. Some
+//! change their mind at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::answer;
-use crate::front::{Front, with};
+use crate::front::{Door, Front, with};
 use crate::history::{End, Via, Wish};
 use crate::journal::{Journal, Times, Told};
 use crate::traffic::Traffic;
@@ -26,11 +27,27 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Every so many change their mind.
 const FICKLE: u64 = 7;
 
-/// JOB_TIMEOUT of the ingresses, which no scenario changes; nobody waits for it.
-const TIMES: Times = Times {
-    budget: Duration::from_secs(3600),
-    wait: Duration::ZERO,
-};
+/// JOB_TIMEOUT of the ingresses, which no scenario changes.
+const BUDGET: Duration = Duration::from_secs(3600);
+
+/// How one of them asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Not waiting, under a key.
+    Async,
+    /// The same, and first through two doors at once.
+    Twice,
+    /// Waiting for a second, without a key.
+    Shortly,
+}
+
+/// What a try got: through which door, how it ended, and the id of the request that can be asked for.
+#[derive(Debug)]
+struct Try {
+    door: usize,
+    end: End,
+    id: Option<String>,
+}
 
 /// Everybody who does not wait. End with their value.
 #[derive(Debug)]
@@ -67,27 +84,44 @@ impl Promises {
     }
 }
 
-async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce) {
-    let place = journal.open(nonce, Via::Ingress(0), TIMES);
-    // Of many tries the one counts that may have worked: a refusal says nothing of the try before it.
-    let mut counts = (0, End::TurnedAway, None);
-    'tries: for attempt in 0..TRIES {
-        for door in front.order(nonce.number + attempt as u64) {
-            let (end, id) = try_once(&front, door, nonce).await;
-            let is_over = matches!(end, End::Promised | End::Ok | End::Foreign(_) | End::Damaged(_));
-            let is_heard = !matches!(end, End::TurnedAway | End::Broken(_) | End::Silent);
-            if is_over || is_definite(&counts.1) {
-                counts = (door, end, id);
-            }
-            match (is_over, is_heard) {
-                (true, _) => break 'tries,
-                (false, true) => break,
-                (false, false) => {}
-            }
+impl Manner {
+    fn of(nonce: Nonce) -> Self {
+        // Halved: whether a number is odd says through which of two doors it goes.
+        match nonce.number / 2 % 4 {
+            0 => Self::Twice,
+            1 => Self::Shortly,
+            _ => Self::Async,
         }
-        sleep(PAUSE).await;
     }
-    let (door, end, id) = counts;
+
+    fn wait(self) -> Duration {
+        match self {
+            Self::Async | Self::Twice => Duration::ZERO,
+            Self::Shortly => Duration::from_secs(1),
+        }
+    }
+
+    fn headers(self, nonce: Nonce) -> String {
+        match self {
+            Self::Async | Self::Twice => format!("Prefer: respond-async\r\nIdempotency-Key: {nonce}\r\n"),
+            Self::Shortly => "Prefer: wait=1\r\n".to_owned(),
+        }
+    }
+
+    /// Whether another try cannot make another request.
+    fn may_try_again(self, end: &End) -> bool {
+        self != Self::Shortly || is_definite(end)
+    }
+}
+
+async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce) {
+    let manner = Manner::of(nonce);
+    let times = Times {
+        budget: BUDGET,
+        wait: manner.wait(),
+    };
+    let place = journal.open(nonce, Via::Ingress(0), times);
+    let Try { door, end, id } = try_until_told(&front, nonce, manner).await;
     if let Some(id) = id {
         let wish = match (&end, nonce.number % FICKLE) {
             (End::Promised | End::Ok, 0) => cancel(&front, door, &id).await,
@@ -100,28 +134,78 @@ async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce) {
     journal.close(place, via, end);
 }
 
-/// What one try got, and the id of the request that can be asked for.
-async fn try_once(front: &Front, door: usize, nonce: Nonce) -> (End, Option<String>) {
+/// Of many tries the one counts that may have worked: a refusal says nothing of the try before it.
+async fn try_until_told(front: &Front, nonce: Nonce, manner: Manner) -> Try {
+    let mut counts = Try {
+        door: 0,
+        end: End::TurnedAway,
+        id: None,
+    };
+    for attempt in 0..TRIES {
+        for door in front.order(nonce.number + attempt as u64) {
+            let tried = match manner {
+                Manner::Twice if attempt == 0 => try_twice(front, door, nonce).await,
+                _ => try_once(front, door, nonce, manner).await,
+            };
+            let is_over = matches!(tried.end, End::Promised | End::Ok | End::Foreign(_) | End::Damaged(_));
+            let is_heard = !matches!(tried.end, End::TurnedAway | End::Broken(_) | End::Silent);
+            let may_try_again = !is_over && manner.may_try_again(&tried.end);
+            if is_over || is_definite(&counts.end) {
+                counts = tried;
+            }
+            if !may_try_again {
+                return counts;
+            }
+            if is_heard {
+                break;
+            }
+        }
+        sleep(PAUSE).await;
+    }
+    counts
+}
+
+/// The same request with the same key through this door and the next, at the same moment. Both are to hear of one
+/// request.
+async fn try_twice(front: &Front, door: usize, nonce: Nonce) -> Try {
+    let next = (door + 1) % front.doors.len();
+    let (one, other) = tokio::join!(
+        try_once(front, door, nonce, Manner::Twice),
+        try_once(front, next, nonce, Manner::Twice)
+    );
+    match (&one.id, &other.id) {
+        (Some(id), Some(another)) if id != another => Try {
+            end: End::Damaged(format!("one key, and two requests: {id} and {another}")),
+            ..one
+        },
+        (Some(_), _) => one,
+        (None, Some(_)) => other,
+        (None, None) if is_definite(&one.end) => other,
+        (None, None) => one,
+    }
+}
+
+async fn try_once(front: &Front, door: usize, nonce: Nonce, manner: Manner) -> Try {
     let body = format!("{{\"city\":\"{nonce}\"}}");
-    let headers = format!("Prefer: respond-async\r\nIdempotency-Key: {nonce}\r\n");
-    let door = &front.doors[door];
-    let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
-    let mut connection = Connection::new(door.address);
-    match connection
-        .ask(&with(&request, &headers), Instant::now() + PATIENCE)
-        .await
-    {
+    let Door { target, address, .. } = &front.doors[door];
+    let request = target.encode("POST", "/WeatherForecast/city", Some(&body));
+    let request = with(&request, &manner.headers(nonce));
+    let mut connection = Connection::new(*address);
+    let (end, id) = match connection.ask(&request, Instant::now() + PATIENCE).await {
         Ok(response) => {
             let end = answer::end_of(&response, &nonce.to_string());
-            // Of a try before this one, which was answered to nobody: it is done already, and its record is there.
             let id = match end {
+                // Without a key nothing is kept of it.
+                End::Ok if manner == Manner::Shortly => None,
+                // Of a try before this one, which was answered to nobody: it is done already, and its record is there.
                 End::Ok => answer::request_in(response.body),
                 _ => answer::location_of(&response),
             };
             (end, id)
         }
         Err(failure) => (answer::end_of_failure(failure), None),
-    }
+    };
+    Try { door, end, id }
 }
 
 /// Whether a try that ended so has left nothing behind.

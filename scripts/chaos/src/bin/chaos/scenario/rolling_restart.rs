@@ -46,6 +46,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ..Setup::default()
         },
         steps,
+        promised: 60.0,
         ..Plan::default()
     }
 }
