@@ -59,7 +59,12 @@ pub(crate) struct Promises {
 
 impl Promises {
     /// Asks `rate` times a second.
-    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, journal: Arc<Journal>, rate: f64) -> Self {
+    pub(crate) fn start(
+        front: Arc<Front>,
+        traffic: Arc<Traffic>,
+        journal: Arc<Journal>,
+        (rate, some_wait): (f64, bool),
+    ) -> Self {
         let (stop, asking) = (CancellationToken::new(), TaskTracker::new());
         let promises = Self {
             asking: asking.clone(),
@@ -70,7 +75,9 @@ impl Promises {
             let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                asking.spawn(ask(front.clone(), journal.clone(), traffic.next_good()));
+                let nonce = traffic.next_good();
+                let manner = Manner::of(nonce, some_wait);
+                asking.spawn(ask(front.clone(), journal.clone(), nonce, manner));
             }
         });
         promises
@@ -85,11 +92,11 @@ impl Promises {
 }
 
 impl Manner {
-    fn of(nonce: Nonce) -> Self {
+    fn of(nonce: Nonce, some_wait: bool) -> Self {
         // Halved: whether a number is odd says through which of two doors it goes.
         match nonce.number / 2 % 4 {
             0 => Self::Twice,
-            1 => Self::Shortly,
+            1 if some_wait => Self::Shortly,
             _ => Self::Async,
         }
     }
@@ -114,8 +121,7 @@ impl Manner {
     }
 }
 
-async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce) {
-    let manner = Manner::of(nonce);
+async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce, manner: Manner) {
     let times = Times {
         budget: BUDGET,
         wait: manner.wait(),

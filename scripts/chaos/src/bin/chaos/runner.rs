@@ -139,9 +139,9 @@ impl Stage<'_> {
             .then(|| Wire::start(wire, traffic.clone(), journal.clone()))
             .transpose()?;
 
-        let (front, promised) = (cluster.front.clone(), plan.promised);
+        let (front, promised) = (cluster.front.clone(), (plan.promised, plan.some_wait));
         let promises =
-            (promised > 0.0).then(|| Promises::start(front.clone(), traffic.clone(), journal.clone(), promised));
+            (plan.promised > 0.0).then(|| Promises::start(front.clone(), traffic.clone(), journal.clone(), promised));
 
         let mut conductor = Conductor {
             cluster: &mut cluster,

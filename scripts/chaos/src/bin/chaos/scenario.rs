@@ -67,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) wire_budget: Option<Duration>,
     /// Calls a second whose callers do not wait.
     pub(crate) promised: f64,
+    /// Whether some of those wait for a second, without a key: with Redis away, nobody can promise them anything.
+    pub(crate) some_wait: bool,
     /// REQUEST_TIMEOUT of the ingresses.
     pub(crate) request_timeout: Duration,
     pub(crate) allowed: Allowed,
@@ -90,6 +92,7 @@ impl Default for Plan {
             wire: 0.0,
             wire_budget: None,
             promised: 0.0,
+            some_wait: false,
             request_timeout: Duration::from_secs(30),
             allowed: Allowed::default(),
             // Two leases of a dead worker, and a turn of whoever looks for it.

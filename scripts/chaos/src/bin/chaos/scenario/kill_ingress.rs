@@ -79,6 +79,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             ..Poison::default()
         },
         promised: 60.0,
+        some_wait: true,
         settling: secs(120),
         ..Plan::default()
     }

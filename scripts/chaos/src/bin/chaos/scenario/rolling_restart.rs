@@ -47,6 +47,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
         },
         steps,
         promised: 60.0,
+        some_wait: true,
         ..Plan::default()
     }
 }
