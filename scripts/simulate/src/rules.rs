@@ -2,6 +2,7 @@
 
 mod answers;
 mod promises;
+mod shared;
 mod shares;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(crate) fn judge(seen: &Seen) -> Vec<Violation> {
     answers::judge(&mut case);
     promises::judge(&mut case);
     shares::judge(&mut case);
+    shared::judge(&mut case);
     leaks(&mut case);
     case.found
 }
