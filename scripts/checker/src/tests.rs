@@ -149,3 +149,12 @@ fn a_run_that_nobody_asked_for_is_found() {
     record.runs = Runs::of(1, ran((1..=10).chain([99])));
     assert_eq!(broken(&record), [Rule::Accounted]);
 }
+
+#[test]
+fn a_dead_letter_that_is_none_of_ours_is_found() {
+    for letter in [None, Some(99)] {
+        let mut record = clean();
+        record.dead_letters = vec![letter];
+        assert_eq!(broken(&record), [Rule::Accounted], "{letter:?}");
+    }
+}

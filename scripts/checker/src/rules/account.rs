@@ -6,7 +6,8 @@ use super::{Case, by};
 use crate::judgement::{Rule, Violation};
 use crate::record::{Call, End};
 
-/// Numbers without a call, calls that nobody closed or that are there twice, and what ran that nobody had asked for.
+/// Numbers without a call, calls that nobody closed or that are there twice, and what ran, or was set aside, that nobody
+/// had asked for.
 pub(super) fn judge(case: &Case<'_>) -> Vec<Violation> {
     let record = case.record;
     let of_run = |number: u64, what: &str| Violation {
@@ -27,6 +28,13 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Violation> {
         .numbers()
         .filter(|number| !(1..=record.issued).contains(number));
     found.extend(ran.map(|number| of_run(number, "ran, and nobody had asked for it")));
+    let is_known = |letter: &Option<u64>| letter.is_some_and(|number| (1..=record.issued).contains(&number));
+    let strange = record.dead_letters.iter().filter(|letter| !is_known(letter));
+    found.extend(strange.map(|letter| Violation {
+        rule: Rule::Accounted,
+        number: *letter,
+        sentence: "a dead letter of a request that nobody made".to_owned(),
+    }));
     let wrong = |call: &Call| {
         // A reply that nobody asked for has no number, and is judged as what it is.
         let is_ours = (1..=record.issued).contains(&call.number) || matches!(call.end, End::Foreign(_));
