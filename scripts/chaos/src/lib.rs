@@ -2,3 +2,6 @@
 //! The one rule: the ledger lives outside of everything that is broken on purpose.
 
 pub mod ledger;
+
+/// The variable that tells a worker how long slow work takes.
+pub const SLOW: &str = "CHAOS_SLOW";

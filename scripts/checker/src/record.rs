@@ -132,6 +132,8 @@ pub enum End {
     TurnedAway,
     /// The connection broke before the answer was there.
     Broken(String),
+    /// Its caller hung up before there was an answer.
+    Left,
     /// No answer at all.
     Silent,
     /// Nobody noted how it ended: whoever asked broke.

@@ -26,7 +26,7 @@ pub fn judge(record: &Record) -> Judgement {
         promises::judge,
         account::judge,
     ];
-    let indeterminate = |call: &&Call| matches!(call.end, End::Broken(_) | End::TurnedAway | End::Open);
+    let indeterminate = |call: &&Call| matches!(call.end, End::Broken(_) | End::TurnedAway | End::Left | End::Open);
     let admitted = record.calls.iter().filter(|call| call.is_admitted());
     Judgement {
         messages: record.calls.len(),

@@ -19,9 +19,11 @@ use roundtrip::service::command_line::{self, Start};
 use roundtrip::service::runtime::{self, Share};
 use roundtrip::service::telemetry;
 use serde::Deserialize;
+use tokio::time::sleep;
 use tower::Service;
 
-/// How long slow work takes: more than two leases, where a scenario has short ones, and less than ATTEMPT_TIMEOUT.
+/// How long slow work takes, unless a scenario says: more than two leases, where it has short ones, and less than
+/// ATTEMPT_TIMEOUT.
 const SLOW: Duration = Duration::from_secs(9);
 
 #[global_allocator]
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         let handler = Noting {
             weather: WeatherHandler::new(config.weather.provider()?),
             ledger: Arc::new(Ledger::open(&path)?),
+            slow: slow()?,
         };
         proxy_service::run_with(handler, config, stop).await
     })
@@ -46,6 +49,15 @@ fn main() -> ExitCode {
 struct Noting {
     weather: WeatherHandler,
     ledger: Arc<Ledger>,
+    slow: Duration,
+}
+
+/// How long slow work takes.
+fn slow() -> Result<Duration, String> {
+    match std::env::var(chaos::SLOW) {
+        Ok(text) => humantime::parse_duration(&text).map_err(|error| format!("{}: {error}", chaos::SLOW)),
+        Err(_) => Ok(SLOW),
+    }
 }
 
 /// As much of a request as is of interest here.
@@ -77,9 +89,9 @@ impl Service<Job> for Noting {
         match nonce.temper {
             Temper::Good => self.weather.call(job),
             Temper::Slow => {
-                let mut weather = self.weather.clone();
+                let (mut weather, slow) = (self.weather.clone(), self.slow);
                 Box::pin(async move {
-                    tokio::time::sleep(SLOW).await;
+                    sleep(slow).await;
                     weather.call(job).await
                 })
             }

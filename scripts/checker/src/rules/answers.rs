@@ -66,7 +66,7 @@ fn is_read_again(record: &Record, call: &Call) -> bool {
 /// Whether a call may have ended without its reply, which comes late then.
 fn has_left(call: &Call) -> bool {
     match call.end {
-        End::Silent | End::Broken(_) | End::Open => true,
+        End::Silent | End::Left | End::Broken(_) | End::Open => true,
         End::Promised => !call.wait.is_zero(),
         // Nobody writes a reply to who does not wait.
         _ if call.wait.is_zero() => false,

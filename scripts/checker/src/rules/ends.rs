@@ -49,7 +49,7 @@ fn reason(case: &Case<'_>, call: &Call) -> Option<String> {
             Some(format!("ended in {status} {name}, {why_not}"))
         }
         // Nothing was sent, or another rule judges it.
-        End::TurnedAway | End::Promised | End::Foreign(_) | End::Damaged(_) | End::Open => None,
+        End::TurnedAway | End::Left | End::Promised | End::Foreign(_) | End::Damaged(_) | End::Open => None,
         End::Ok | End::Silent | End::Broken(_) => None,
     }
 }

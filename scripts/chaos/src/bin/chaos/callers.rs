@@ -5,20 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use checker::nonce::Nonce;
+use checker::nonce::{Nonce, Temper};
 use load_test::connection::Connection;
 use load_test::failure::FailureKind;
+use load_test::response::Response;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::answer;
-use crate::front::Front;
+use crate::front::{Front, with};
 use crate::history::{End, Via, Wish};
 use crate::journal::{Journal, Times, Told};
 use crate::step::Load;
 use crate::traffic::Traffic;
+use crate::wishes::Wishes;
 
 /// Callers at the same time, at most: each may have a connection to every ingress, and those are descriptors.
 const MAX_CALLERS: usize = 12_000;
@@ -45,8 +47,10 @@ struct Shared {
     front: Arc<Front>,
     traffic: Arc<Traffic>,
     journal: Arc<Journal>,
-    /// REQUEST_TIMEOUT of the ingresses.
-    budget: Duration,
+    times: Times,
+    /// How long a caller stays.
+    patience: Duration,
+    wishes: Wishes,
     /// Callers that wait for something to ask; the last to come goes first, so that few connections are in use.
     idle: Mutex<Vec<Caller>>,
     places: Arc<Semaphore>,
@@ -59,14 +63,24 @@ struct Shared {
 struct Caller(Vec<Connection>);
 
 impl Callers {
-    /// Callers of `front`, whose requests may take `budget`. Nothing is asked yet.
-    pub(crate) fn start(front: Arc<Front>, traffic: Arc<Traffic>, journal: Arc<Journal>, budget: Duration) -> Self {
+    /// Callers of `front`, with wishes; who does not hang up stays for `grace` longer than it waits. Nothing is asked yet.
+    pub(crate) fn start(
+        front: Arc<Front>,
+        traffic: Arc<Traffic>,
+        journal: Arc<Journal>,
+        request_timeout: Duration,
+        grace: Duration,
+        wishes: Wishes,
+    ) -> Self {
+        let times = wishes.times(request_timeout);
         let (load, watching) = watch::channel(Load::Idle);
         let shared = Arc::new(Shared {
-            front: front.clone(),
+            front,
             traffic,
             journal,
-            budget,
+            times,
+            patience: wishes.leave.unwrap_or(times.wait + grace),
+            wishes,
             idle: Mutex::default(),
             places: Arc::new(Semaphore::new(MAX_CALLERS)),
             calling: TaskTracker::new(),
@@ -74,7 +88,6 @@ impl Callers {
             starved: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(front.probe()));
         tokio::spawn(
             stop.clone()
                 .run_until_cancelled_owned(dispatch(shared.clone(), watching)),
@@ -105,9 +118,19 @@ impl Callers {
     pub(crate) async fn ask_each_once(&self) {
         for _ in &self.shared.front.doors {
             let place = self.shared.places.clone().acquire_owned().await;
-            self.shared.ask(place.expect("the places are never closed"));
+            let place = place.expect("the places are never closed");
+            self.shared.ask(place, self.shared.next());
         }
         self.finish().await;
+    }
+
+    /// Asks so many of a temper, at once.
+    pub(crate) async fn ask_of(&self, temper: Temper, count: usize) {
+        for _ in 0..count {
+            let place = self.shared.places.clone().acquire_owned().await;
+            let place = place.expect("the places are never closed");
+            self.shared.ask(place, self.shared.traffic.next_of(temper));
+        }
     }
 
     /// Asks nothing more, and waits until everybody has an answer, or has lost patience.
@@ -144,7 +167,7 @@ async fn ask_by(shared: &Arc<Shared>, load: Load) {
             let turns = Arc::new(Semaphore::new(count));
             loop {
                 let turn = closed(turns.clone().acquire_owned().await);
-                shared.ask(turn);
+                shared.ask(turn, shared.next());
             }
         }
         Load::Open(rate) => {
@@ -161,7 +184,8 @@ async fn ask_by(shared: &Arc<Shared>, load: Load) {
                     if shared.places.available_permits() == 0 {
                         shared.starved.fetch_add(1, Ordering::Relaxed);
                     }
-                    shared.ask(closed(shared.places.clone().acquire_owned().await));
+                    let place = closed(shared.places.clone().acquire_owned().await);
+                    shared.ask(place, shared.next());
                 }
             }
         }
@@ -169,8 +193,16 @@ async fn ask_by(shared: &Arc<Shared>, load: Load) {
 }
 
 impl Shared {
-    /// Has the next request asked by whoever is idle; `place` is theirs until they are done.
-    fn ask(self: &Arc<Self>, place: tokio::sync::OwnedSemaphorePermit) {
+    /// What is asked next.
+    fn next(&self) -> Nonce {
+        match self.wishes.temper {
+            Some(temper) => self.traffic.next_of(temper),
+            None => self.traffic.next(),
+        }
+    }
+
+    /// Has a request asked by whoever is idle; `place` is theirs until they are done.
+    fn ask(self: &Arc<Self>, place: tokio::sync::OwnedSemaphorePermit, nonce: Nonce) {
         let new = || {
             Caller(
                 self.front
@@ -181,7 +213,7 @@ impl Shared {
             )
         };
         let mut caller = lock(&self.idle).pop().unwrap_or_else(new);
-        let (nonce, shared) = (self.traffic.next(), self.clone());
+        let shared = self.clone();
         self.calling.spawn(async move {
             caller.call(&shared, nonce).await;
             lock(&shared.idle).push(caller);
@@ -192,24 +224,39 @@ impl Shared {
 
 impl Caller {
     async fn call(&mut self, shared: &Shared, nonce: Nonce) {
-        let place = shared.journal.open(nonce, Via::Ingress(0), Times::all(shared.budget));
+        let Shared {
+            front, journal, wishes, ..
+        } = shared;
+        let place = journal.open(nonce, Via::Ingress(0), shared.times);
         let city = nonce.to_string();
         let body = format!("{{\"city\":\"{city}\"}}");
-        let deadline = Instant::now() + shared.budget + GRACE;
+        let headers = wishes.headers(nonce);
+        let deadline = Instant::now() + shared.patience;
         let (mut instance, mut end) = (0, End::TurnedAway);
-        for index in shared.front.order(nonce.number) {
-            let door = &shared.front.doors[index];
+        for index in front.order(nonce.number, !wishes.is_stubborn) {
+            let door = &front.doors[index];
             instance = door.instance();
+            if wishes.is_stubborn {
+                self.0[index] = Connection::new(door.address);
+            }
             let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
-            end = match self.0[index].ask(&request, deadline).await {
+            end = match self.0[index].ask(&with(&request, &headers), deadline).await {
                 Ok(response) => {
-                    if let Some(id) = answer::location_of(&response) {
-                        let (wish, door) = (Wish::Known, index);
-                        shared.journal.tell(Told { nonce, id, door, wish });
+                    let end = answer::end_of(&response, &city);
+                    if let Some((id, wish)) = told(wishes, &response, &end) {
+                        let (door, is_keyed) = (index, wishes.is_keyed);
+                        journal.tell(Told {
+                            nonce,
+                            id,
+                            door,
+                            wish,
+                            is_keyed,
+                        });
                     }
-                    answer::end_of(&response, &city)
+                    end
                 }
                 Err(failure) if failure.kind == FailureKind::Connect => continue,
+                Err(failure) if failure.kind == FailureKind::Timeout && wishes.leave.is_some() => End::Left,
                 Err(failure) => answer::end_of_failure(failure),
             };
             break;
@@ -217,7 +264,17 @@ impl Caller {
         if end == End::Ok {
             shared.good.fetch_add(1, Ordering::Relaxed);
         }
-        shared.journal.close(place, Via::Ingress(instance), end);
+        journal.close(place, Via::Ingress(instance), end);
+    }
+}
+
+/// Which request can be asked for after an answer, and what its caller wants of it.
+fn told(wishes: &Wishes, response: &Response<'_>, end: &End) -> Option<(String, Wish)> {
+    match end {
+        // What has a key can be asked for with it.
+        End::Ok if wishes.is_keyed => Some((answer::request_in(response.body)?, Wish::Kept)),
+        End::Promised => Some((answer::location_of(response)?, Wish::Kept)),
+        _ => Some((answer::location_of(response)?, Wish::Known)),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cutter::Cutter;
 use crate::front::Front;
 use crate::process::{Process, Signal};
 use crate::programs::Programs;
-use crate::redis::Redis;
+use crate::redis::{Redis, Special};
 use crate::upstream::Upstream;
 use crate::usage::Usage;
 
@@ -35,8 +35,12 @@ pub(crate) struct Setup {
     /// Variables of all ingresses and of all workers.
     pub(crate) ingress: Vec<(&'static str, String)>,
     pub(crate) worker: Vec<(&'static str, String)>,
+    /// What is special about Redis.
+    pub(crate) redis: Special,
     /// Whether the services reach Redis through a cutter.
     pub(crate) cutter: bool,
+    /// Whether workers reach Redis past it.
+    pub(crate) workers_past_cutter: bool,
     /// Whether the weather comes from an upstream of ours.
     pub(crate) upstream: bool,
     /// Whether a process that ends by itself is started again.
@@ -93,7 +97,7 @@ impl Cluster {
     /// Starts everything, and waits until it is ready.
     pub(crate) async fn start(programs: &Programs, setup: Setup) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("could not make a directory: {error}"))?;
-        let redis = Redis::start(programs, free_address(), directory.path()).await?;
+        let redis = Redis::start(programs, free_address(), directory.path(), setup.redis.clone()).await?;
         let cutter = match setup.cutter {
             true => Some(Cutter::start(free_address(), redis.address).await?),
             false => None,
@@ -237,13 +241,17 @@ impl Cluster {
             }
             Role::Worker => (&self.programs.worker, "worker", free_address(), &self.setup.worker),
         };
+        let broker = match role {
+            Role::Worker if self.setup.workers_past_cutter => self.redis.address,
+            Role::Ingress | Role::Worker => self.broker,
+        };
         let mut command = Command::new(program);
         // Without any variable of theirs that this process has by accident.
         command
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command
-            .env("BROKER_URL", format!("redis://{}", self.broker))
+            .env("BROKER_URL", format!("redis://{broker}"))
             .env("LISTEN_ADDR", address.to_string())
             .env("RUST_LOG", "warn")
             .env(ledger::VARIABLE, self.ledger())

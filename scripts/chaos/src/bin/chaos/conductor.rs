@@ -3,8 +3,10 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chaos::ledger;
+use checker::nonce::Temper;
 use tokio::time::{sleep, timeout};
 
 use crate::callers::Callers;
@@ -31,6 +33,11 @@ pub(crate) fn died(at: Duration, loss: Loss) -> impl Iterator<Item = Event> {
     let all = [Some(What::Died(loss.sentence)), restarted, loss.worker.map(What::Lost)];
     all.into_iter().flatten().map(move |what| Event { at, done: at, what })
 }
+/// How long to wait for runs: a lease or two each.
+const RUNS_PATIENCE: Duration = Duration::from_secs(40);
+
+/// How exactly a clock is set, in seconds: what an answer takes on a busy machine.
+const CLOCK_TOLERANCE: f64 = 5.0;
 
 /// Who does it.
 pub(crate) struct Conductor<'a> {
@@ -98,6 +105,8 @@ impl<'a> Conductor<'a> {
             Step::Load(load) => self.callers.set(load),
             Step::MeasurePeak(time) => self.measure_peak(time).await?,
             Step::LoadTimesPeak(times) => self.callers.set(Load::Open(self.peak * times)),
+            Step::Ask(temper, count) => self.callers.ask_of(temper, count).await,
+            Step::AwaitRuns(temper, count) => self.await_runs(temper, count).await?,
             Step::KillWorker(place) => return cluster.kill(Role::Worker, place).await.map(Some),
             Step::StartWorker(place) => return cluster.fill(Role::Worker, place).await.map(Some),
             Step::FreezeWorker(place) => return self.signal(Role::Worker, place, Signal::Stop).await,
@@ -106,8 +115,16 @@ impl<'a> Conductor<'a> {
             Step::KillIngress(place) => return cluster.kill(Role::Ingress, place).await.map(Some),
             Step::StartIngress(place) => return cluster.fill(Role::Ingress, place).await.map(Some),
             Step::RollIngress(place) => return self.roll(Role::Ingress, place).await.map(Some),
+            Step::FreezeIngress(place) => return self.signal(Role::Ingress, place, Signal::Stop).await,
+            Step::ThawIngress(place) => return self.signal(Role::Ingress, place, Signal::Continue).await,
             Step::KillRedis => cluster.redis.kill().await?,
             Step::StartRedis => cluster.start_redis().await?,
+            Step::FreezeRedis => cluster.redis.signal(Signal::Stop).await?,
+            Step::ThawRedis => cluster.redis.signal(Signal::Continue).await?,
+            Step::PauseClients(time) => self.pause_clients(time).await?,
+            Step::DebugSleep(time) => self.run(&["DEBUG", "SLEEP", &time.as_secs_f64().to_string()]).await?,
+            Step::SetClock(seconds) => self.set_clock(seconds).await?,
+            Step::LeaveMemory(bytes) => self.leave_memory(bytes).await?,
             Step::Network(weather) => match &cluster.cutter {
                 Some(cutter) => cutter.set(weather),
                 None => return Err("there is no cutter".to_owned()),
@@ -153,6 +170,45 @@ impl<'a> Conductor<'a> {
         Ok(Some(member.instance))
     }
 
+    async fn pause_clients(&mut self, time: Duration) -> Result<(), String> {
+        self.run(&["CLIENT", "PAUSE", &time.as_millis().to_string(), "ALL"])
+            .await?;
+        self.tend_during(sleep(time)).await
+    }
+
+    async fn await_runs(&mut self, temper: Temper, count: usize) -> Result<(), String> {
+        let deadline = Instant::now() + RUNS_PATIENCE;
+        loop {
+            let ledger = ledger::read(&self.cluster.ledger(), UNIX_EPOCH);
+            let ledger = ledger.map_err(|error| format!("could not read it: {error}"))?;
+            match ledger.iter().filter(|run| run.nonce.temper == temper).count() {
+                runs if runs >= count => return Ok(()),
+                runs if Instant::now() > deadline => return Err(format!("there were {runs}")),
+                _ => self.tend_during(sleep(4 * TEND_INTERVAL)).await?,
+            }
+        }
+    }
+
+    async fn set_clock(&mut self, seconds: i64) -> Result<(), String> {
+        self.cluster.redis.set_clock(seconds)?;
+        let mut client = Client::connect(self.cluster.redis.address).await?;
+        let shown = client.time().await?.as_secs_f64();
+        let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        match (shown - ours.as_secs_f64() - seconds as f64).abs() {
+            off if off < CLOCK_TOLERANCE => Ok(()),
+            off => Err(format!("it is {off:.0} s off that")),
+        }
+    }
+
+    async fn leave_memory(&mut self, bytes: u64) -> Result<(), String> {
+        let mut client = Client::connect(self.cluster.redis.address).await?;
+        let limit = client.used_memory().await? + bytes;
+        client
+            .run::<redis::Value>(&["CONFIG", "SET", "maxmemory", &limit.to_string()])
+            .await
+            .map(|_| ())
+    }
+
     async fn roll(&mut self, role: Role, place: usize) -> Result<u32, String> {
         let left = self.cluster.dismiss(role, place).await?;
         self.cluster.fill(role, place).await?;
@@ -161,6 +217,7 @@ impl<'a> Conductor<'a> {
 
     async fn run(&mut self, words: &[&str]) -> Result<(), String> {
         let mut client = Client::connect(self.cluster.redis.address).await?;
-        client.run::<redis::Value>(words).await.map(|_| ())
+        self.tend_during(client.run::<redis::Value>(words)).await??;
+        Ok(())
     }
 }

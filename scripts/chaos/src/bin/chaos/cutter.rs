@@ -4,6 +4,7 @@
 
 mod losses;
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -30,8 +31,10 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) enum Weather {
     /// They arrive.
     Pass,
-    /// They arrive late, chunk by chunk.
+    /// They arrive so much later.
     Delay(Duration),
+    /// Those do that publish requests.
+    DelayPublishing(Duration),
     /// So many of a connection arrive in either direction, then it is closed.
     CutAfter(u64),
     /// They vanish, on new connections too; nobody is told.
@@ -181,24 +184,46 @@ async fn pump(
     heard: impl Fn(&[u8]) -> bool,
 ) -> End {
     let mut chunk = vec![0; CHUNK];
+    let mut late = Late::default();
     loop {
-        let read = match read(from, &mut chunk).await {
+        let read = tokio::select! {
+            read = read(from, &mut chunk) => read,
+            () = late.is_due() => {
+                if late.pass_one(to).await.is_err() {
+                    return End::Reset;
+                }
+                continue;
+            }
+        };
+        let read = match read {
             Ok(read) if read > 0 => read,
             // A peer that leaves during a black hole is not noticed on the other side until it heals.
             _ if *weather.borrow() == Weather::BlackHole => {
                 fate.swallowed.store(true, Ordering::Relaxed);
                 pending::<usize>().await
             }
-            Ok(_) => return End::Closed,
+            Ok(_) => {
+                let _ = late.pass_all(to).await;
+                return End::Closed;
+            }
             Err(_) => return End::Reset,
         };
         let now = *weather.borrow();
         let allowed = match now {
             Weather::Pass => read,
             Weather::Delay(delay) => {
-                sleep(delay).await;
-                read
+                if heard(&chunk[..read]) {
+                    late.push(delay, &chunk[..read]);
+                }
+                continue;
             }
+            Weather::DelayPublishing(delay) if late.is_some() || publishes(&chunk[..read]) => {
+                if heard(&chunk[..read]) {
+                    late.push(delay, &chunk[..read]);
+                }
+                continue;
+            }
+            Weather::DelayPublishing(_) => read,
             Weather::CutAfter(limit) => {
                 let before = fate.passed.fetch_add(read as u64, Ordering::Relaxed);
                 read.min(limit.saturating_sub(before) as usize)
@@ -212,12 +237,54 @@ async fn pump(
         if !heard(&chunk[..allowed]) {
             continue;
         }
-        if write(to, &chunk[..allowed]).await.is_err() {
+        if late.pass_all(to).await.is_err() || write(to, &chunk[..allowed]).await.is_err() {
             return End::Reset;
         }
         if allowed < read {
             return End::Closed;
         }
+    }
+}
+
+/// Whether a chunk adds to a stream by a command of its own, as only a publisher of requests does.
+fn publishes(chunk: &[u8]) -> bool {
+    const MARK: &[u8] = b"$4\r\nXADD\r\n";
+    chunk.windows(MARK.len()).any(|window| window == MARK)
+}
+
+/// Chunks on a slow way, and when each arrives. Others may follow before that.
+#[derive(Default)]
+struct Late(VecDeque<(Instant, Vec<u8>)>);
+
+impl Late {
+    fn is_some(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn push(&mut self, delay: Duration, chunk: &[u8]) {
+        self.0.push_back((Instant::now() + delay, chunk.to_vec()));
+    }
+
+    /// Waits until one arrives.
+    async fn is_due(&self) {
+        match self.0.front() {
+            Some((due, _)) => sleep_until(*due).await,
+            None => pending().await,
+        }
+    }
+
+    async fn pass_one(&mut self, to: &TcpStream) -> io::Result<()> {
+        match self.0.pop_front() {
+            Some((_, chunk)) => write(to, &chunk).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn pass_all(&mut self, to: &TcpStream) -> io::Result<()> {
+        while self.is_some() {
+            self.pass_one(to).await?;
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::answer;
 use crate::front::{Front, with};
-use crate::history::{End, Promise};
+use crate::history::{End, Promise, Wish};
 use crate::journal::{Journal, Told};
 
 /// How long one exchange may take.
@@ -55,11 +55,35 @@ async fn until_final(front: &Front, journal: &Journal, told: Told, until: Instan
         }
         sleep(PAUSE).await;
     }
+    if told.is_keyed && told.wish == Wish::Kept && end == End::Ok {
+        end = repeat(front, &told).await;
+    }
     Promise {
         number: told.nonce.number,
         wish: told.wish,
         end,
         heard: journal.now(),
+    }
+}
+
+/// Asks for the same once more, with the same key: what was done is told again.
+async fn repeat(front: &Front, told: &Told) -> End {
+    let nonce = told.nonce.to_string();
+    let door = &front.doors[(told.door + 1) % front.doors.len()];
+    let body = format!("{{\"city\":\"{nonce}\"}}");
+    let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
+    let request = with(&request, &format!("Idempotency-Key: {nonce}\r\n"));
+    match Connection::new(door.address)
+        .ask(&request, Instant::now() + PATIENCE)
+        .await
+    {
+        Ok(response) => match answer::end_of(&response, &nonce) {
+            End::Ok if answer::request_in(response.body).as_deref() != Some(&told.id) => {
+                End::Damaged("its key is another request's".to_owned())
+            }
+            end => end,
+        },
+        Err(failure) => answer::end_of_failure(failure),
     }
 }
 
@@ -70,7 +94,7 @@ fn is_passing(end: &End) -> bool {
             end.problem(),
             Some("not-finished" | "broker-unavailable" | "outcome-unknown" | "not-ready" | "too-many-connections")
         ),
-        End::TurnedAway | End::Broken(_) | End::Silent | End::Open => true,
+        End::TurnedAway | End::Broken(_) | End::Left | End::Silent | End::Open => true,
         End::Ok | End::Foreign(_) | End::Damaged(_) | End::Promised => false,
     }
 }

@@ -45,11 +45,12 @@ impl Front {
         Ok(Arc::new(Self { doors }))
     }
 
-    /// Doors in the order in which to try them: those that are ready take turns, the others come last.
-    pub(crate) fn order(&self, turn: u64) -> impl Iterator<Item = usize> {
+    /// Doors in the order in which to try them: they take turns. Where somebody looks, those that are ready do, and the
+    /// others come last.
+    pub(crate) fn order(&self, turn: u64, looks: bool) -> impl Iterator<Item = usize> {
         let count = self.doors.len();
         let nth = move |offset: usize| (turn as usize + offset) % count;
-        let ready = |index: &usize| self.doors[*index].ready.load(Ordering::Relaxed);
+        let ready = move |index: &usize| !looks || self.doors[*index].ready.load(Ordering::Relaxed);
         let first = (0..count).map(nth).filter(move |index| ready(index));
         let last = (0..count).map(nth).filter(move |index| !ready(index));
         first.chain(last)
@@ -102,7 +103,8 @@ mod tests {
         let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let front = Front::new(&addresses).unwrap();
         front.doors[1].ready.store(false, Ordering::Relaxed);
-        assert_eq!(front.order(0).collect::<Vec<_>>(), [0, 2, 1]);
-        assert_eq!(front.order(2).collect::<Vec<_>>(), [2, 0, 1]);
+        assert_eq!(front.order(0, true).collect::<Vec<_>>(), [0, 2, 1]);
+        assert_eq!(front.order(2, true).collect::<Vec<_>>(), [2, 0, 1]);
+        assert_eq!(front.order(1, false).collect::<Vec<_>>(), [1, 2, 0]);
     }
 }

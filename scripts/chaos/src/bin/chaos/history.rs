@@ -25,6 +25,8 @@ pub(crate) struct History {
     pub(crate) dead_letters: Vec<Option<u64>>,
     /// Replies that came when nobody waited, by ingress that is still there.
     pub(crate) late_replies: Vec<(u32, u64)>,
+    /// Counters of the services that a scenario asked for, summed.
+    pub(crate) counters: Vec<(&'static str, u64)>,
     pub(crate) upstream: Vec<(Duration, u64)>,
     pub(crate) remains: Remains,
     /// Requests that began late because no caller was left to ask them.
@@ -92,6 +94,12 @@ pub(crate) struct Growth {
 }
 
 impl History {
+    /// A counter of the services; 0 where the scenario did not ask for it.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let counter = self.counters.iter().find(|(known, _)| *known == name);
+        counter.map_or(0, |(_, count)| *count)
+    }
+
     /// The steps that were done, in order.
     pub(crate) fn steps(&self) -> impl Iterator<Item = (&Event, &Step)> {
         self.events.iter().filter_map(|event| match &event.what {

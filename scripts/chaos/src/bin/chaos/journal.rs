@@ -37,6 +37,8 @@ pub(crate) struct Told {
     /// By which door.
     pub(crate) door: usize,
     pub(crate) wish: Wish,
+    /// Whether its nonce is its Idempotency-Key as well.
+    pub(crate) is_keyed: bool,
 }
 
 impl Times {
@@ -75,7 +77,10 @@ impl Journal {
     pub(crate) fn close(&self, place: Place, via: Via, end: End) {
         let now = self.now();
         self.change(place, |call| {
-            let unanswered = matches!(end, End::TurnedAway | End::Broken(_) | End::Silent | End::Promised);
+            let unanswered = matches!(
+                end,
+                End::TurnedAway | End::Broken(_) | End::Left | End::Silent | End::Promised
+            );
             call.answers = u32::from(!unanswered);
             call.took = now - call.sent;
             call.via = via;

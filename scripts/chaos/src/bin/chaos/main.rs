@@ -4,6 +4,7 @@
 mod answer;
 mod callers;
 mod cli;
+mod clock;
 mod cluster;
 mod conductor;
 mod cutter;
@@ -11,6 +12,7 @@ mod descriptors;
 mod expect;
 mod finding;
 mod following;
+mod foreign;
 mod front;
 mod history;
 mod journal;
@@ -31,6 +33,7 @@ mod traffic;
 mod upstream;
 mod usage;
 mod wire;
+mod wishes;
 
 use std::path::Path;
 use std::process::ExitCode;

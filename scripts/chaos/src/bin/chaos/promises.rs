@@ -134,7 +134,14 @@ async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce, manner: Man
             (End::Promised | End::Ok, _) => Wish::Kept,
             _ => Wish::Known,
         };
-        journal.tell(Told { nonce, id, door, wish });
+        let is_keyed = manner != Manner::Shortly;
+        journal.tell(Told {
+            nonce,
+            id,
+            door,
+            wish,
+            is_keyed,
+        });
     }
     let via = Via::Ingress(front.doors[door].instance());
     journal.close(place, via, end);
@@ -148,7 +155,7 @@ async fn try_until_told(front: &Front, nonce: Nonce, manner: Manner) -> Try {
         id: None,
     };
     for attempt in 0..TRIES {
-        for door in front.order(nonce.number + attempt as u64) {
+        for door in front.order(nonce.number + attempt as u64, true) {
             let tried = match manner {
                 Manner::Twice if attempt == 0 => try_twice(front, door, nonce).await,
                 _ => try_once(front, door, nonce, manner).await,

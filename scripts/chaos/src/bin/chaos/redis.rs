@@ -5,15 +5,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Value};
+use redis::{AsyncConnectionConfig, FromRedisValue, Value};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::process::Process;
+use crate::clock::Clock;
+use crate::process::{Process, Signal};
 use crate::programs::Programs;
 
 /// How long a server may take to answer, loading included.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a command may take: some make it sleep.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The request stream, its group, the dead letters, and what reply streams' names begin with.
 pub(crate) const REQUESTS: &str = "weather-requests";
@@ -26,10 +30,21 @@ const REPLIES: &str = "weather-responses:*";
 #[derive(Debug)]
 pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
+    arguments: Vec<&'static str>,
+    clock: Option<Clock>,
     process: Process,
     starts: usize,
     /// Whether it is there, as far as anybody wants that.
     is_wanted: bool,
+}
+
+/// What is special about a server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Special {
+    /// Whether it does DEBUG SLEEP.
+    pub(crate) debug: bool,
+    /// Whether its clock can be set.
+    pub(crate) clock: bool,
 }
 
 /// What Redis holds that should not last.
@@ -45,10 +60,26 @@ pub(crate) struct Contents {
 }
 
 impl Redis {
-    pub(crate) async fn start(programs: &Programs, address: SocketAddr, directory: &Path) -> Result<Self, String> {
+    pub(crate) async fn start(
+        programs: &Programs,
+        address: SocketAddr,
+        directory: &Path,
+        special: Special,
+    ) -> Result<Self, String> {
+        let clock = match special.clock {
+            true => Some(Clock::make(directory).await?),
+            false => None,
+        };
+        let arguments = match special.debug && must_allow_debug(programs).await? {
+            true => vec!["--enable-debug-command", "local"],
+            false => Vec::new(),
+        };
+        let command = command(programs, address, directory, &arguments, clock.as_ref());
         let mut redis = Self {
             address,
-            process: spawn(programs, address, directory, 0)?,
+            arguments,
+            process: Process::start("redis-0".to_owned(), command, directory)?,
+            clock,
             starts: 1,
             is_wanted: true,
         };
@@ -71,10 +102,22 @@ impl Redis {
 
     /// Starts it again on its data; returns when it has loaded them.
     pub(crate) async fn start_again(&mut self, programs: &Programs, directory: &Path) -> Result<(), String> {
-        self.process = spawn(programs, self.address, directory, self.starts)?;
+        let command = command(programs, self.address, directory, &self.arguments, self.clock.as_ref());
+        self.process = Process::start(format!("redis-{}", self.starts), command, directory)?;
         self.starts += 1;
         self.is_wanted = true;
         self.loaded().await
+    }
+
+    /// Sends a signal.
+    pub(crate) async fn signal(&self, signal: Signal) -> Result<(), String> {
+        self.process.signal(signal).await
+    }
+
+    /// Sets its clock so many seconds off.
+    pub(crate) fn set_clock(&self, seconds: i64) -> Result<(), String> {
+        let clock = self.clock.as_ref().ok_or("its clock cannot be set")?;
+        clock.set(seconds)
     }
 
     async fn loaded(&mut self) -> Result<(), String> {
@@ -96,7 +139,26 @@ impl Redis {
     }
 }
 
-fn spawn(programs: &Programs, address: SocketAddr, directory: &Path, start: usize) -> Result<Process, String> {
+/// Whether DEBUG has to be allowed. Before version 7 it always is, and the option is unknown.
+async fn must_allow_debug(programs: &Programs) -> Result<bool, String> {
+    let asked = Command::new(&programs.redis).arg("--version").output().await;
+    let asked = asked.map_err(|error| format!("could not run {}: {error}", programs.redis))?;
+    // As in "Redis server v=7.0.15 sha=…".
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let version = text
+        .split_once("v=")
+        .and_then(|(_, version)| version.split('.').next()?.parse::<u32>().ok());
+    let version = version.ok_or_else(|| format!("could not read the version of {}: {text}", programs.redis))?;
+    Ok(version >= 7)
+}
+
+fn command(
+    programs: &Programs,
+    address: SocketAddr,
+    directory: &Path,
+    arguments: &[&'static str],
+    clock: Option<&Clock>,
+) -> Command {
     let mut command = Command::new(&programs.redis);
     command
         .args([
@@ -108,8 +170,12 @@ fn spawn(programs: &Programs, address: SocketAddr, directory: &Path, start: usiz
             "",
         ])
         .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
-        .arg(directory);
-    Process::start(format!("redis-{start}"), command, directory)
+        .arg(directory)
+        .args(arguments);
+    if let Some(clock) = clock {
+        clock.give_to(&mut command);
+    }
+    command
 }
 
 /// A connection for questions.
@@ -119,7 +185,9 @@ pub(crate) struct Client(MultiplexedConnection);
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Result<Self, String> {
         let client = redis::Client::open(format!("redis://{address}/")).map_err(failed)?;
-        Ok(Self(client.get_multiplexed_async_connection().await.map_err(failed)?))
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIMEOUT));
+        let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+        Ok(Self(connection.map_err(failed)?))
     }
 
     /// Runs one command.
@@ -127,6 +195,32 @@ impl Client {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query_async(&mut self.0).await.map_err(failed)
+    }
+
+    /// Settles a request as any worker has to: its reply, and the end of its delivery, in one step.
+    pub(crate) async fn settle(&mut self, replies: &str, request: &str, data: &str, entry: &str) -> Result<(), String> {
+        let mut step = redis::pipe();
+        step.atomic();
+        step.cmd("XADD").arg(&[replies, "NOMKSTREAM", "*"]);
+        step.arg(&["requestId", request, "status", "ok", "data", data]);
+        step.cmd("XACK").arg(&[REQUESTS, GROUP, entry]);
+        step.cmd("XDEL").arg(&[REQUESTS, entry]);
+        step.query_async::<Value>(&mut self.0).await.map(|_| ()).map_err(failed)
+    }
+
+    /// What it uses of its maxmemory.
+    pub(crate) async fn used_memory(&mut self) -> Result<u64, String> {
+        let text: String = self.run(&["INFO", "memory"]).await?;
+        let used = text
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok());
+        used.ok_or_else(|| "redis does not say how much memory it uses".to_owned())
+    }
+
+    /// The time that it believes it is, since the Unix epoch.
+    pub(crate) async fn time(&mut self) -> Result<Duration, String> {
+        let (seconds, micros): (u64, u64) = self.run(&["TIME"]).await?;
+        Ok(Duration::from_secs(seconds) + Duration::from_micros(micros))
     }
 
     /// What is in it now; a stream or a group that is not there is empty.

@@ -49,11 +49,27 @@ pub(crate) async fn counters(cluster: &Cluster, name: &str) -> Result<Vec<(u32, 
     let mut counters = Vec::new();
     for member in cluster.ingresses.iter().flatten() {
         let text = metrics(member).await.map_err(|error| member.process.quoted(&error))?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let value: f64 = line.and_then(|value| value.parse().ok()).unwrap_or(0.0);
-        counters.push((member.instance, value as u64));
+        counters.push((member.instance, value(&text, name)));
     }
     Ok(counters)
+}
+
+/// Counters, summed over all services that are there. One that nobody has is 0.
+pub(crate) async fn totals(cluster: &Cluster, names: &[&'static str]) -> Result<Vec<(&'static str, u64)>, String> {
+    let mut totals: Vec<_> = names.iter().map(|name| (*name, 0)).collect();
+    for member in cluster.members().filter(|_| !names.is_empty()) {
+        let text = metrics(member).await.map_err(|error| member.process.quoted(&error))?;
+        for (name, total) in &mut totals {
+            *total += value(&text, name);
+        }
+    }
+    Ok(totals)
+}
+
+fn value(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value: f64 = line.and_then(|value| value.parse().ok()).unwrap_or(0.0);
+    value as u64
 }
 
 async fn metrics(member: &Member) -> Result<String, String> {

@@ -8,13 +8,15 @@ use chaos::ledger;
 use fastrand::Rng;
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::callers::{Callers, GRACE};
+use crate::callers::Callers;
 use crate::cluster::Cluster;
 use crate::conductor::Conductor;
 use crate::finding::{Finding, Opinion};
 use crate::following::follow;
+use crate::foreign::Foreign;
 use crate::history::{History, Runs};
 use crate::journal::Journal;
 use crate::judging::{self, Judgement};
@@ -23,8 +25,10 @@ use crate::progress::{Progress, Screen};
 use crate::promises::Promises;
 use crate::scenario::{Plan, Profile, Scenario};
 use crate::settling::Settling;
+use crate::step::Load;
 use crate::traffic::Traffic;
 use crate::wire::{self, Wire};
+use crate::wishes::Wishes;
 
 /// Scenarios under load at the same time, where time is short.
 pub(crate) const LANES: u32 = 2;
@@ -68,7 +72,11 @@ pub(crate) async fn run(run: Run, scenario: Scenario) -> Verdict {
     let seed = xxh3_64_with_seed(scenario.id.as_bytes(), run.seed);
     let plan = (scenario.plan)(run.profile, &mut Rng::with_seed(seed));
     let alone = scenario.alone || run.profile == Profile::Long;
-    let lanes = if alone { LANES } else { 1 };
+    let lanes = match alone {
+        _ if plan.light => 0,
+        true => LANES,
+        false => 1,
+    };
     let lane = run.lanes.clone().acquire_many_owned(lanes).await;
     let lane = lane.expect("the lanes are never closed");
     let progress = run.screen.show(scenario.id);
@@ -129,7 +137,21 @@ impl Stage<'_> {
         let traffic = Arc::new(Traffic::new(seed, plan.poison));
         let journal = Journal::new(begin);
         let budget = plan.request_timeout;
-        let callers = Callers::start(cluster.front.clone(), traffic.clone(), journal.clone(), budget);
+        let front = cluster.front.clone();
+        let probing = CancellationToken::new();
+        tokio::spawn(probing.clone().run_until_cancelled_owned(front.clone().probe()));
+        let _probing = probing.drop_guard();
+        let grace = plan.grace;
+        let start = |wishes| Callers::start(front.clone(), traffic.clone(), journal.clone(), budget, grace, wishes);
+        let callers = start(Wishes::default());
+        let wishing: Vec<_> = plan
+            .wishes
+            .into_iter()
+            .map(|wishes| (wishes.rate, start(wishes)))
+            .collect();
+        for (rate, wishing) in &wishing {
+            wishing.set(Load::Open(*rate));
+        }
         let wire = wire::Plan {
             url: format!("redis://{}", cluster.redis.address),
             rate: plan.wire,
@@ -139,10 +161,11 @@ impl Stage<'_> {
             .then(|| Wire::start(wire, traffic.clone(), journal.clone()))
             .transpose()?;
 
-        let (front, promised) = (cluster.front.clone(), (plan.promised, plan.some_wait));
+        let promised = (plan.promised, plan.some_wait);
         let promises =
             (plan.promised > 0.0).then(|| Promises::start(front.clone(), traffic.clone(), journal.clone(), promised));
 
+        let foreign = Foreign::start(plan.foreign, cluster.redis.address, &cluster.ledger())?;
         let mut conductor = Conductor {
             cluster: &mut cluster,
             callers: &callers,
@@ -157,12 +180,19 @@ impl Stage<'_> {
         progress.say("no load any more; waiting for the last answers");
         let finished = conductor
             .tend_during(async {
+                for (_, wishing) in &wishing {
+                    wishing.set(Load::Idle);
+                }
                 callers.finish().await;
+                for (_, wishing) in &wishing {
+                    wishing.finish().await;
+                    wishing.hang_up();
+                }
                 if let Some(promises) = &promises {
                     promises.finish().await;
                 }
                 if let Some(wire) = &wire {
-                    wire.finish(budget + GRACE).await;
+                    wire.finish(budget + grace).await;
                 }
             })
             .await;
@@ -172,6 +202,7 @@ impl Stage<'_> {
         drop(lane);
         progress.say("asking for what was promised, at other doors");
         history.promises = follow(front.clone(), journal.clone()).await;
+        foreign.leave().await;
 
         let settled = match ended {
             Ok(()) => {
@@ -181,6 +212,7 @@ impl Stage<'_> {
                     requesters: usize::from(wire.is_some()),
                     run: traffic.run(),
                     journal: &journal,
+                    counters: plan.counters,
                     begin,
                 };
                 progress.say(&format!(
@@ -191,7 +223,7 @@ impl Stage<'_> {
             }
             error => error,
         };
-        history.starved = callers.starved();
+        history.starved = callers.starved() + wishing.iter().map(|(_, wishing)| wishing.starved()).sum::<u64>();
         let left = match wire {
             Some(wire) => wire.leave().await,
             None => Ok(()),

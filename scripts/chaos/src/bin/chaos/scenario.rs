@@ -17,11 +17,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use fastrand::Rng;
 
+use crate::callers::GRACE;
 use crate::cluster::Setup;
 use crate::finding::Opinion;
 use crate::history::{Allowed, History};
 use crate::step::Step;
 use crate::traffic::Poison;
+use crate::wishes::Wishes;
 
 /// How thorough a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,9 +71,19 @@ pub(crate) struct Plan {
     pub(crate) promised: f64,
     /// Whether some of those wait for a second, without a key: with Redis away, nobody can promise them anything.
     pub(crate) some_wait: bool,
+    /// Callers with wishes of their own, all the time.
+    pub(crate) wishes: Vec<Wishes>,
+    /// Workers of another make.
+    pub(crate) foreign: usize,
+    /// How much longer than they wait callers stay: whoever is not told by then is never told.
+    pub(crate) grace: Duration,
+    /// Whether it asks so little, for so long, that it runs beside all others.
+    pub(crate) light: bool,
     /// REQUEST_TIMEOUT of the ingresses.
     pub(crate) request_timeout: Duration,
     pub(crate) allowed: Allowed,
+    /// Counters of the services that are judged.
+    pub(crate) counters: &'static [&'static str],
     /// How long cleaning up may take.
     pub(crate) settling: Duration,
 }
@@ -93,8 +105,13 @@ impl Default for Plan {
             wire_budget: None,
             promised: 0.0,
             some_wait: false,
+            wishes: Vec::new(),
+            foreign: 0,
+            grace: GRACE,
+            light: false,
             request_timeout: Duration::from_secs(30),
             allowed: Allowed::default(),
+            counters: &[],
             // Two leases of a dead worker, and a turn of whoever looks for it.
             settling: Duration::from_secs(20),
         }
@@ -131,6 +148,15 @@ mod tests {
 
     use super::*;
 
+    /// Those in which what is asked is the fault.
+    const BROKEN_BY_CALLERS: [&str; 5] = [
+        "poison",
+        "long-beside-poison",
+        "jobs-beside-callers",
+        "hang-ups",
+        "mixed-fleet",
+    ];
+
     #[test]
     fn every_scenario_has_an_id_and_a_schedule_that_its_seed_repeats() {
         let ids: HashSet<_> = ALL.iter().map(|scenario| scenario.id).collect();
@@ -139,7 +165,7 @@ mod tests {
             for profile in [Profile::Ci, Profile::Long] {
                 let steps = || (scenario.plan)(profile, &mut Rng::with_seed(7)).steps;
                 assert_eq!(steps(), steps(), "{}", scenario.id);
-                assert!(steps().iter().any(Step::is_fault) || scenario.id == "poison");
+                assert!(steps().iter().any(Step::is_fault) || BROKEN_BY_CALLERS.contains(&scenario.id));
             }
         }
     }

@@ -34,6 +34,8 @@ pub(crate) struct Settling<'a> {
     /// Which run all nonces belong to.
     pub(crate) run: u32,
     pub(crate) journal: &'a Journal,
+    /// Counters that are of interest.
+    pub(crate) counters: &'static [&'static str],
     pub(crate) begin: Instant,
 }
 
@@ -73,6 +75,7 @@ impl Settling<'_> {
             }
         }
         sleep(LATENESS).await;
+        history.counters = remains::totals(self.cluster, self.counters).await?;
         history.late_replies = remains::counters(self.cluster, "ingress_late_replies_total").await?;
         let mut client = Client::connect(self.cluster.redis.address).await?;
         let letters = client.dead_letters().await?;

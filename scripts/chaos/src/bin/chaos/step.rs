@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use checker::nonce::Temper;
 use serde::Serialize;
 
 use crate::cutter::{Question, Weather};
@@ -19,6 +20,10 @@ pub(crate) enum Step {
     MeasurePeak(Duration),
     /// Asks this many times the peak a second.
     LoadTimesPeak(f64),
+    /// Asks so many requests of a temper, at once.
+    Ask(Temper, usize),
+    /// Waits until requests of a temper have begun to run so often.
+    AwaitRuns(Temper, usize),
     /// SIGKILL for a worker.
     KillWorker(usize),
     /// Starts a worker in the place of one that was killed.
@@ -35,10 +40,26 @@ pub(crate) enum Step {
     StartIngress(usize),
     /// SIGTERM for an ingress; when it has left, it is started again at its address.
     RollIngress(usize),
+    /// SIGSTOP for an ingress.
+    FreezeIngress(usize),
+    /// SIGCONT for it.
+    ThawIngress(usize),
     /// SIGKILL for Redis.
     KillRedis,
     /// Starts it again on its data; done when it has loaded them.
     StartRedis,
+    /// SIGSTOP for Redis.
+    FreezeRedis,
+    /// SIGCONT for it.
+    ThawRedis,
+    /// CLIENT PAUSE for all commands; done when it is over.
+    PauseClients(Duration),
+    /// DEBUG SLEEP; done when it is over.
+    DebugSleep(Duration),
+    /// Sets the clock of Redis so many seconds off.
+    SetClock(i64),
+    /// Leaves Redis so many bytes beyond what it uses now, as its maxmemory.
+    LeaveMemory(u64),
     /// Changes the network between the services and Redis.
     Network(Weather),
     /// Loses the answers to so many questions of a kind; done when they were asked.
@@ -75,7 +96,13 @@ impl Step {
             | Self::RollWorker(_)
             | Self::KillIngress(_)
             | Self::RollIngress(_)
+            | Self::FreezeIngress(_)
             | Self::KillRedis
+            | Self::FreezeRedis
+            | Self::PauseClients(_)
+            | Self::DebugSleep(_)
+            | Self::SetClock(_)
+            | Self::LeaveMemory(_)
             | Self::DestroyGroup
             | Self::FlushAll
             | Self::LoseAnswers(..)
@@ -87,10 +114,14 @@ impl Step {
             | Self::MeasurePeak(_)
             | Self::Flood(_)
             | Self::AwaitFlood
+            | Self::Ask(..)
+            | Self::AwaitRuns(..)
             | Self::StartWorker(_)
             | Self::ThawWorker(_)
             | Self::StartIngress(_)
-            | Self::StartRedis => false,
+            | Self::ThawIngress(_)
+            | Self::StartRedis
+            | Self::ThawRedis => false,
         }
     }
 }
@@ -104,6 +135,8 @@ impl fmt::Display for Step {
             Self::Load(Load::Closed(count)) => write!(f, "{count} requests in flight"),
             Self::MeasurePeak(time) => write!(f, "measure the peak for {time:?}"),
             Self::LoadTimesPeak(times) => write!(f, "{times} times the peak"),
+            Self::Ask(temper, count) => write!(f, "ask {count} more that are {temper:?}"),
+            Self::AwaitRuns(temper, count) => write!(f, "wait for run {count} of what is {temper:?}"),
             Self::KillWorker(worker) => write!(f, "SIGKILL worker {worker}"),
             Self::StartWorker(worker) => write!(f, "start worker {worker}"),
             Self::FreezeWorker(worker) => write!(f, "SIGSTOP worker {worker}"),
@@ -112,8 +145,16 @@ impl fmt::Display for Step {
             Self::KillIngress(ingress) => write!(f, "SIGKILL ingress {ingress}"),
             Self::StartIngress(ingress) => write!(f, "start ingress {ingress}"),
             Self::RollIngress(ingress) => write!(f, "SIGTERM ingress {ingress}, start it again"),
+            Self::FreezeIngress(ingress) => write!(f, "SIGSTOP ingress {ingress}"),
+            Self::ThawIngress(ingress) => write!(f, "SIGCONT ingress {ingress}"),
             Self::KillRedis => f.write_str("SIGKILL redis"),
             Self::StartRedis => f.write_str("start redis"),
+            Self::FreezeRedis => f.write_str("SIGSTOP redis"),
+            Self::ThawRedis => f.write_str("SIGCONT redis"),
+            Self::PauseClients(time) => write!(f, "CLIENT PAUSE {time:?}"),
+            Self::DebugSleep(time) => write!(f, "DEBUG SLEEP {time:?}"),
+            Self::SetClock(seconds) => write!(f, "set the clock of redis {seconds:+} s off"),
+            Self::LeaveMemory(bytes) => write!(f, "leave redis {bytes} bytes of memory"),
             Self::Network(weather) => write!(f, "network: {weather:?}"),
             Self::LoseAnswers(question, times) => write!(f, "lose answers: {question:?}, {times} times"),
             Self::Flood(count) => write!(f, "{count} requests at once"),

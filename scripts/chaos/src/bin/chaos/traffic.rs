@@ -51,9 +51,14 @@ impl Traffic {
 
     /// The next request of those that can be answered.
     pub(crate) fn next_good(&self) -> Nonce {
+        self.next_of(Temper::Good)
+    }
+
+    /// The next request, of this temper.
+    pub(crate) fn next_of(&self, temper: Temper) -> Nonce {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         Nonce {
-            temper: Temper::Good,
+            temper,
             ..self.nonce(number)
         }
     }

@@ -108,6 +108,22 @@ async fn a_black_hole_says_nothing_and_what_it_swallowed_never_arrives() {
 }
 
 #[tokio::test]
+async fn a_slow_way_takes_its_time_however_much_is_on_it() {
+    const DELAY: Duration = Duration::from_millis(100);
+    let cutter = echo().await;
+    let mut stream = connect(&cutter).await;
+    cutter.set(Weather::Delay(DELAY));
+    let began = std::time::Instant::now();
+    for _ in 0..100 {
+        stream.write_all(b"x").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    timeout(SOON, stream.read_exact(&mut [0; 100])).await.unwrap().unwrap();
+    assert!(began.elapsed() >= 2 * DELAY, "there and back");
+    assert!(began.elapsed() < 20 * DELAY, "and not chunk by chunk");
+}
+
+#[tokio::test]
 async fn a_reset_is_a_reset_for_old_and_new_connections() {
     let cutter = echo().await;
     let mut old = connect(&cutter).await;

@@ -20,6 +20,8 @@ const LEASE_LEFT: Duration = Duration::from_secs(4);
 enum Trouble {
     /// The broker is out of reach.
     Broker,
+    /// An ingress stands still: what it was just publishing, or has not read yet, gets there late or not at all.
+    Ingress(u32),
     /// A worker, by its pid, stands still.
     Frozen(u32),
     Upstream,
@@ -29,6 +31,8 @@ enum Trouble {
 enum Effect {
     Begins(Trouble),
     Ends(Trouble),
+    /// As long as the step itself.
+    Lasts(Trouble),
     Kills(u32),
     KillsIngress(u32),
     Destroys,
@@ -49,6 +53,7 @@ pub(super) fn of(history: &History) -> Disturbances {
                     note(&mut found, trouble, from..event.done);
                 }
             }
+            Effect::Lasts(trouble) => note(&mut found, trouble, event.at..event.done),
             Effect::Kills(worker) => found.interruptions.push(Interruption {
                 worker: Some(worker),
                 during: event.at..event.done,
@@ -69,6 +74,7 @@ pub(super) fn of(history: &History) -> Disturbances {
 fn note(found: &mut Disturbances, trouble: Trouble, during: Range<Duration>) {
     let worker = match trouble {
         Trouble::Upstream => return found.upstream.push(during),
+        Trouble::Ingress(_) => return found.uncertain.push(during),
         Trouble::Broker => None,
         Trouble::Frozen(worker) => Some(worker),
     };
@@ -89,10 +95,17 @@ fn effect(event: &Event) -> Effect {
     match (step, hit) {
         (Step::KillRedis, _) => Effect::Begins(Trouble::Broker),
         (Step::StartRedis, _) => Effect::Ends(Trouble::Broker),
+        (Step::FreezeRedis, _) => Effect::Begins(Trouble::Broker),
+        (Step::ThawRedis, _) => Effect::Ends(Trouble::Broker),
+        (Step::PauseClients(_) | Step::DebugSleep(_), _) => Effect::Lasts(Trouble::Broker),
+        (Step::FreezeIngress(_), Some(instance)) => Effect::Begins(Trouble::Ingress(instance)),
+        (Step::ThawIngress(_), Some(instance)) => Effect::Ends(Trouble::Ingress(instance)),
         (Step::Network(Weather::BlackHole | Weather::CutAfter(_) | Weather::Reset), _) => {
             Effect::Begins(Trouble::Broker)
         }
-        (Step::Network(Weather::Pass | Weather::Delay(_)), _) => Effect::Ends(Trouble::Broker),
+        (Step::Network(Weather::Pass | Weather::Delay(_) | Weather::DelayPublishing(_)), _) => {
+            Effect::Ends(Trouble::Broker)
+        }
         (Step::Upstream(Mood::Failing | Mood::Slow(_)), _) => Effect::Begins(Trouble::Upstream),
         (Step::Upstream(Mood::Healthy), _) => Effect::Ends(Trouble::Upstream),
         (Step::FreezeWorker(_), Some(worker)) => Effect::Begins(Trouble::Frozen(worker)),
@@ -104,10 +117,13 @@ fn effect(event: &Event) -> Effect {
         (Step::RollWorker(_) | Step::RollIngress(_) | Step::StartWorker(_) | Step::StartIngress(_), _) => {
             Effect::Nothing
         }
+        // A clock that was set, or memory that is used up, excuses nothing.
+        (Step::SetClock(_) | Step::LeaveMemory(_) | Step::Ask(..) | Step::AwaitRuns(..), _) => Effect::Nothing,
         (Step::Wait(_) | Step::Load(_) | Step::MeasurePeak(_) | Step::LoadTimesPeak(_), _) => Effect::Nothing,
         // What was asked is done, and asked for again.
         (Step::LoseAnswers(..), _) => Effect::Nothing,
         (Step::Flood(_) | Step::AwaitFlood, _) => Effect::Nothing,
+        (Step::FreezeIngress(_) | Step::ThawIngress(_), None) => Effect::Nothing,
         (Step::FreezeWorker(_) | Step::ThawWorker(_) | Step::KillWorker(_) | Step::KillIngress(_), None) => {
             Effect::Nothing
         }
