@@ -11,6 +11,7 @@ mod poison;
 mod restart_redis;
 mod rolling_restart;
 mod sick_upstream;
+mod slow_publish;
 
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 10] = [
+pub(crate) const ALL: [Scenario; 11] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -130,6 +131,7 @@ pub(crate) const ALL: [Scenario; 10] = [
     overload::SCENARIO,
     sick_upstream::SCENARIO,
     rolling_restart::SCENARIO,
+    slow_publish::SCENARIO,
 ];
 
 /// Whole seconds.
