@@ -2,6 +2,7 @@
 //! has a file of its own, and no random choice that does not come from its seed.
 
 mod black_hole;
+mod freeze_ingress;
 mod freeze_worker;
 mod kill_ingress;
 mod kill_worker;
@@ -120,7 +121,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 11] = [
+pub(crate) const ALL: [Scenario; 12] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -132,6 +133,7 @@ pub(crate) const ALL: [Scenario; 11] = [
     sick_upstream::SCENARIO,
     rolling_restart::SCENARIO,
     slow_publish::SCENARIO,
+    freeze_ingress::SCENARIO,
 ];
 
 /// Whole seconds.
