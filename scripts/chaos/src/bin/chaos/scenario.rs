@@ -4,6 +4,7 @@
 mod black_hole;
 mod freeze_ingress;
 mod freeze_worker;
+mod full_memory;
 mod kill_ingress;
 mod kill_worker;
 mod lose_group;
@@ -121,7 +122,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 12] = [
+pub(crate) const ALL: [Scenario; 13] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -134,6 +135,7 @@ pub(crate) const ALL: [Scenario; 12] = [
     rolling_restart::SCENARIO,
     slow_publish::SCENARIO,
     freeze_ingress::SCENARIO,
+    full_memory::SCENARIO,
 ];
 
 /// Whole seconds.
