@@ -7,6 +7,7 @@ mod freeze_worker;
 mod full_memory;
 mod kill_ingress;
 mod kill_worker;
+mod long_beside_poison;
 mod lose_group;
 mod overload;
 mod poison;
@@ -122,7 +123,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 13] = [
+pub(crate) const ALL: [Scenario; 14] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -136,6 +137,7 @@ pub(crate) const ALL: [Scenario; 13] = [
     slow_publish::SCENARIO,
     freeze_ingress::SCENARIO,
     full_memory::SCENARIO,
+    long_beside_poison::SCENARIO,
 ];
 
 /// Whole seconds.
