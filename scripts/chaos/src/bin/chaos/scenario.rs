@@ -5,6 +5,7 @@ mod black_hole;
 mod freeze_ingress;
 mod freeze_worker;
 mod full_memory;
+mod jobs_beside_callers;
 mod kill_ingress;
 mod kill_worker;
 mod long_beside_poison;
@@ -123,7 +124,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 14] = [
+pub(crate) const ALL: [Scenario; 15] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -138,6 +139,7 @@ pub(crate) const ALL: [Scenario; 14] = [
     freeze_ingress::SCENARIO,
     full_memory::SCENARIO,
     long_beside_poison::SCENARIO,
+    jobs_beside_callers::SCENARIO,
 ];
 
 /// Whole seconds.
