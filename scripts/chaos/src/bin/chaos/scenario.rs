@@ -5,6 +5,7 @@ mod black_hole;
 mod freeze_ingress;
 mod freeze_worker;
 mod full_memory;
+mod hang_ups;
 mod jobs_beside_callers;
 mod kill_ingress;
 mod kill_worker;
@@ -124,7 +125,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 15] = [
+pub(crate) const ALL: [Scenario; 16] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -140,6 +141,7 @@ pub(crate) const ALL: [Scenario; 15] = [
     full_memory::SCENARIO,
     long_beside_poison::SCENARIO,
     jobs_beside_callers::SCENARIO,
+    hang_ups::SCENARIO,
 ];
 
 /// Whole seconds.
