@@ -11,6 +11,7 @@ mod kill_ingress;
 mod kill_worker;
 mod long_beside_poison;
 mod lose_group;
+mod mixed_fleet;
 mod overload;
 mod poison;
 mod restart_redis;
@@ -125,7 +126,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 16] = [
+pub(crate) const ALL: [Scenario; 17] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -142,6 +143,7 @@ pub(crate) const ALL: [Scenario; 16] = [
     long_beside_poison::SCENARIO,
     jobs_beside_callers::SCENARIO,
     hang_ups::SCENARIO,
+    mixed_fleet::SCENARIO,
 ];
 
 /// Whole seconds.
