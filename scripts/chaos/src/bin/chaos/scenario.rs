@@ -2,6 +2,7 @@
 //! has a file of its own, and no random choice that does not come from its seed.
 
 mod black_hole;
+mod clock_step;
 mod freeze_ingress;
 mod freeze_worker;
 mod full_memory;
@@ -126,7 +127,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 17] = [
+pub(crate) const ALL: [Scenario; 18] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -144,6 +145,7 @@ pub(crate) const ALL: [Scenario; 17] = [
     jobs_beside_callers::SCENARIO,
     hang_ups::SCENARIO,
     mixed_fleet::SCENARIO,
+    clock_step::SCENARIO,
 ];
 
 /// Whole seconds.
