@@ -14,6 +14,7 @@ mod long_beside_poison;
 mod lose_group;
 mod mixed_fleet;
 mod overload;
+mod paused_redis;
 mod poison;
 mod restart_redis;
 mod rolling_restart;
@@ -127,7 +128,7 @@ impl Default for Plan {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const ALL: [Scenario; 18] = [
+pub(crate) const ALL: [Scenario; 19] = [
     kill_worker::SCENARIO,
     freeze_worker::SCENARIO,
     kill_ingress::SCENARIO,
@@ -146,6 +147,7 @@ pub(crate) const ALL: [Scenario; 18] = [
     hang_ups::SCENARIO,
     mixed_fleet::SCENARIO,
     clock_step::SCENARIO,
+    paused_redis::SCENARIO,
 ];
 
 /// Whole seconds.
