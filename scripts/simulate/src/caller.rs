@@ -74,9 +74,9 @@ pub(crate) struct Door {
 impl Door {
     /// The door of an ingress, if it is open.
     pub(crate) fn of(ingress: &Ingress) -> Option<Self> {
-        ingress.is_open().then(|| Self {
+        Some(Self {
             instance: ingress.link.instance.clone(),
-            app: ingress.app.clone(),
+            app: ingress.app()?,
             inside: ingress.inside.clone(),
             dead: ingress.link.closed.clone(),
             cut_off: ingress.cut_off.clone(),

@@ -1,7 +1,7 @@
 //! One instance in a place: an ingress or a worker as shipped, with a way to the broker of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -29,7 +29,8 @@ use crate::upstream::{Upstream, Worker};
 #[derive(Debug)]
 pub(crate) struct Ingress {
     pub(crate) link: Link,
-    pub(crate) app: Router,
+    /// `None` once the door is closed: what holds it holds those who serve it.
+    app: Arc<Mutex<Option<Router>>>,
     /// Calls that are inside.
     pub(crate) inside: TaskTracker,
     /// Cancelled when the door is closed.
@@ -60,7 +61,7 @@ impl Ingress {
         exchange.is_ready();
         Self {
             link,
-            app: exchange.app(),
+            app: Arc::new(Mutex::new(Some(exchange.app()))),
             inside: TaskTracker::new(),
             closing: exchange.stop_serving(),
             cut_off: CancellationToken::new(),
@@ -75,19 +76,22 @@ impl Ingress {
         self.exchange.as_ref().map_or(0, Exchange::in_flight)
     }
 
-    /// Whether its door is open for new calls.
-    pub(crate) fn is_open(&self) -> bool {
-        self.link.instance.condition() != Condition::Dead && !self.closing.is_cancelled()
+    /// What answers calls, while its door is open for new ones.
+    pub(crate) fn app(&self) -> Option<Router> {
+        let is_open = self.link.instance.condition() != Condition::Dead && !self.closing.is_cancelled();
+        let app = self.app.lock().expect("nothing panics with the door");
+        app.clone().filter(|_| is_open)
     }
 
     /// Lets it drain, as after SIGTERM; the task ends with it.
     pub(crate) fn leave(&mut self) -> Option<JoinHandle<()>> {
         let exchange = self.exchange.take()?;
-        self.app = Router::new();
+        let app = self.app.clone();
         let (inside, closing, cut_off) = (self.inside.clone(), self.closing.clone(), self.cut_off.clone());
         let drain_timeout = self.drain_timeout;
         let serving = async move {
             closing.cancelled().await;
+            app.lock().expect("nothing panics with the door").take();
             inside.close();
             let _ = timeout(drain_timeout, inside.wait()).await;
             cut_off.cancel();
