@@ -66,7 +66,7 @@ pub(super) fn why_not(case: &Case<'_>, call: &Call, name: &str, time: &Range<Dur
             "without a fault of the broker",
         ),
         "reply-timeout" => (
-            disturbances.destroyed(time) || is_over(call, time.end) && is_cut_off(case, time.end),
+            disturbances.destroyed(time) || has_waited(call) && is_cut_off(case, time.end),
             "so its reply is lost",
         ),
         "dead-lettered" => (case.letters.contains(&call.number), "and there is no dead letter"),
@@ -85,7 +85,13 @@ pub(super) fn is_over(call: &Call, at: Duration) -> bool {
     at + EARLY >= call.sent + call.budget
 }
 
-/// Whether the broker was out of reach at a moment, or just before: no worker could say that the time is over.
+/// Whether a call ended with its caller's wait.
+fn has_waited(call: &Call) -> bool {
+    call.took + EARLY >= call.wait
+}
+
+/// Whether the broker was out of reach at a moment, or just before: no worker could say that the time is over, and
+/// nothing could be promised.
 fn is_cut_off(case: &Case<'_>, at: Duration) -> bool {
     meets(
         &case.record.disturbances.uncertain,

@@ -88,13 +88,19 @@ fn a_timeout_is_excused_where_the_request_was_destroyed() {
 }
 
 #[test]
-fn a_timeout_is_excused_where_the_broker_was_away_when_time_was_over() {
+fn a_timeout_is_excused_where_the_broker_was_away_at_the_end_of_the_wait() {
     let mut record = with(problem(504, "/problems/reply-timeout"), ran([NUMBER]));
     record.disturbances.uncertain = vec![during(2, 20)];
     assert_eq!(broken(&record), [Rule::I1]);
     record.calls[NUMBER as usize - 1].took = BUDGET;
     assert_eq!(broken(&record), [Rule::I1]);
     record.disturbances.uncertain = vec![during(20, 34)];
+    assert_eq!(broken(&record), []);
+    // Nothing could be promised to who waits for less.
+    record.calls[NUMBER as usize - 1].took = secs(5);
+    record.disturbances.uncertain = vec![during(2, 20)];
+    assert_eq!(broken(&record), [Rule::I1]);
+    record.calls[NUMBER as usize - 1].wait = secs(5);
     assert_eq!(broken(&record), []);
 }
 
