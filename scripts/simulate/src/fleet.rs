@@ -90,6 +90,7 @@ fn read(output: &Output) -> Result<Verdict, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::ExitStatus;
