@@ -31,7 +31,7 @@ const FICKLE: u64 = 7;
 const BUDGET: Duration = Duration::from_secs(3600);
 
 /// How one of them asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Manner {
     /// Not waiting, under a key.
     Async,
@@ -234,5 +234,28 @@ async fn cancel(front: &Front, door: usize, id: &str) -> Wish {
     match connection.ask(&request, Instant::now() + PATIENCE).await {
         Ok(response) if response.status == 200 => Wish::Cancelled,
         _ => Wish::Either,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use checker::nonce::Temper;
+
+    use super::*;
+
+    #[test]
+    fn each_manner_goes_through_either_door_and_some_wait_only_where_they_may() {
+        let manners = |some_wait| {
+            let nonce = |number| Nonce {
+                temper: Temper::Good,
+                run: 1,
+                number,
+            };
+            let all = (0..16).map(move |number| (Manner::of(nonce(number), some_wait), number % 2));
+            all.collect::<HashSet<_>>()
+        };
+        assert_eq!((manners(true).len(), manners(false).len()), (6, 4));
     }
 }

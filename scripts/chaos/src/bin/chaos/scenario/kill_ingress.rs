@@ -92,6 +92,8 @@ fn judge(history: &History) -> Opinion {
         .filter(|call| matches!(call.end, End::Broken(_)))
         .count();
     let started = expect::steps(history, |step| matches!(step, Step::StartIngress(_)));
+    let waited = history.calls.iter().filter(|call| call.end == End::Promised);
+    let waited = waited.filter(|call| !call.wait.is_zero()).count();
     let cancelled = history
         .promises
         .iter()
@@ -106,6 +108,7 @@ fn judge(history: &History) -> Opinion {
             expect::was_hit("faults hit callers who waited", broken),
             expect::share_ok("everybody else answered 200", 1.0, others),
             expect::was_hit("results promised to callers who did not wait", history.promises.len()),
+            expect::was_hit("results promised at the end of a wait", waited),
             expect::was_hit("requests were cancelled before they began", cancelled),
             expect::was_hit("work took longer than two leases", slow),
             expect::ran_once("all work runs once", history, history.calls.iter()),
