@@ -31,6 +31,9 @@ const TERMINALS: usize = 8;
 /// Room for some seconds of what cannot be done.
 const ROOM: u64 = 350_000;
 
+/// Before the next time: results that are kept have used up some.
+const PLENTY: u64 = 64 << 20;
+
 /// What a request takes that does not wait, several times over.
 const NORMAL: Duration = Duration::from_millis(500);
 
@@ -42,6 +45,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     ];
     for _ in 0..profile.pick(1, 6) {
         steps.extend([
+            Step::LeaveMemory(PLENTY),
             Step::LoadTimesPeak(3.0),
             about(secs(1), rng),
             Step::LeaveMemory(0),
