@@ -190,13 +190,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_what_was_refused_is_tried_again_and_each_hears_its_own() {
-        use BrokerErrorKind::{Full, Rejected, Unavailable};
+        use BrokerErrorKind::{Full, Rejected, Unavailable, Unconfirmed};
         // How often each is refused, why, and what it hears at last.
         let plan = [
             (0, Unavailable, None),
             (2, Unavailable, None),
             (1, Full, Some(Full)),
             (1, Rejected, Some(Rejected)),
+            (1, Unconfirmed, Some(Unconfirmed)),
             (99, Unavailable, Some(Unavailable)),
             (0, Unavailable, None),
         ];
