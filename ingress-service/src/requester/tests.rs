@@ -4,6 +4,7 @@
 mod draining;
 mod expiring;
 mod following;
+mod hanging_up;
 mod jobs;
 mod promising;
 pub(crate) mod stage;

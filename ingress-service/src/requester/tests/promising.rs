@@ -42,6 +42,18 @@ async fn a_request_that_is_not_published_in_time_is_refused_and_never_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_being_sent_when_its_wait_ends_may_run_and_its_caller_is_told_so() {
+    for headers in [&[("prefer", "wait=1")][..], &[]] {
+        let (stage, began) = (Stage::held(), Instant::now());
+        let call = stage.call(headers).await;
+        stage.send().await;
+        let problem = call.await.unwrap().unwrap_err();
+        assert_eq!(problem.kind(), ProblemType::OutcomeUnknown);
+        assert!(began.elapsed() <= TIMEOUT + Duration::from_secs(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_promises_only_what_is_published() {
     let stage = Stage::held();
     let calls = [

@@ -14,11 +14,13 @@ use roundtrip::service::listener;
 use roundtrip::service::metrics::{BrokerMetrics, Metrics};
 use roundtrip::service::problem::Problem;
 use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, Request};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, JobLimits, Limits};
 use crate::call::Call;
+use crate::hangups::{self, Hangup};
 use crate::metrics::IngressMetrics;
 use crate::onlookers::Onlookers;
 use crate::pending::Pending;
@@ -45,6 +47,14 @@ impl Stage {
         let stage = Self::held();
         stage.publish();
         stage
+    }
+
+    /// A stage on which it is told who hangs up, as with ON_DISCONNECT=cancel.
+    pub(super) fn told_of_hangups() -> (Self, mpsc::Receiver<Hangup>) {
+        let (mut stage, (sender, receiver)) = (Self::new(), hangups::channel());
+        let requester = Arc::get_mut(&mut stage.requester).expect("nobody has it yet");
+        requester.hangups = Some(sender);
+        (stage, receiver)
     }
 
     /// A stage on which nothing is published until [`Stage::publish`].
@@ -117,6 +127,15 @@ impl Stage {
         let batches = self.held.lock().unwrap().take().expect("not published yet");
         let (pending, metrics) = (self.requester.pending.clone(), self.requester.metrics.clone());
         tokio::spawn(publisher::run(self.broker.clone(), pending, batches, None, metrics));
+    }
+
+    /// Begins to send what is to be published, and never ends; whose request the first is.
+    pub(super) async fn send(&self) -> CorrelationId {
+        let mut batches = self.held.lock().unwrap().take().expect("not published yet");
+        let mut batch = Vec::new();
+        assert!(batches.next(&mut batch).await);
+        assert!(batch.iter().all(|request| self.requester.pending.send(request.id)));
+        batch[0].id
     }
 
     /// How many requests wait for a worker.
