@@ -140,6 +140,13 @@ impl Broker for Faulty {
         self.inner.recover(consumer, held, max).await
     }
     async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Answer<usize> {
+        if matches!(self.next("renew"), Fault::Nothing) {
+            return Err(BrokerError::new(
+                BrokerErrorKind::Unavailable,
+                "renew",
+                "away for a moment",
+            ));
+        }
         self.inner.renew(consumer, receipts).await
     }
     async fn leave(&self, consumer: &Consumer) -> Answer<()> {
