@@ -87,6 +87,21 @@ async fn a_result_that_was_adopted_is_the_answer_at_the_end_of_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reply_that_comes_after_its_caller_has_left_becomes_its_result() {
+    let stage = Stage::new();
+    let call = stage.call(&[]).await;
+    let delivery = stage.claim().await;
+    let id = delivery.content.as_ref().unwrap().id;
+    let problem = call.await.unwrap().unwrap_err();
+    assert_eq!(problem.kind(), ProblemType::ReplyTimeout);
+    assert!(problem.into_response().headers().contains_key("location"));
+    stage.settle(delivery, Ok("\"done\"".into())).await;
+    sleep(Duration::from_millis(100)).await;
+    let record = stage.requester.records.records(&[id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(record.status, Status::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_hears_that_the_time_ran_out_can_ask_again() {
     for headers in [&[][..], &[("idempotency-key", "one")]] {
         let stage = Stage::new();
