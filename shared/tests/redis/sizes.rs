@@ -111,6 +111,22 @@ fn patient(port: u16) -> Arc<dyn Broker> {
 }
 
 #[tokio::test]
+async fn however_many_requests_wait_none_is_trimmed() {
+    const BATCH: usize = 500;
+    const BATCHES: u64 = 24;
+    let harness = harness().await;
+    let batch = vec![request(&ReplyTo::unique("a")); BATCH];
+    let first = harness.broker.publish(&batch).await.unwrap()[0];
+    for _ in 1..BATCHES {
+        harness.broker.publish(&batch).await.unwrap();
+    }
+    let depth = harness.broker.depth().await.unwrap();
+    assert_eq!(depth.waiting, BATCHES * BATCH as u64);
+    let oldest = harness.broker.claim(&Consumer::unique("w"), 1).await.unwrap();
+    assert_eq!(oldest[0].receipt.entry, first);
+}
+
+#[tokio::test]
 async fn ten_large_entries_are_all_delivered() {
     let (harness, requester) = (harness().await, ReplyTo::unique("r"));
     let mut sent = Vec::new();

@@ -90,6 +90,7 @@ pub async fn a_record_that_has_ended_does_not_change(harness: &impl Harness) {
     let expired = reply(Err(Fault::new(FaultCode::Expired, "too late")));
     assert_eq!(records.finish(&[expired]).await.expect("finish"), 1);
     assert_eq!(records.finish(&[reply(Ok("{}".into()))]).await.expect("finish"), 0);
+    records.store(&[reply(Ok("{}".into()))]).await.expect("store");
     let progress = Progress::new(10, "");
     records.note_progress(request.id, &progress).await.expect("note");
     let ended = record(records.as_ref(), request.id).await;
