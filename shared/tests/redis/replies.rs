@@ -179,6 +179,31 @@ async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
     }
 }
 
+#[tokio::test]
+async fn however_many_replies_are_left_all_are_adopted() {
+    const REPLIES: usize = 130;
+    let (harness, me) = (harness().await, Consumer::unique("w"));
+    let (dead, there) = (ReplyTo::unique("dead"), ReplyTo::unique("there"));
+    harness.broker.attend(&dead).await.unwrap();
+    let sent: Vec<_> = (0..REPLIES).map(|_| request(&dead)).collect();
+    harness.broker.publish(&sent).await.unwrap();
+    let mut answers = Vec::new();
+    while answers.len() < REPLIES {
+        let deliveries = harness.broker.claim(&me, REPLIES).await.unwrap();
+        answers.extend(deliveries.iter().map(answered));
+    }
+    harness.broker.settle(&answers).await.unwrap();
+    let silent = ["ZADD", "test-requesters", "1", dead.as_str()];
+    harness.server.command(&silent).await.unwrap();
+    // Some at a time.
+    let adopted = looks(&harness, &there).await.adopted + looks(&harness, &there).await.adopted;
+    assert_eq!(adopted, REPLIES as u64);
+    for request in sent {
+        let record = record(harness.records.as_ref(), request.id).await.unwrap();
+        assert_eq!(record.status, Status::Succeeded);
+    }
+}
+
 /// Its result is kept first because nobody reads its reply, and then as every other: with one thing known of both.
 #[tokio::test]
 async fn a_key_of_work_that_may_have_begun_stays_also_where_its_requester_is_gone() {
