@@ -283,7 +283,9 @@ mod tests {
         };
         let directory = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut redis = Redis::start(&programs, address, directory.path(), Special::default()).await.unwrap();
+        let mut redis = Redis::start(&programs, address, directory.path(), Special::default())
+            .await
+            .unwrap();
         assert_eq!(redis.has_died(), None);
         redis.kill().await.unwrap();
         assert_eq!(redis.has_died(), None);
