@@ -5,7 +5,7 @@ import re
 import sys
 
 SOURCES = {
-    "ingress-service": ("ingress-service/src/config.rs", [("ingress-service/src/lib.rs", "STOP_TIMEOUT")]),
+    "ingress-service": ("ingress-service/src/config.rs", [("ingress-service/src/exchange.rs", "STOP_TIMEOUT")]),
     "proxy-service": ("proxy-service/src/config.rs", [("proxy-service/src/workers.rs", "FLUSH_TIMEOUT"), ("proxy-service/src/lib.rs", "LAST_ANSWERS")]),
 }
 # The last traces are sent when all else has ended; and loops that are told to end may be within a command.
