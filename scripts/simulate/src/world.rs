@@ -1,6 +1,8 @@
 //! Plays a history: instances come and go, callers ask, and in the end every promise is followed to its end. What
 //! happened is judged afterwards, by `rules`.
 
+mod acting;
+mod asking;
 mod following;
 mod watching;
 
@@ -9,30 +11,24 @@ use std::time::Duration;
 
 use roundtrip::CorrelationId;
 use roundtrip::broker::{Broker as _, Depth, Retention};
-use roundtrip::service::task::{Condition, Instance};
+use roundtrip::service::task::Instance;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::caller::{self, Answer, Door, End};
+use crate::caller::{Door, End};
 use crate::entropy;
 use crate::link::Link;
-use crate::log::{Log, short};
+use crate::log::Log;
 use crate::member::{Ingress, Labour};
-use crate::plan::{Ask, Blow, Plan, Then, millis, secs};
+use crate::plan::{Ask, Plan, millis, secs};
 use crate::server::Server;
 use crate::upstream::Upstream;
 use crate::weather::Weather;
 
+pub(crate) use asking::shown;
 pub(crate) use following::Fate;
-
-/// How often a caller tries again, and how long it waits before.
-const TRIES: usize = 4;
-const PAUSE: Duration = millis(400);
-
-/// How soon a process that died is started again.
-const RESTART: Duration = millis(700);
 
 /// A call and what came of it.
 #[derive(Debug, Clone)]
@@ -163,241 +159,6 @@ impl World {
         self.finish(fates).await
     }
 
-    /// Breaks what the plan says.
-    async fn strike(self: Arc<Self>, begin: Instant) {
-        for (at, blow) in self.plan.blows.clone() {
-            sleep_until(begin + at).await;
-            self.log.fault(|| format!("{blow:?}"));
-            match blow {
-                Blow::KillIngress(place) => self.places().ingresses[place].link.instance.set(Condition::Dead),
-                Blow::KillWorker(place) => self.places().labours[place].link.instance.set(Condition::Dead),
-                Blow::FreezeIngress(place, time) => {
-                    let instance = self.places().ingresses[place].link.instance.clone();
-                    self.freeze(instance, time);
-                }
-                Blow::FreezeWorker(place, time) => {
-                    let instance = self.places().labours[place].link.instance.clone();
-                    self.freeze(instance, time);
-                }
-                Blow::RollIngress(place) => self.roll_ingress(place),
-                Blow::RollWorker(place) => self.roll_worker(place),
-                Blow::Clock(millis) => entropy::step(millis),
-            }
-        }
-    }
-
-    fn freeze(self: &Arc<Self>, instance: Arc<Instance>, time: Duration) {
-        if instance.condition() != Condition::Running {
-            return;
-        }
-        instance.set(Condition::Frozen);
-        let now = entropy::elapsed();
-        self.halts().push((instance.name().to_owned(), now..now + time));
-        let log = self.log.clone();
-        self.acting.spawn(async move {
-            sleep(time).await;
-            instance.set(Condition::Running);
-            log.tell(None, || format!("{} goes on", instance.name()));
-        });
-    }
-
-    fn roll_ingress(self: &Arc<Self>, place: usize) {
-        let mut places = self.places();
-        let Some(leaving) = places.ingresses[place].leave() else {
-            return;
-        };
-        let (name, died) = {
-            let link = &places.ingresses[place].link;
-            (link.instance.name().to_owned(), link.closed.clone())
-        };
-        drop(places);
-        self.leaving
-            .lock()
-            .expect("nothing panics with the list")
-            .push((name.clone(), entropy::elapsed()));
-        let world = self.clone();
-        self.acting.spawn(async move {
-            world.leave(&name, leaving, died).await;
-            let mut places = world.places();
-            // One that died on its way out is started again like any other that died.
-            if places.ingresses[place].link.instance.name() == name && !world.was_dead(&name) {
-                places.ingresses[place] = world.new_ingress(&mut places, place);
-            }
-        });
-    }
-
-    fn roll_worker(self: &Arc<Self>, place: usize) {
-        let mut places = self.places();
-        let Some(leaving) = places.labours[place].leave(self.plan.settings.drain_timeout) else {
-            return;
-        };
-        let (name, died) = {
-            let link = &places.labours[place].link;
-            (link.instance.name().to_owned(), link.closed.clone())
-        };
-        drop(places);
-        let world = self.clone();
-        self.acting.spawn(async move {
-            world.leave(&name, leaving, died).await;
-            let mut places = world.places();
-            if places.labours[place].link.instance.name() == name && !world.was_dead(&name) {
-                places.labours[place] = world.new_labour(&mut places, place);
-            }
-        });
-    }
-
-    /// Waits until an instance has left.
-    async fn leave(&self, name: &str, leaving: JoinHandle<()>, died: CancellationToken) {
-        let longest = self.plan.settings.drain_timeout + self.plan.settings.shutdown_delay + secs(30);
-        tokio::select! {
-            left = tokio::time::timeout(longest, leaving) => {
-                self.log.tell(None, || format!("{name} has left"));
-                if left.is_err() && !self.was_halted(name) {
-                    self.complain(None, format!("{name} does not leave"));
-                }
-            }
-            () = died.cancelled() => {}
-        }
-    }
-
-    /// Notices processes that died, and starts others in their places.
-    async fn tend(self: Arc<Self>) {
-        while self.over.run_until_cancelled(sleep(millis(50))).await.is_some() {
-            let dead: Vec<(bool, usize, String)> = {
-                let places = self.places();
-                let of = |is_ingress: bool, place: usize, link: &Link, ended: &CancellationToken| {
-                    let name = link.instance.name().to_owned();
-                    if link.instance.condition() != Condition::Dead && ended.is_cancelled() {
-                        return None;
-                    }
-                    let news = link.instance.condition() == Condition::Dead && !link.closed.is_cancelled();
-                    news.then(|| {
-                        link.closed.cancel();
-                        (is_ingress, place, name)
-                    })
-                };
-                let ingresses = places.ingresses.iter().enumerate();
-                let ingresses = ingresses.filter_map(|(place, one)| of(true, place, &one.link, &one.ended));
-                let labours = places.labours.iter().enumerate();
-                let labours = labours.filter_map(|(place, one)| of(false, place, &one.link, &one.ended));
-                ingresses.chain(labours).collect()
-            };
-            for (is_ingress, place, name) in dead {
-                self.log.fault(|| format!("{name} is dead"));
-                let now = entropy::elapsed();
-                self.halts()
-                    .push((name.clone(), now.saturating_sub(millis(60))..Duration::MAX));
-                let world = self.clone();
-                tokio::spawn(async move {
-                    sleep(RESTART).await;
-                    let mut places = world.places();
-                    match is_ingress {
-                        true => places.ingresses[place] = world.new_ingress(&mut places, place),
-                        false => places.labours[place] = world.new_labour(&mut places, place),
-                    }
-                });
-            }
-        }
-    }
-
-    /// Makes a call, and whatever its caller does besides.
-    async fn ask(self: Arc<Self>, ask: Ask) {
-        let tries = if ask.then == Then::TriesAgain { TRIES } else { 1 };
-        for attempt in 0..tries {
-            let (door, before) = (ask.door + attempt, entropy::elapsed());
-            let hangs_up = match ask.then {
-                Then::HangsUp(time) => Some(time),
-                _ => None,
-            };
-            let end = self.call(&ask, door, hangs_up).await;
-            let is_known = match &end {
-                End::Answer(answer) => self.take(&ask, answer, before).await,
-                End::HungUp => true,
-                End::Broken | End::TurnedAway => false,
-            };
-            if is_known {
-                return;
-            }
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Takes an answer in; returns whether it settles what its caller wanted to know.
-    async fn take(self: &Arc<Self>, ask: &Ask, answer: &Answer, _: Duration) -> bool {
-        if let Some(id) = answer.location {
-            self.promised.lock().expect("nothing panics with the list").push(id);
-            match ask.then {
-                Then::Cancels(time) => self.cancel(id, ask.door, time).await,
-                Then::Watches => {
-                    let request = caller::ask_for("GET", format!("/requests/{id}/events"));
-                    if let Some(door) = self.door(ask.door + 1) {
-                        door.call(request, Some(secs(20))).await;
-                    }
-                }
-                _ => {}
-            }
-            return answer.status != 504;
-        }
-        !matches!(answer.status, 503 | 504)
-    }
-
-    async fn cancel(&self, id: CorrelationId, door: usize, time: Duration) {
-        sleep(time).await;
-        let Some(door) = self.door(door) else { return };
-        let request = caller::ask_for("DELETE", format!("/requests/{id}"));
-        let end = door.call(request, None).await;
-        self.log
-            .note(id, || format!("its caller cancels it and hears {}", shown(&end)));
-        if let End::Answer(answer) = end
-            && answer.status == 200
-        {
-            self.cancelled.lock().expect("nothing panics with the list").push(id);
-        }
-    }
-
-    async fn call(&self, ask: &Ask, door: usize, hangs_up: Option<Duration>) -> End {
-        let at = {
-            let mut calls = self.calls();
-            calls.push(Call {
-                ask: ask.clone(),
-                via: String::new(),
-                sent: entropy::elapsed(),
-                end: None,
-                inside: 0,
-            });
-            calls.len() - 1
-        };
-        let (end, via) = match self.door(door) {
-            Some(door) => {
-                let via = door.name().to_owned();
-                self.calls()[at].via.clone_from(&via);
-                self.log.tell(Some(ask.work), || {
-                    let Ask {
-                        wait,
-                        key,
-                        timeout,
-                        then,
-                        ..
-                    } = ask;
-                    format!("call {at} to {via}: {wait:?}, key {key:?}, timeout {timeout:?} s, {then:?}")
-                });
-                (door.call(caller::request(ask), hangs_up).await, via)
-            }
-            None => (End::TurnedAway, String::new()),
-        };
-        let now = entropy::elapsed();
-        self.log
-            .tell(Some(ask.work), || format!("call {at} ends: {}", shown(&end)));
-        let mut calls = self.calls();
-        let inside = calls
-            .iter()
-            .filter(|call| call.via == via && call.end.is_none())
-            .count();
-        calls[at].inside = inside;
-        calls[at].end = Some((now, end.clone()));
-        end
-    }
-
     /// The door of the ingress in a place, or of the next that has one open.
     fn door(&self, place: usize) -> Option<Door> {
         let places = self.places();
@@ -502,32 +263,4 @@ impl World {
     fn halts(&self) -> std::sync::MutexGuard<'_, Vec<(String, std::ops::Range<Duration>)>> {
         self.halts.lock().expect("nothing panics with the halts")
     }
-}
-
-/// The end of a call, as people read it.
-pub(crate) fn shown(end: &End) -> String {
-    let End::Answer(answer) = end else {
-        return format!("{end:?}");
-    };
-    let mut text = answer.status.to_string();
-    for part in [answer.problem.as_deref(), answer.state.as_deref()]
-        .into_iter()
-        .flatten()
-    {
-        text += " ";
-        text += part;
-    }
-    if let Some(id) = answer.location {
-        text += &format!(", at {}", short(id));
-    }
-    if answer.replayed {
-        text += ", replayed";
-    }
-    if let Some(retryable) = answer.retryable {
-        text += &format!(", retryable: {retryable}");
-    }
-    if !answer.detail.is_empty() {
-        text += &format!(" ({})", answer.detail);
-    }
-    text
 }
