@@ -37,7 +37,7 @@ pub(crate) struct Ingress {
     pub(crate) closing: CancellationToken,
     /// Cancelled when whoever is still inside is cut off.
     pub(crate) cut_off: CancellationToken,
-    pub(crate) ended: CancellationToken,
+    ended: CancellationToken,
     pub(crate) drain_timeout: Duration,
     exchange: Option<Exchange>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Labour {
     pub(crate) link: Link,
     pub(crate) workers: Workers,
     pub(crate) active: Arc<AtomicUsize>,
-    pub(crate) ended: CancellationToken,
+    ended: CancellationToken,
     /// Whether it was asked to leave.
     pub(crate) leaves: bool,
     running: Option<Running>,
@@ -81,6 +81,11 @@ impl Ingress {
         let is_open = self.link.instance.condition() != Condition::Dead && !self.closing.is_cancelled();
         let app = self.app.lock().expect("nothing panics with the door");
         app.clone().filter(|_| is_open)
+    }
+
+    /// Whether a loop ended without which it does not work, and nobody asked it to leave.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled() && self.exchange.is_some()
     }
 
     /// Lets it drain, as after SIGTERM; the task ends with it.
@@ -129,6 +134,11 @@ impl Labour {
             leaves: false,
             running: Some(running),
         }
+    }
+
+    /// Whether a loop ended without which it does not work, and nobody asked it to leave.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled() && self.running.is_some()
     }
 
     /// Lets it drain, as after SIGTERM; the task ends with it.

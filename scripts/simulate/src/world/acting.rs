@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use crate::entropy;
-use crate::link::Link;
 use crate::plan::{Blow, millis, secs};
 
 /// How soon a process that died is started again.
@@ -117,25 +116,28 @@ impl World {
     /// Notices processes that died, and starts others in their places.
     pub(super) async fn tend(self: Arc<Self>) {
         while self.over.run_until_cancelled(sleep(millis(50))).await.is_some() {
-            let dead: Vec<(bool, usize, String)> = {
+            let (mut dead, mut ended) = (Vec::new(), Vec::new());
+            {
                 let places = self.places();
-                let of = |is_ingress: bool, place: usize, link: &Link, ended: &CancellationToken| {
-                    let name = link.instance.name().to_owned();
-                    if link.instance.condition() != Condition::Dead && ended.is_cancelled() {
-                        return None;
-                    }
-                    let news = link.instance.condition() == Condition::Dead && !link.closed.is_cancelled();
-                    news.then(|| {
-                        link.closed.cancel();
-                        (is_ingress, place, name)
-                    })
-                };
                 let ingresses = places.ingresses.iter().enumerate();
-                let ingresses = ingresses.filter_map(|(place, one)| of(true, place, &one.link, &one.ended));
+                let ingresses = ingresses.map(|(place, one)| (true, place, &one.link, one.has_ended()));
                 let labours = places.labours.iter().enumerate();
-                let labours = labours.filter_map(|(place, one)| of(false, place, &one.link, &one.ended));
-                ingresses.chain(labours).collect()
-            };
+                let labours = labours.map(|(place, one)| (false, place, &one.link, one.has_ended()));
+                for (is_ingress, place, link, has_ended) in ingresses.chain(labours) {
+                    let (name, is_dead) = (link.instance.name(), link.instance.condition() == Condition::Dead);
+                    if is_dead && !link.closed.is_cancelled() {
+                        link.closed.cancel();
+                        dead.push((is_ingress, place, name.to_owned()));
+                    } else if !is_dead && has_ended {
+                        // A process that only looks alive: it would leave now, and be started again.
+                        link.instance.set(Condition::Dead);
+                        ended.push(name.to_owned());
+                    }
+                }
+            }
+            for name in ended {
+                self.complain(None, format!("a loop of {name} has ended"));
+            }
             for (is_ingress, place, name) in dead {
                 self.log.fault(|| format!("{name} is dead"));
                 let now = entropy::elapsed();
