@@ -179,8 +179,7 @@ impl Config {
 
 impl Config {
     /// What the broker is opened with.
-    #[must_use]
-    pub fn broker_options(&self) -> BrokerOptions<'static> {
+    pub(crate) fn broker_options(&self) -> BrokerOptions<'static> {
         BrokerOptions {
             operation: OPERATION,
             lease: self.worker.lease,

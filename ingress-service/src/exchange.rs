@@ -164,7 +164,7 @@ impl Exchange {
     }
 
     /// Says that calls are welcome.
-    pub fn is_ready(&self) {
+    pub fn set_ready(&self) {
         self.health.set_ready(true);
     }
 

@@ -65,7 +65,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     if config.broker_url.is_memory() {
         embedded::greet(address);
     }
-    exchange.is_ready();
+    exchange.set_ready();
 
     tokio::select! {
         () = stop.cancelled() => {}

@@ -58,7 +58,7 @@ impl Ingress {
     pub(crate) fn start(link: Link, settings: &Settings) -> Self {
         let config = config(settings);
         let exchange = link.instance.enter(|| Exchange::start(&config, link.backend()));
-        exchange.is_ready();
+        exchange.set_ready();
         Self {
             link,
             app: Arc::new(Mutex::new(Some(exchange.app()))),

@@ -21,14 +21,14 @@ impl World {
     pub(super) async fn ask(self: Arc<Self>, ask: Ask) {
         let tries = if ask.then == Then::TriesAgain { TRIES } else { 1 };
         for attempt in 0..tries {
-            let (door, before) = (ask.door + attempt, entropy::elapsed());
+            let door = ask.door + attempt;
             let hangs_up = match ask.then {
                 Then::HangsUp(time) => Some(time),
                 _ => None,
             };
             let end = self.call(&ask, door, hangs_up).await;
             let is_known = match &end {
-                End::Answer(answer) => self.take(&ask, answer, before).await,
+                End::Answer(answer) => self.take(&ask, answer).await,
                 End::HungUp => true,
                 End::Broken | End::TurnedAway => false,
             };
@@ -40,7 +40,7 @@ impl World {
     }
 
     /// Takes an answer in; returns whether it settles what its caller wanted to know.
-    async fn take(self: &Arc<Self>, ask: &Ask, answer: &Answer, _: Duration) -> bool {
+    async fn take(self: &Arc<Self>, ask: &Ask, answer: &Answer) -> bool {
         if let Some(id) = answer.location {
             self.promised.lock().expect("nothing panics with the list").push(id);
             match ask.then {
