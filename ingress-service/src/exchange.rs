@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::future::join_all;
 use proxy_service::workers::Running;
+use roundtrip::batch::Batcher;
 use roundtrip::broker::{Backend, Durability, Records, Role};
 use roundtrip::service::admin::Admin;
 use roundtrip::service::guard::GuardedBroker;
@@ -16,13 +17,16 @@ use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
 use roundtrip::service::shutdown::spawn_essential;
 use roundtrip::service::task::spawn;
 use roundtrip::service::{around, openapi as documents};
-use roundtrip::{Broker, ReplyTo, batch};
+use roundtrip::{Broker, ReplyTo, Request, batch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::acceptor::Application;
 use crate::admission::{self, Admission};
 use crate::config::{Config, OnDisconnect};
+use crate::hangups::Hangup;
 use crate::json_body::Bodies;
 use crate::metrics::IngressMetrics;
 use crate::onlookers::Onlookers;
@@ -227,85 +231,24 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// Starts the loops around a requester.
     fn connect(self, loops: &mut Loops) -> Arc<Requester> {
-        let Self {
-            config,
-            broker,
-            records,
-            metrics,
-            health,
-            pending,
-        } = self;
-        let admission = Arc::new(Admission::new(config.limits(), health.clone()));
+        let Self { config, metrics, .. } = self;
+        let admission = Arc::new(Admission::new(config.limits(), self.health.clone()));
         let reply_to = ReplyTo::unique(&roundtrip::service::hostname());
-        let reading = replies::run(
-            broker.replies(&reply_to),
-            records.clone(),
-            pending.clone(),
-            metrics.clone(),
-            loops.stop_replies.clone(),
-        );
-        loops.reading = Some(spawn_essential(&loops.ended, reading));
-        let attending = presence::run(
-            broker.clone(),
-            reply_to.clone(),
-            metrics.clone(),
-            loops.stop_attending.clone(),
-        );
-        loops.attending = Some(spawn_essential(&loops.ended, attending));
-        // A place for each request that can be admitted: one waits only behind those whose callers have gone.
-        let (publisher, batches) = batch::channel(config.max_in_flight as usize, publisher::MAX_BATCH);
-        let (hangups, hung_up) = hangups::channel();
-        let hangups = (config.on_disconnect == OnDisconnect::Cancel).then_some(hangups);
-        let publishing = publisher::run(
-            broker.clone(),
-            pending.clone(),
-            batches,
-            hangups.clone(),
-            metrics.clone(),
-        );
-        let (acceptor, applications) = batch::channel(config.max_in_flight as usize, acceptor::MAX_BATCH);
-        let accepting = acceptor::run(records.clone(), applications);
-        let (ends, ended_requests) = ends::Ends::channel();
-        loops.senders = vec![
-            spawn_essential(&loops.ended, publishing),
-            spawn_essential(&loops.ended, accepting),
-            // Without a sender it ends at once, and that is no reason to leave.
-            spawn(hangups::run(records.clone(), hung_up, metrics.clone())),
-            spawn(ends::run(records.clone(), ended_requests)),
-        ];
-        let watches = Watches::new(records.clone());
-        let listening = listener::listen(
-            records.clone(),
-            watches.clone(),
-            watches::FALLBACK,
-            loops.stop_watching.clone(),
-        );
-        let following = admission::follow(
-            admission.clone(),
-            pending.clone(),
-            health.follow(),
-            metrics.clone(),
-            loops.stop_watching.clone(),
-        );
-        let sampling = health
-            .clone()
-            .watch(broker.clone(), Role::Requester, loops.stop_watching.clone());
-        loops.watching = vec![
-            spawn(sampling),
-            spawn(following),
-            spawn_essential(&loops.ended, listening),
-        ];
+        let watches = Watches::new(self.records.clone());
+        self.receive(loops, &reply_to);
+        let senders = self.send(loops);
+        self.watch(loops, &admission, &watches);
         Arc::new(Requester {
             reply_to,
             admission,
-            pending: pending.clone(),
-            publisher,
-            acceptor,
-            records: records.clone(),
+            pending: self.pending.clone(),
+            publisher: senders.publisher,
+            acceptor: senders.acceptor,
+            records: self.records.clone(),
             watches,
             onlookers: Onlookers::new(config.max_followers, config.max_event_streams, metrics),
-            hangups,
-            ends,
+            hangups: senders.hangups,
+            ends: senders.ends,
             times: Times {
                 request: config.request_timeout,
                 job: config.job_timeout,
@@ -319,4 +262,78 @@ impl Parts<'_> {
             metrics: metrics.clone(),
         })
     }
+
+    /// Reads replies, and says that somebody does.
+    fn receive(&self, loops: &mut Loops, reply_to: &ReplyTo) {
+        let reading = replies::run(
+            self.broker.replies(reply_to),
+            self.records.clone(),
+            self.pending.clone(),
+            self.metrics.clone(),
+            loops.stop_replies.clone(),
+        );
+        loops.reading = Some(spawn_essential(&loops.ended, reading));
+        let attending = presence::run(
+            self.broker.clone(),
+            reply_to.clone(),
+            self.metrics.clone(),
+            loops.stop_attending.clone(),
+        );
+        loops.attending = Some(spawn_essential(&loops.ended, attending));
+    }
+
+    /// Starts what moves to the broker.
+    fn send(&self, loops: &mut Loops) -> Senders {
+        // A place for each request that can be admitted: one waits only behind those whose callers have gone.
+        let places = self.config.max_in_flight as usize;
+        let (publisher, batches) = batch::channel(places, publisher::MAX_BATCH);
+        let (acceptor, applications) = batch::channel(places, acceptor::MAX_BATCH);
+        let (hangups, hung_up) = hangups::channel();
+        let hangups = (self.config.on_disconnect == OnDisconnect::Cancel).then_some(hangups);
+        let (ends, ended) = ends::Ends::channel();
+        let (broker, pending, metrics) = (self.broker.clone(), self.pending.clone(), self.metrics.clone());
+        let publishing = publisher::run(broker, pending, batches, hangups.clone(), metrics);
+        let accepting = acceptor::run(self.records.clone(), applications);
+        loops.senders = vec![
+            spawn_essential(&loops.ended, publishing),
+            spawn_essential(&loops.ended, accepting),
+            // Without a sender it ends at once, and that is no reason to leave.
+            spawn(hangups::run(self.records.clone(), hung_up, self.metrics.clone())),
+            spawn(ends::run(self.records.clone(), ended)),
+        ];
+        Senders {
+            publisher,
+            acceptor,
+            hangups,
+            ends,
+        }
+    }
+
+    /// Watches records, and how much waits.
+    fn watch(&self, loops: &mut Loops, admission: &Arc<Admission>, watches: &Arc<Watches>) {
+        let stop = &loops.stop_watching;
+        let listening = listener::listen(self.records.clone(), watches.clone(), watches::FALLBACK, stop.clone());
+        let following = admission::follow(
+            admission.clone(),
+            self.pending.clone(),
+            self.health.follow(),
+            self.metrics.clone(),
+            stop.clone(),
+        );
+        let health = self.health.clone();
+        let sampling = health.watch(self.broker.clone(), Role::Requester, stop.clone());
+        loops.watching = vec![
+            spawn(sampling),
+            spawn(following),
+            spawn_essential(&loops.ended, listening),
+        ];
+    }
+}
+
+/// Ways to the loops that move to the broker.
+struct Senders {
+    publisher: Batcher<Request>,
+    acceptor: Batcher<Application>,
+    hangups: Option<mpsc::Sender<Hangup>>,
+    ends: ends::Ends,
 }
