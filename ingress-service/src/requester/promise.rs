@@ -9,8 +9,8 @@ use super::{
 use roundtrip::broker::Record;
 use tokio::time::{sleep, timeout};
 
-/// How long after its wait a caller stays for a request that is not in the stream yet. The broker takes it, or says no,
-/// in less; one that is loading takes longer.
+/// How long after its wait a caller stays for what must be known before it leaves: that its request is in the stream, and
+/// that its promise is written. The broker takes it, or says no, in less; one that is loading takes longer.
 pub(super) const PUBLICATION: Duration = Duration::from_secs(2);
 
 /// How soon a broker is asked again that could not be asked.
@@ -36,13 +36,11 @@ impl Requester {
         published?;
         // The record first: a reply that comes now finds it, or whoever still waits.
         let entry = waiting.place.entry();
-        if !waiting.has_record && entry.is_some() {
-            // Whoever leaves now may leave a record.
-            waiting.has_record = true;
-            let kept = self.records.keep(id, entry, waiting.budget, &self.reply_to).await;
-            waiting.has_record = kept.is_ok();
-        }
-        let given_up = waiting.place.give_up();
+        let heard = match entry {
+            Some(_) if !waiting.has_record => self.keep_or_hear(&mut waiting, id).await,
+            _ => None,
+        };
+        let given_up = heard.or_else(|| waiting.place.give_up());
         // The work may have more time than its caller.
         if given_up.is_none() && admitted.elapsed() >= waiting.budget.as_duration() {
             self.admission.count_expired();
@@ -75,6 +73,29 @@ impl Requester {
         match known.is_err() && waiting.place.take_back() {
             true => Err(self.unpublished(BrokerErrorKind::Unavailable)),
             false => Ok(()),
+        }
+    }
+
+    /// Writes the record of a request that goes on. Where that fails, the caller stays while it is tried again, or until
+    /// the outcome is there, which is returned.
+    async fn keep_or_hear(&self, waiting: &mut Waiting<'_>, id: CorrelationId) -> Option<Outcome> {
+        // Whoever leaves now may leave a record.
+        waiting.has_record = true;
+        let mut stays_until = None;
+        loop {
+            let entry = waiting.place.entry();
+            let kept = self.records.keep(id, entry, waiting.budget, &self.reply_to).await;
+            let until = *stays_until.get_or_insert_with(|| Instant::now() + PUBLICATION);
+            if kept.is_ok() {
+                return None;
+            }
+            if Instant::now() >= until {
+                waiting.has_record = false;
+                return None;
+            }
+            if let Ok(Some(outcome)) = timeout(ASK_AGAIN, waiting.place.outcome()).await {
+                return Some(outcome);
+            }
         }
     }
 

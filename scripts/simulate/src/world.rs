@@ -23,7 +23,7 @@ use crate::link::Link;
 use crate::log::Log;
 use crate::member::{Ingress, Labour};
 use crate::plan::{Ask, Plan, millis, secs};
-use crate::server::Server;
+use crate::server::{LONG_PATIENCE, Server};
 use crate::upstream::Upstream;
 use crate::weather::Weather;
 
@@ -223,6 +223,9 @@ impl World {
     /// Lets everybody leave, and looks at what is left.
     async fn finish(self: Arc<Self>, fates: Vec<(CorrelationId, Fate)>) -> Seen {
         let in_flight = self.places().ingresses.iter().map(Ingress::in_flight).sum();
+        // A reader whose answer was lost waits that long for it. Who leaves meanwhile leaves its replies to the others, and
+        // here there will be none.
+        sleep(LONG_PATIENCE).await;
         let leaving: Vec<JoinHandle<()>> = {
             let mut places = self.places();
             let ingresses: Vec<_> = places.ingresses.iter_mut().filter_map(Ingress::leave).collect();

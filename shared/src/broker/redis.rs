@@ -20,6 +20,7 @@ mod keys;
 mod lane;
 mod lease;
 mod orphans;
+mod patience;
 mod portion;
 mod presence;
 mod publish;

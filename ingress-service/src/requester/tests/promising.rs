@@ -137,6 +137,53 @@ async fn nobody_is_sent_to_a_record_that_found_no_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_promise_that_cannot_be_written_at_once_is_written_a_moment_later() {
+    for headers in [&[][..], &[("prefer", "wait=30")]] {
+        let stage = Stage::new();
+        let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
+        let mut kept = Vec::new();
+        loop {
+            let id = CorrelationId::new();
+            if records.keep(id, None, Budget::new(TIMEOUT), me).await.is_err() {
+                break;
+            }
+            kept.push(id);
+        }
+        let call = stage.call(headers).await;
+        let delivery = stage.claim().await;
+        sleep(TIMEOUT + Duration::from_millis(800)).await;
+        assert!(!call.is_finished(), "nothing is promised that is not written");
+        // What had room for a large result gives it back.
+        let ended = kept.iter().take(4).map(|id| Reply {
+            id: *id,
+            outcome: Ok("{}".into()),
+        });
+        records.finish(&ended.collect::<Vec<_>>()).await.unwrap();
+        match call.await.unwrap() {
+            Ok(answer) => assert!(matches!(answer, Answer::Promised { .. }), "{answer:?}"),
+            Err(problem) => assert!(problem.into_response().headers().contains_key("location")),
+        }
+        drop(delivery);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_comes_while_its_promise_cannot_be_written_is_the_answer() {
+    let stage = Stage::new();
+    let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
+    while records
+        .keep(CorrelationId::new(), None, Budget::new(TIMEOUT), me)
+        .await
+        .is_ok()
+    {}
+    let call = stage.call(&[]).await;
+    let delivery = stage.claim().await;
+    sleep(TIMEOUT + Duration::from_millis(800)).await;
+    stage.settle(delivery, Ok("\"done\"".into())).await;
+    assert!(is_done(&call.await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_knows_nothing_of_records_ends_them_all_the_same() {
     let (stage, key) = (Stage::new(), [("idempotency-key", "order-1")]);
     let call = stage.call(&key).await;

@@ -1,10 +1,11 @@
 //! The shared connection: pipelined, for all but the commands every request passes through.
 //! Connecting again is this file's business; repeating a command is not: only the caller knows whether it may.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
@@ -12,9 +13,10 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, ProtocolVersion, RedisError, Value,
 };
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::errors::{Sent, broker_error, spoils_connection};
+use super::patience::{MOMENT, answered_by};
 use super::socket::on_the_way;
 use crate::broker::{BrokerError, BrokerErrorKind, MAX_WAIT};
 
@@ -25,7 +27,7 @@ pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connecting, with TLS and authentication. Together with a command it stays below a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
-const _: () = assert!(CONNECT_TIMEOUT.as_millis() + COMMAND_TIMEOUT.as_millis() < 1000);
+const _: () = assert!(CONNECT_TIMEOUT.as_millis() + COMMAND_TIMEOUT.as_millis() + MOMENT.as_millis() < 1000);
 
 /// A blocking read answers after [`MAX_WAIT`] at the latest; six times that means a hung peer.
 pub(super) const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -127,10 +129,11 @@ impl Link {
 
     async fn connect(&self, operation: &'static str) -> Result<MultiplexedConnection, BrokerError> {
         let client = Client::open(self.info.clone()).map_err(|error| broker_error(operation, Sent::No, error))?;
+        // The library's limits count for each step of connecting, and its own for answers does not know of a process that
+        // stood still.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(COMMAND_TIMEOUT));
-        // The library's limit counts for each step of connecting; this one for all of them.
+            .set_response_timeout(None);
         match timeout(
             CONNECT_TIMEOUT,
             client.get_multiplexed_async_connection_with_config(&config),
@@ -155,7 +158,7 @@ fn weight(commands: &Pipeline) -> usize {
 
 /// Sends commands and awaits their replies. A failure says whether they can have reached the server.
 async fn query(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Value, (Sent, RedisError)> {
-    connection.set_response_timeout(COMMAND_TIMEOUT + on_the_way(weight(commands)));
+    let deadline = Instant::now() + COMMAND_TIMEOUT + on_the_way(weight(commands));
     let mut query = pin!(commands.query_async::<Value>(connection));
     // Whatever was handed to the socket needs at least one wait for its reply. An I/O error without any
     // wait comes from a connection that was found closed before: nothing was sent.
@@ -164,6 +167,10 @@ async fn query(connection: &mut MultiplexedConnection, commands: &Pipeline) -> R
             let sent = if error.is_io_error() { Sent::No } else { Sent::Maybe };
             (sent, error)
         }),
-        Poll::Pending => query.await.map_err(|error| (Sent::Maybe, error)),
+        Poll::Pending => {
+            let late = |_| Err(RedisError::from(io::Error::from(io::ErrorKind::TimedOut)));
+            let answered = answered_by(deadline, query).await.unwrap_or_else(late);
+            answered.map_err(|error| (Sent::Maybe, error))
+        }
     }
 }

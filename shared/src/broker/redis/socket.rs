@@ -14,11 +14,12 @@ use redis::{ConnectionAddr, ConnectionInfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::errors::code_word;
+use super::patience::answered_by;
 use super::wire::{Commands, Cursor, Scanner, Unreadable};
 
 /// Room for a read. A batch of small replies fits; larger answers take more reads.
@@ -173,7 +174,7 @@ impl Socket {
         terms: Terms,
     ) -> Result<(Cursor, Option<ServerError>), Unanswered> {
         let deadline = Instant::now() + terms.patience + on_the_way(commands.bytes().len());
-        timeout_at(deadline, self.send(commands.bytes())).await??;
+        answered_by(deadline, self.send(commands.bytes())).await??;
         let mut scanner = Scanner::new(commands.count()).within(terms.limit);
         let mut began = None;
         loop {
@@ -181,7 +182,7 @@ impl Socket {
             let missing = scanner.wanted().saturating_sub(self.incoming.len());
             self.incoming.reserve(missing.max(READ_SIZE));
             let deadline = deadline + on_the_way(self.incoming.len());
-            let read = match timeout_at(deadline, self.stream.read_buf(&mut self.incoming)).await {
+            let read = match answered_by(deadline, self.stream.read_buf(&mut self.incoming)).await {
                 Ok(read) => read?,
                 Err(elapsed) if began.is_none() => return Err(elapsed.into()),
                 Err(_) => return Err(self.cut(began, false)),
