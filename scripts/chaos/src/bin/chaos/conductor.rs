@@ -202,7 +202,12 @@ impl<'a> Conductor<'a> {
 
     async fn leave_memory(&mut self, bytes: u64) -> Result<(), String> {
         let mut client = Client::connect(self.cluster.redis.address).await?;
-        let limit = client.used_memory().await? + bytes;
+        let used = client.used_memory().await?;
+        let limit = match bytes {
+            0 => used,
+            // The ingress closes its door at 0.9 of the limit.
+            bytes => (used + bytes) * 10 / 9,
+        };
         client
             .run::<redis::Value>(&["CONFIG", "SET", "maxmemory", &limit.to_string()])
             .await

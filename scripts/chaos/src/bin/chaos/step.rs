@@ -154,7 +154,7 @@ impl fmt::Display for Step {
             Self::PauseClients(time) => write!(f, "CLIENT PAUSE {time:?}"),
             Self::DebugSleep(time) => write!(f, "DEBUG SLEEP {time:?}"),
             Self::SetClock(seconds) => write!(f, "set the clock of redis {seconds:+} s off"),
-            Self::LeaveMemory(bytes) => write!(f, "leave redis {bytes} bytes of memory"),
+            Self::LeaveMemory(bytes) => write!(f, "leave redis {bytes} bytes of memory before the door closes"),
             Self::Network(weather) => write!(f, "network: {weather:?}"),
             Self::LoseAnswers(question, times) => write!(f, "lose answers: {question:?}, {times} times"),
             Self::Flood(count) => write!(f, "{count} requests at once"),

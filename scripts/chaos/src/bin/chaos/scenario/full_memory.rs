@@ -47,7 +47,8 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
         steps.extend([
             Step::LeaveMemory(PLENTY),
             Step::LoadTimesPeak(3.0),
-            about(secs(1), rng),
+            // So much waits then that there is work while Redis takes nothing.
+            about(secs(2), rng),
             Step::LeaveMemory(0),
             Step::Wait(secs(2)),
             Step::LeaveMemory(ROOM),
