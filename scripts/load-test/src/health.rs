@@ -12,6 +12,9 @@ use crate::target::Target;
 /// Where services say how they are: Roundtrip's own, and its predecessor's.
 const PATHS: [&str; 2] = ["/healthz", "/WeatherForecast/health"];
 
+/// What is asked.
+const ROUTE: &str = "/WeatherForecast/city";
+
 /// How long an address may take to say how it is. A healthy service takes milliseconds.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,14 +42,27 @@ pub async fn check(target: &Target) -> Result<Found, NoService> {
             Ok(warning) => return Ok(Found { address, warning }),
             // `localhost` is often two addresses, with the service on one of them.
             Err(failure) if failure.kind == FailureKind::Connect => {}
+            Err(failure) if failure.kind == FailureKind::StatusOther => return Err(NoService::NoIngress { url }),
             Err(failure) => return Err(NoService::NotHttp { url, failure }),
         }
     }
     Err(NoService::Nothing { url })
 }
 
+/// Whether there is a route for what is asked. A question that is only a look costs no work: where the route takes POST
+/// alone, it is 405.
+async fn has_route(target: &Target, connection: &mut Connection) -> Result<bool, Failure> {
+    let look = target.encode("GET", ROUTE, None);
+    let status = connection.ask(&look, Instant::now() + CHECK_TIMEOUT).await?.status;
+    Ok(status != 404)
+}
+
 async fn ask(target: &Target, address: SocketAddr) -> Result<Option<String>, Failure> {
     let mut connection = Connection::new(address);
+    if !has_route(target, &mut connection).await? {
+        let detail = format!("{ROUTE} is 404");
+        return Err(Failure::new(FailureKind::StatusOther, detail));
+    }
     let mut worst = None;
     for path in PATHS {
         let request = target.encode("GET", path, None);
@@ -75,6 +91,11 @@ pub enum NoService {
         /// The URL as given.
         url: String,
     },
+    /// Something answers that has no route for the calls.
+    NoIngress {
+        /// The URL as given.
+        url: String,
+    },
     /// Something takes connections, and does not answer as a service does.
     NotHttp {
         /// The URL as given.
@@ -90,6 +111,12 @@ impl fmt::Display for NoService {
             Self::NotFound { url, source } => write!(f, "could not look up the host of {url}: {source}"),
             Self::Nothing { url } => {
                 write!(f, "nothing answers at {url} — start it with: cargo run --release")
+            }
+            Self::NoIngress { url } => {
+                write!(
+                    f,
+                    "{url}{ROUTE} is 404: is this an ingress-service? A proxy-service has no such route"
+                )
             }
             Self::NotHttp { url, failure } => {
                 write!(

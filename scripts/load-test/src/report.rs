@@ -142,7 +142,8 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// A sentence for each threshold that was missed: which, and by how much.
+    /// A sentence for each threshold that was missed: which, and by how much. That something succeeds is one of them, whether
+    /// it was asked for or not.
     #[must_use]
     pub fn missed(&self, summary: &Summary) -> Vec<String> {
         let success = self
@@ -164,7 +165,11 @@ impl Thresholds {
                 None => Some(format!("--max-p99 {name} missed: no latency was measured")),
             }
         });
-        success.into_iter().chain(p99).collect()
+        let nothing = (summary.succeeded == 0).then(|| match summary.requests {
+            0 => "nothing was asked".to_owned(),
+            requests => format!("nothing succeeded: all {requests} requests failed"),
+        });
+        nothing.into_iter().chain(success).chain(p99).collect()
     }
 }
 

@@ -128,7 +128,11 @@ fn every_way_to_fail_is_counted_as_what_it_is(#[case] manner: Manner, #[case] ki
 #[test]
 fn under_load_too_an_answer_for_another_city_is_no_success() {
     let (output, json) = run(Manner::WrongCity, &["--count", "200", "--connections", "8"]);
-    assert_eq!(output.status.code(), Some(0), "no threshold was given: {output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        words(&output).contains("nothing succeeded: all 200 requests failed"),
+        "{output:?}"
+    );
     assert_eq!(
         (&json["errors"]["wrong_answer"], &json["succeeded"]),
         (&200.into(), &0.into())
@@ -185,7 +189,11 @@ fn the_report_is_one_file_that_needs_nothing_else() {
         "--city-list",
         list.to_str().unwrap(),
     ];
-    run(Manner::Status(503), &arguments);
+    let (output, _) = run(Manner::Status(503), &arguments);
+    assert!(
+        words(&output).contains(&format!("report: {}", file.display())),
+        "{output:?}"
+    );
     let html = std::fs::read_to_string(&file).unwrap();
     for part in [
         "<svg",
@@ -216,6 +224,17 @@ fn where_nothing_listens_it_says_how_to_start_the_service() {
     let expected = format!("nothing answers at {url} — start it with: cargo run --release");
     assert!(words(&output).contains(&expected), "{output:?}");
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn where_something_else_answers_it_asks_whether_that_is_an_ingress() {
+    let service = Service::start(Manner::NoIngress);
+    let output = command(&service.url(), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        words(&output).contains("/WeatherForecast/city is 404: is this an ingress-service?"),
+        "{output:?}"
+    );
 }
 
 #[rstest]

@@ -28,6 +28,8 @@ pub(crate) enum Manner {
     HalfAnAnswer,
     /// Never.
     Silent,
+    /// As something else that has a health check.
+    NoIngress,
     /// As it should, but at the n-th request nobody gets anything for a while.
     StallOnce(u64, Duration),
 }
@@ -89,6 +91,15 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
             stream.write_all(&response(200, "{}")).await?;
             continue;
         }
+        if request.starts_with("GET ") {
+            let status = if matches!(shared.manner, Manner::NoIngress) {
+                404
+            } else {
+                405
+            };
+            stream.write_all(&response(status, "{}")).await?;
+            continue;
+        }
         let body = request.split("\r\n\r\n").nth(1).unwrap();
         match answer(&shared, serde_json::from_str(body).unwrap()).await {
             (bytes, true) => stream.write_all(&bytes).await?,
@@ -106,7 +117,7 @@ async fn answer(shared: &Shared, asked: Value) -> (Vec<u8>, bool) {
         "windSpeed": 7.5,
     });
     match shared.manner {
-        Manner::Right => {}
+        Manner::Right | Manner::NoIngress => {}
         Manner::RightOnce => return (chunked_and_closed(&weather.to_string()), false),
         Manner::WrongCity => weather["city"] = "Atlantis".into(),
         Manner::Incomplete => drop(weather.as_object_mut().unwrap().remove("humidity")),

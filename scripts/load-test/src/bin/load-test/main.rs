@@ -17,7 +17,7 @@ use load_test::{health, html, text};
 
 use crate::cli::Cli;
 
-/// A threshold was missed.
+/// A threshold was missed, or nothing succeeded.
 const MISSED: u8 = 1;
 /// There was nothing to run, or nowhere to write.
 const UNUSABLE: u8 = 2;
@@ -111,11 +111,15 @@ fn write_reports(cli: &Cli, report: &Report, missed: &[String]) -> Result<(), St
             false => std::fs::write(file, json),
         };
         written.map_err(|error| unwritable("--json", file, &error))?;
+        if file != Path::new("-") {
+            say(&format!("figures: {}", file.display()));
+        }
     }
     if let Some(file) = &cli.html {
         let command: Vec<_> = std::env::args().skip(1).collect();
         let page = html::render(report, &format!("load-test {}", command.join(" ")), missed);
         std::fs::write(file, page).map_err(|error| unwritable("--html", file, &error))?;
+        say(&format!("report: {}", file.display()));
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ async fn pending(ingress: &Process) -> Result<f64, String> {
 fn pending_in(metrics: &str) -> Option<f64> {
     let samples = metrics.lines().filter(|line| !line.starts_with('#'));
     let mut samples = samples.filter_map(|line| line.rsplit_once(' '));
-    let (_, value) = samples.find(|(name, _)| name.ends_with("ingress_pending_requests"))?;
+    let (_, value) = samples.find(|(name, _)| name.starts_with("ingress_pending_requests"))?;
     value.parse().ok()
 }
 
@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn pending_requests_are_found_among_the_metrics() {
-        let metrics = "# TYPE ingress_pending_requests gauge\nother 1\ningress_pending_requests 9987\n";
+        let metrics =
+            "# TYPE ingress_pending_requests gauge\nother 1\ningress_pending_requests{operation=\"weather\"} 9987\n";
         assert_eq!(pending_in(metrics), Some(9987.0));
         assert_eq!(pending_in("other 1"), None);
     }
