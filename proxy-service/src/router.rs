@@ -34,9 +34,9 @@ const DIRECT_BUDGET: Duration = Duration::from_secs(30);
                        Every error is an RFC 9457 problem document.",
     ),
     tags(
-        (name = "weather", description = "The operation these workers do"),
-        (name = "operation", description = "Health and metrics"),
-        (name = "problems", description = "What a problem's type means"),
+        (name = "weather", description = "The operation these workers do, past the queue"),
+        (name = "operation", description = "Health, readiness and metrics of this instance"),
+        (name = "problems", description = "Explanations of the types of problems"),
     ),
 )]
 struct Document;
@@ -67,14 +67,14 @@ pub fn router(state: ProxyState, admin: Admin) -> OpenApiRouter {
     params(ForecastParameters),
     responses(
         (status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>),
-        (status = 400, description = "A parameter is there twice, or is no UTF-8", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 404, description = "The city is not known", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 431, description = "Request line and headers have more than 16 KiB", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 500, description = "The worker failed on this request", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 502, description = "The upstream failed", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 503, description = "No terminal is free, or the upstream is unavailable", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 504, description = "The upstream did not answer in time", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 400, description = "A parameter is there twice, unknown, or no UTF-8 (`bad-request`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 404, description = "The city is not known (`not-found`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 422, description = "A parameter is not accepted (`validation-failed`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 431, description = "Request line and headers have more than 16 KiB (`headers-too-large`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 500, description = "The worker failed on this request (`internal`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 502, description = "The upstream failed (`upstream-failed`), or refused (`upstream-refused`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 503, description = "No terminal is free (`overloaded`), or the upstream is unavailable (`upstream-unavailable`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 504, description = "The upstream did not answer in time (`upstream-timeout`), or the time of the call ran out (`expired`)", body = ProblemDocument, content_type = MEDIA_TYPE),
     ),
 )]
 async fn forecast(

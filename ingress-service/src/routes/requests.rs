@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use roundtrip::CorrelationId;
 use roundtrip::broker::{Cancelled, Record, Status};
-use roundtrip::service::parameters::Parameters;
+use roundtrip::service::parameters::{NoParameters, Parameters};
 use roundtrip::service::problem::{FieldError, Problem, ProblemDocument, ProblemType};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,6 +25,7 @@ use utoipa_axum::routes;
 
 use crate::answer;
 use crate::call::{PREFERENCE_APPLIED, Preference, Wait};
+use crate::hangups::outcome;
 use crate::requester::{Requester, away};
 pub use document::{Links, ProgressDocument, RequestList, RequestStatus};
 use parameters::{PageParameters, RequestIdParameter, WaitHeader};
@@ -59,14 +60,27 @@ pub(crate) fn router(requester: Arc<Requester>) -> OpenApiRouter {
     params(RequestIdParameter, WaitHeader),
     responses(
         (status = 200, description = "How it is doing, with its result where it has one", body = RequestStatus,
-         headers(("Retry-After" = Option<u64>, description = "When to ask again, in seconds, while it has not ended"),
-                 ("Preference-Applied" = Option<String>, description = "What was used of Prefer"))),
-        (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
-        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+         headers(("Retry-After" = u64, description = "When to ask again, in seconds, while it has not ended"),
+                 ("Preference-Applied" = String, description = "What was used of Prefer")),
+         example = json!({
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "succeeded",
+             "createdAt": "2026-11-21T09:30:00.123Z", "startedAt": "2026-11-21T09:30:00.130Z",
+             "finishedAt": "2026-11-21T09:30:00.456Z", "expiresAt": "2026-11-22T09:30:00.456Z", "attempts": 1,
+             "result": {"city": "New York"},
+             "links": {
+                 "self": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f",
+                 "result": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/result",
+                 "events": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/events",
+             },
+         })),
+        (status = 400, description = "There is a query parameter (`bad-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 404, description = "No request of this id is known (`unknown-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away (`broker-unavailable`)", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 async fn show(
     State(requester): State<Arc<Requester>>,
+    _: NoParameters,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -94,15 +108,17 @@ async fn show(
     params(RequestIdParameter, WaitHeader),
     responses(
         (status = 200, description = "The result", body = serde_json::Value),
-        (status = 404, description = "No request of this id is known; or what the request asked for does not exist", body = ProblemDocument, content_type = PROBLEM),
+        (status = 400, description = "There is a query parameter (`bad-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 404, description = "No request of this id is known (`unknown-request`); or what the request asked for does not exist (`not-found`)", body = ProblemDocument, content_type = PROBLEM),
         (status = 409, description = "It has not ended yet (`not-finished`), or it was cancelled (`cancelled`)", body = ProblemDocument, content_type = PROBLEM,
-         headers(("Retry-After" = Option<u64>, description = "When to ask again, in seconds"))),
-        (status = 500, description = "The request failed so; any status that the call itself can have", body = ProblemDocument, content_type = PROBLEM),
-        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+         headers(("Retry-After" = u64, description = "When to ask again, in seconds"))),
+        (status = 500, description = "The request failed (`internal`, `dead-lettered`, `result-too-large`); any other status that the call itself can have", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away (`broker-unavailable`)", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 async fn result(
     State(requester): State<Arc<Requester>>,
+    _: NoParameters,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -131,9 +147,9 @@ async fn result(
     params(PageParameters),
     responses(
         (status = 200, description = "A page", body = RequestList),
-        (status = 400, description = "A parameter is there twice, or is no UTF-8", body = ProblemDocument, content_type = PROBLEM),
-        (status = 422, description = "A parameter is not accepted", body = ProblemDocument, content_type = PROBLEM),
-        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
+        (status = 400, description = "A parameter is there twice, unknown, or no UTF-8 (`bad-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 422, description = "A parameter is not accepted (`validation-failed`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away (`broker-unavailable`)", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 async fn list(State(requester): State<Arc<Requester>>, parameters: Parameters) -> Result<Response, Problem> {
@@ -153,17 +169,39 @@ async fn list(State(requester): State<Arc<Requester>>, parameters: Parameters) -
     tag = "requests",
     params(RequestIdParameter),
     responses(
-        (status = 200, description = "It was cancelled, and will not run", body = RequestStatus),
+        (status = 200, description = "It was cancelled, and will not run", body = RequestStatus,
+         example = json!({
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "cancelled",
+             "createdAt": "2026-11-21T09:30:00.123Z", "finishedAt": "2026-11-21T09:30:01.456Z",
+             "expiresAt": "2026-11-22T09:30:01.456Z", "attempts": 0,
+             "links": {
+                 "self": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f",
+                 "result": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/result",
+                 "events": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/events",
+             },
+         })),
         (status = 202, description = "It is at work, and was told to end", body = RequestStatus,
-         headers(("Location" = String, description = "Where to see how it ends"))),
-        (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
-        (status = 409, description = "It has ended already", body = ProblemDocument, content_type = PROBLEM),
-        (status = 503, description = "The broker is away", body = ProblemDocument, content_type = PROBLEM),
-        (status = 504, description = "The broker did not confirm in time: look at the request to see what happened", body = ProblemDocument, content_type = PROBLEM),
+         headers(("Location" = String, description = "Where to see how it ends")),
+         example = json!({
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "processing",
+             "createdAt": "2026-11-21T09:30:00.123Z", "startedAt": "2026-11-21T09:30:00.130Z",
+             "expiresAt": "2026-11-22T09:30:00.123Z", "attempts": 1, "cancelRequested": true,
+             "links": {
+                 "self": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f",
+                 "result": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/result",
+                 "events": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/events",
+             },
+         })),
+        (status = 400, description = "There is a query parameter (`bad-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 404, description = "No request of this id is known (`unknown-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 409, description = "It has ended already (`already-finished`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away (`broker-unavailable`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 504, description = "The broker did not confirm in time (`outcome-unknown`): look at the request to see what happened", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 async fn cancel(
     State(requester): State<Arc<Requester>>,
+    _: NoParameters,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let id = parse(id)?;
@@ -178,7 +216,7 @@ async fn cancel(
             return Err(Problem::new(ProblemType::AlreadyFinished, detail).of(id));
         }
     };
-    tracing::info!(request_id = %id, ?cancelled, "a request was cancelled");
+    tracing::info!(request_id = %id, outcome = outcome(cancelled), "a request was cancelled");
     let record = requester.watches.read(id).await.map_err(|error| away(&error))?;
     let record = record.ok_or_else(unknown)?;
     let mut response = (status, Json(RequestStatus::of(&record))).into_response();

@@ -9,7 +9,7 @@ use proxy_service::weather::contract::{CurrentWeather, DailyForecast};
 use proxy_service::weather::query::{CityRequest, ForecastParameters, QueryError, WeatherQuery};
 use roundtrip::service::admin::HealthReport;
 use roundtrip::service::health::Health;
-use roundtrip::service::parameters::Parameters;
+use roundtrip::service::parameters::{NoParameters, Parameters};
 use roundtrip::service::problem::{Problem, ProblemType};
 use roundtrip::service::request_id::RequestId;
 use utoipa_axum::router::OpenApiRouter;
@@ -60,8 +60,8 @@ pub fn router(state: WeatherState) -> OpenApiRouter {
             body = CurrentWeather,
             headers(
                 ("X-Request-Id" = String, description = "Your id, or the request's own where you sent none"),
-                ("Preference-Applied" = Option<String>, description = "What was used of Prefer"),
-                ("Idempotency-Replayed" = Option<bool>, description = "Present when another call with this key made the request"),
+                ("Preference-Applied" = String, description = "What was used of Prefer"),
+                ("Idempotency-Replayed" = bool, description = "Present when another call with this key made the request"),
             ),
         ),
         Promised,
@@ -72,6 +72,7 @@ pub fn router(state: WeatherState) -> OpenApiRouter {
 async fn city(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
+    _: NoParameters,
     call: Call,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -132,7 +133,12 @@ async fn answer(
     tag = "weather",
     responses(
         (status = 200, description = "Healthy, or degraded", body = HealthReport),
-        (status = 503, description = "The circuit to the broker is open", body = HealthReport),
+        (status = 503, description = "The circuit to the broker is open", body = HealthReport,
+         example = json!({
+             "status": "Unhealthy", "service": "ingress-service", "timestamp": "2026-11-21T09:30:00.123Z",
+             "redisResponseTime": null, "pendingRequests": 3, "circuit": "open", "queueDepth": 0, "workers": 0,
+             "terminals": 0,
+         })),
     ),
 )]
 async fn health(State(state): State<WeatherState>) -> HealthReport {

@@ -107,6 +107,61 @@ async fn every_operation_and_every_response_is_described() {
 }
 
 #[tokio::test]
+async fn every_example_of_a_problem_is_of_its_status_and_of_a_kind_that_the_text_names() {
+    for document in [ingress_document().await, full_proxy_document().await] {
+        for (name, _, operation) in operations(&document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let content = &response["content"]["application/problem+json"];
+                if content.is_null() {
+                    continue;
+                }
+                let named = response["description"].as_str().unwrap().split('`').skip(1).step_by(2);
+                let kinds: Vec<_> = named.filter(|word| word.contains('-') || *word == "errors").collect();
+                let examples = content["examples"].as_object();
+                let examples = examples.unwrap_or_else(|| panic!("{name} {status} has no example"));
+                for (kind, example) in examples {
+                    let example = &example["value"];
+                    assert_eq!(example["status"].to_string(), *status, "{name}: {example}");
+                    assert_eq!(example["type"], format!("/problems/{kind}"));
+                }
+                let unknown = kinds
+                    .iter()
+                    .find(|kind| **kind != "errors" && !examples.contains_key(**kind));
+                assert_eq!(unknown, None, "{name} {status} names a kind that there is not");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_in_swagger_is_filled_in_only_where_something_must_be_there() {
+    for document in [ingress_document().await, full_proxy_document().await] {
+        for (name, _, operation) in operations(&document) {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let is_filled_in = [
+                    "/example",
+                    "/examples",
+                    "/schema/example",
+                    "/schema/examples",
+                    "/schema/default",
+                ]
+                .iter()
+                .any(|place| parameter.pointer(place).is_some());
+                let is_the_city = parameter["name"] == "city";
+                assert!(
+                    parameter["required"] == true || is_the_city || !is_filled_in,
+                    "{name}: {parameter}"
+                );
+            }
+            let headers = operation["responses"].as_object().unwrap().values();
+            let mut headers = headers.flat_map(|response| response["headers"].as_object().into_iter().flatten());
+            let unreadable = headers.find(|(_, header)| header["schema"]["type"].is_array());
+            assert_eq!(unreadable, None, "{name}: Swagger shows two types as one word");
+        }
+    }
+}
+
+#[tokio::test]
 async fn swagger_can_neither_be_framed_nor_made_to_run_what_is_not_its_own() {
     let (ingress, proxy) = (embedded(), proxy("redis://127.0.0.1:1"));
     let (ingress, proxy) = tokio::join!(ingress.start(), proxy.start());

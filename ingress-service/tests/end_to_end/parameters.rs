@@ -33,6 +33,8 @@ async fn parameters_that_cannot_be_read_are_refused_by_name() {
         ("c%69ty=Oslo&city=Rome", "city", "one is expected"),
         ("city=Oslo&city=%ff", "city", "one is expected"),
         ("days=1&days=2&city=Oslo", "days", "one is expected"),
+        ("x=1&x=2&city=Oslo", "x", "this route takes city, days"),
+        ("City=Oslo", "City", "this route takes city, days"),
     ];
     for service in stage().await {
         for (query, name, expected) in cases {
@@ -43,13 +45,7 @@ async fn parameters_that_cannot_be_read_are_refused_by_name() {
             let detail = answer.body["errors"][0]["detail"].as_str().unwrap();
             assert!(detail.contains(expected), "{query}: {detail}");
         }
-        // Others are ignored, however often and however they are written.
-        for query in [
-            "x=1&x=2&city=Oslo",
-            "%ff=1&x=%ff&city=Oslo",
-            "&&city=Oslo&&",
-            "city=Z%C3%BCrich",
-        ] {
+        for query in ["&&city=Oslo&&", "city=Z%C3%BCrich", ""] {
             let answer = forecast(&service, query).await;
             assert_eq!(answer.status, 200, "{query}: {answer:?}");
         }

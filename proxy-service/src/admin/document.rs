@@ -43,13 +43,13 @@ pub(super) struct LetterId {
     id: String,
 }
 
-/// Which page of letters. Other parameters are ignored; none may be there twice.
+/// Which page of letters. None may be there twice.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)] // Only its description is used.
 pub(super) struct PageParameters {
     /// Letters on a page, 1 to 100; 20 by default
-    #[param(value_type = u8, required = false, minimum = 1, maximum = 100, example = 20)]
+    #[param(value_type = u8, required = false, minimum = 1, maximum = 100)]
     limit: Option<u8>,
     /// Only letters older than the one of this id: the `next` of the page before
     #[param(
@@ -57,8 +57,7 @@ pub(super) struct PageParameters {
         required = false,
         pattern = "^(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})$",
         min_length = 3,
-        max_length = 41,
-        example = "1763687432117-0"
+        max_length = 41
     )]
     before: Option<String>,
 }
@@ -67,26 +66,26 @@ pub(super) struct PageParameters {
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only its description is used.
 pub(super) enum CallErrors {
-    /// The token is missing, or another one
+    /// The token is missing, or another one (`unauthorized`)
     #[response(
         status = 401,
         content_type = "application/problem+json",
         headers(("WWW-Authenticate" = String, description = "`Bearer`, with `error` where a token was sent"))
     )]
     Unauthorized(ProblemDocument),
-    /// A parameter is there twice, or is no UTF-8; `errors` names it
+    /// A parameter is there twice, unknown, or no UTF-8 (`bad-request`); `errors` names it
     #[response(status = 400, content_type = "application/problem+json")]
     Unreadable(ProblemDocument),
-    /// A parameter is not accepted; `errors` names it
+    /// A parameter is not accepted (`validation-failed`); `errors` names it
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(ProblemDocument),
-    /// Request line and headers have more than 16 KiB
+    /// Request line and headers have more than 16 KiB (`headers-too-large`)
     #[response(status = 431, content_type = "application/problem+json")]
     Headers(ProblemDocument),
-    /// The broker does not allow it, or something failed inside the service; the log says why
+    /// The broker does not allow it, or something failed inside the service (`internal`); the log says why
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(ProblemDocument),
-    /// The broker is away; nothing was changed
+    /// The broker is away (`broker-unavailable`); nothing was changed
     #[response(
         status = 503,
         content_type = "application/problem+json",
@@ -99,7 +98,7 @@ pub(super) enum CallErrors {
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only its description is used.
 pub(super) enum ChangeErrors {
-    /// The broker did not confirm it: if the letter is still there, nothing happened
+    /// The broker did not confirm it (`outcome-unknown`): if the letter is still there, nothing happened
     #[response(status = 504, content_type = "application/problem+json")]
     Unknown(ProblemDocument),
 }

@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use roundtrip::broker::{DeadLetters, EntryId, Replayed, StoredLetter};
-use roundtrip::service::parameters::Parameters;
+use roundtrip::service::parameters::{NoParameters, Parameters};
 use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -70,11 +70,15 @@ async fn list(State(desk): State<Desk>, parameters: Parameters) -> Result<Json<L
     responses(
         (status = 200, description = "The letter. Values are text, or base64 where they are none; of one longer than 16 KiB \
                                       the beginning is shown, and its true length told", body = Letter),
-        (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 404, description = "There is no letter of this id (`not-found`)", body = ProblemDocument, content_type = MEDIA_TYPE),
         CallErrors,
     ),
 )]
-async fn show(State(desk): State<Desk>, id: Result<Path<String>, PathRejection>) -> Result<Json<Letter>, Problem> {
+async fn show(
+    State(desk): State<Desk>,
+    _: NoParameters,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Letter>, Problem> {
     let letter = desk.find(asked::id(id)?).await?;
     Ok(Json(Letter::from(&letter)))
 }
@@ -91,14 +95,15 @@ async fn show(State(desk): State<Desk>, id: Result<Path<String>, PathRejection>)
     params(LetterId),
     responses(
         (status = 202, description = "The request is in the stream again", body = Replay),
-        (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
-        (status = 409, description = "The letter holds no request", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 404, description = "There is no letter of this id (`not-found`)", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 409, description = "The letter holds no request (`not-replayable`)", body = ProblemDocument, content_type = MEDIA_TYPE),
         CallErrors,
         ChangeErrors,
     ),
 )]
 async fn replay(
     State(desk): State<Desk>,
+    _: NoParameters,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<(StatusCode, Json<Replay>), Problem> {
     let id = asked::id(id)?;
@@ -119,12 +124,16 @@ async fn replay(
     params(LetterId),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, description = "There is no letter of this id", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 404, description = "There is no letter of this id (`not-found`)", body = ProblemDocument, content_type = MEDIA_TYPE),
         CallErrors,
         ChangeErrors,
     ),
 )]
-async fn discard(State(desk): State<Desk>, id: Result<Path<String>, PathRejection>) -> Result<StatusCode, Problem> {
+async fn discard(
+    State(desk): State<Desk>,
+    _: NoParameters,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
     let id = asked::id(id)?;
     let discard = to_its_end(async move {
         let ended = desk.discard(id).await;

@@ -36,7 +36,7 @@ pub struct CityRequest {
     pub location: Option<String>,
 }
 
-/// The parameters of a forecast. Others are ignored; none may be there twice.
+/// The parameters of a forecast. None may be there twice.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)] // The document of what `WeatherQuery::forecast` reads.
@@ -45,7 +45,7 @@ pub struct ForecastParameters {
     #[param(schema_with = city_schema, required = false)]
     pub city: Option<String>,
     /// Days of forecast, 1 to 16; 5 by default
-    #[param(value_type = u8, required = false, minimum = 1, maximum = 16, example = 5)]
+    #[param(value_type = u8, required = false, minimum = 1, maximum = 16)]
     pub days: Option<u8>,
 }
 

@@ -1,5 +1,8 @@
 //! The OpenAPI document and the page that makes it usable: /openapi.json and /swagger.
 
+mod examples;
+mod pages;
+
 use axum::Router;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue};
@@ -11,7 +14,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Splits a router into its routes and its document, and adds the document's own routes.
 pub fn serve(router: OpenApiRouter) -> (Router, OpenApi) {
-    let (routes, document) = router.split_for_parts();
+    let (routes, mut document) = router.split_for_parts();
+    examples::add(&mut document);
     let ui = SwaggerUi::new("/swagger")
         .url("/openapi.json", document.clone())
         .config(
@@ -19,7 +23,8 @@ pub fn serve(router: OpenApiRouter) -> (Router, OpenApi) {
                 .try_it_out_enabled(true)
                 .display_request_duration(true),
         );
-    (routes.merge(Router::from(ui).layer(map_response(shield))), document)
+    let pages = Router::from(ui).merge(pages::router(&document.info.title));
+    (routes.merge(pages.layer(map_response(shield))), document)
 }
 
 /// What a browser may do with these pages: run their own scripts, and call the server they came from. Swagger UI sets styles

@@ -1,6 +1,7 @@
-//! The parameters of a query string. The rule: what cannot be read in one way only, because it is there twice or is no
-//! UTF-8, is refused by name and not guessed; parameters that nobody asks for are ignored, however they look.
+//! The parameters of a query string. The rule: what cannot be read in one way only, because it is there twice, is no UTF-8,
+//! or has a name that the route does not know, is refused by name and not guessed.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
@@ -8,6 +9,10 @@ use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::problem::{FieldError, Problem, ProblemType};
+
+/// Unknown parameters that are named at once; of each name, the first characters.
+const MAX_NAMED: usize = 10;
+const MAX_NAME: usize = 64;
 
 /// The query string of a call, as it was sent.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +26,21 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     }
 }
 
+/// Says that a route takes no parameters.
+#[derive(Debug)]
+pub struct NoParameters;
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parts.uri.query() {
+            None | Some("") => Ok(Self),
+            Some(query) => Parameters::of(query).read([]).map(|[]| Self),
+        }
+    }
+}
+
 impl Parameters {
     /// The parameters in a query string.
     #[must_use]
@@ -28,10 +48,11 @@ impl Parameters {
         Self(query.to_owned())
     }
 
-    /// The values of the parameters of these names; `None` for one that is not there.
+    /// The values of the parameters of these names, which are all that the route knows; `None` for one that is not there.
     ///
     /// # Errors
-    /// A problem (400) that names every one of them that is there more than once, or is no UTF-8.
+    /// A problem (400) that names every one of them that is there more than once, or is no UTF-8, and those that the route
+    /// does not know.
     pub fn read<const N: usize>(&self, names: [&'static str; N]) -> Result<[Option<String>; N], Problem> {
         let mut errors = Vec::new();
         let values = names.map(|name| {
@@ -40,6 +61,7 @@ impl Parameters {
                 None
             })
         });
+        errors.extend(self.unknown(&names));
         if errors.is_empty() {
             return Ok(values);
         }
@@ -47,9 +69,33 @@ impl Parameters {
         Err(Problem::new(ProblemType::BadRequest, detail).with_errors(errors))
     }
 
+    /// The first of those whose names are none of these.
+    fn unknown(&self, names: &[&'static str]) -> impl Iterator<Item = FieldError> {
+        let accepted = match names {
+            [] => "there is no such parameter; this route takes none".to_owned(),
+            names => format!("there is no such parameter; this route takes {}", names.join(", ")),
+        };
+        let theirs = self.pairs().map(|(name, _)| decoded(name));
+        let unknown: BTreeSet<_> = theirs
+            .filter(|name| !names.iter().any(|known| known.as_bytes() == name))
+            .map(|name| {
+                String::from_utf8_lossy(&name)
+                    .chars()
+                    .take(MAX_NAME)
+                    .collect::<String>()
+            })
+            .collect();
+        let named = unknown.into_iter().take(MAX_NAMED);
+        named.map(move |name| FieldError::in_query(name, accepted.clone()))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
     fn one(&self, name: &str) -> Result<Option<String>, &'static str> {
-        let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let mut values = pairs.filter(|(theirs, _)| decoded(theirs) == name.as_bytes());
+        let mut values = self.pairs().filter(|(theirs, _)| decoded(theirs) == name.as_bytes());
         let Some((_, value)) = values.next() else {
             return Ok(None);
         };
@@ -76,13 +122,44 @@ mod tests {
     }
 
     #[test]
-    fn values_are_decoded_and_others_ignored() {
+    fn values_are_decoded() {
         let values = |query| read(query).unwrap().map(Option::unwrap_or_default);
         assert_eq!(values(""), ["", ""]);
         assert_eq!(values("days=5&city=New+York"), ["New York", "5"]);
-        assert_eq!(values("c%69ty=Z%C3%BCrich%2B&x=1&x=%ff&%ff&&=&"), ["Z\u{fc}rich+", ""]);
+        assert_eq!(values("c%69ty=Z%C3%BCrich%2B&&"), ["Z\u{fc}rich+", ""]);
         assert_eq!(values("city=a=b%zz%"), ["a=b%zz%", ""]);
-        assert_eq!(read("city&Days=1").unwrap(), [Some(String::new()), None]);
+        assert_eq!(read("city").unwrap(), [Some(String::new()), None]);
+    }
+
+    #[test]
+    fn what_the_route_does_not_know_is_refused_by_name() {
+        for (query, named) in [
+            ("city=Oslo&Days=1", "Days"),
+            ("x=1&x=2", "x"),
+            ("=1", ""),
+            ("%ff", "\u{fffd}"),
+            ("caf%C3%A9", "caf\u{e9}"),
+        ] {
+            let problem = read(query).unwrap_err();
+            assert_eq!(problem.kind(), ProblemType::BadRequest);
+            let said: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
+            let errors = said["errors"].as_array().unwrap();
+            assert_eq!(
+                (errors.len(), errors[0]["parameter"].as_str()),
+                (1, Some(named)),
+                "{query}"
+            );
+            let detail = errors[0]["detail"].as_str().unwrap();
+            assert_eq!(detail, "there is no such parameter; this route takes city, days");
+        }
+        assert!(Parameters::of("a=1").read([]).is_err() && Parameters::of("&").read([]).is_ok());
+    }
+
+    #[test]
+    fn many_and_long_names_are_not_all_repeated() {
+        let query: Vec<_> = (0..1000).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+        let said = read(&query.join("&")).unwrap_err().to_json();
+        assert!(said.len() < 4096, "{}", said.len());
     }
 
     #[test]

@@ -142,6 +142,12 @@ impl Problem {
         serde_json::to_vec(&self.document(request)).expect("a problem has only text, numbers and lists")
     }
 
+    /// What happened to this request, in a sentence.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What kind of problem this is.
     #[must_use]
     pub fn kind(&self) -> ProblemType {

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use roundtrip::CorrelationId;
 use roundtrip::broker::Record;
+use roundtrip::service::parameters::NoParameters;
 use roundtrip::service::problem::{Problem, ProblemDocument};
 use serde_json::json;
 
@@ -55,13 +56,14 @@ const RECONNECT: Duration = Duration::from_secs(1);
         (status = 200, description = "Events, each with these fields", body = RequestEvent, content_type = "text/event-stream",
          example = "event: processing\nid: 2\ndata: {\"status\":\"processing\",\"at\":\"2026-11-21T09:30:01.456Z\",\"attempts\":1}\n\n"),
         (status = 204, description = "It has ended, and all was heard: do not come back"),
-        (status = 400, description = "Last-Event-ID is no number of an event", body = ProblemDocument, content_type = PROBLEM),
-        (status = 404, description = "No request of this id is known", body = ProblemDocument, content_type = PROBLEM),
-        (status = 503, description = "The broker is away, or MAX_EVENT_STREAMS are open", body = ProblemDocument, content_type = PROBLEM),
+        (status = 400, description = "Last-Event-ID is no number of an event, or there is a query parameter (`bad-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 404, description = "No request of this id is known (`unknown-request`)", body = ProblemDocument, content_type = PROBLEM),
+        (status = 503, description = "The broker is away (`broker-unavailable`), or MAX_EVENT_STREAMS are open (`overloaded`)", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
 pub(super) async fn events(
     State(requester): State<Arc<Requester>>,
+    _: NoParameters,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

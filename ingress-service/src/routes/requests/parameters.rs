@@ -25,8 +25,8 @@ pub(super) struct RequestIdParameter {
 #[into_params(parameter_in = Header)]
 #[allow(dead_code)] // Only its description is used.
 pub(super) struct WaitHeader {
-    /// `wait=N`: wait up to N seconds, at most 120, for the end
-    #[param(rename = "Prefer", value_type = String, required = false, example = "wait=10")]
+    /// `wait=10`: wait up to 10 seconds (0 to 120) for the end
+    #[param(rename = "Prefer", value_type = String, required = false)]
     prefer: Option<String>,
 }
 
@@ -38,18 +38,18 @@ pub(super) struct LastEventHeader {
     /// The last event seen; what is no number is refused
     #[param(
         rename = "Last-Event-ID", value_type = i64, required = false,
-        minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 2
+        minimum = 0, maximum = 9_223_372_036_854_775_807_i64
     )]
     last_event_id: Option<u64>,
 }
 
-/// Which page of requests. Other parameters are ignored; none may be there twice.
+/// Which page of requests. None may be there twice.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)] // Only its description is used.
 pub(super) struct PageParameters {
-    /// Only those
-    #[param(value_type = StatusName, required = false, inline, example = "queued")]
+    /// Only requests in this state
+    #[param(value_type = StatusName, required = false, inline)]
     status: Option<StatusName>,
     /// How many, 1 to 100; 20 by default
     #[param(value_type = u32, required = false, minimum = 1, maximum = 100)]
@@ -60,8 +60,7 @@ pub(super) struct PageParameters {
         required = false,
         pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
         min_length = 36,
-        max_length = 36,
-        example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f"
+        max_length = 36
     )]
     cursor: Option<String>,
 }

@@ -30,7 +30,7 @@ async fn who_finds_no_place_to_wait_is_told_at_once_how_it_is() {
     let id = promised(&stage).await;
     let ask = |headers| {
         let requester = stage.requester.clone();
-        tokio::spawn(show(State(requester), Ok(Path(id.to_string())), headers))
+        tokio::spawn(show(State(requester), NoParameters, Ok(Path(id.to_string())), headers))
     };
     let waiting: Vec<_> = (0..MAX_FOLLOWERS).map(|_| ask(wait("20"))).collect();
     sleep(Duration::from_millis(10)).await;
@@ -55,6 +55,7 @@ async fn streams_of_events_are_bounded() {
     let open = || {
         events::events(
             State(stage.requester.clone()),
+            NoParameters,
             Ok(Path(id.to_string())),
             HeaderMap::new(),
         )

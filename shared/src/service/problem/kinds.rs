@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{MEDIA_TYPE, Problem, ProblemDocument};
+use super::{FieldError, MEDIA_TYPE, Problem, ProblemDocument};
 
 macro_rules! problem_types {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:ident, $slug:literal, $title:literal, retryable: $retryable:literal;)+) => {
@@ -133,6 +133,27 @@ impl ProblemType {
         self.kind().uri
     }
 
+    /// The last part of its `type`.
+    pub(crate) fn name(self) -> &'static str {
+        self.uri().trim_start_matches("/problems/")
+    }
+
+    /// What it means for the caller.
+    pub(crate) fn meaning(self) -> String {
+        self.kind().meaning.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// A document of this kind as a caller may get it.
+    pub(crate) fn example(self) -> ProblemDocument {
+        let mut problem = Problem::new(self, self.meaning());
+        match self {
+            Self::ValidationFailed => problem = Problem::validation(vec![FieldError::at("/city", "must not be blank")]),
+            Self::DeadLettered => problem.dead_letter = Some("1763687432117-0".to_owned()),
+            _ => {}
+        }
+        problem.document("01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f".to_owned())
+    }
+
     pub(super) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Self::Unauthorized,
@@ -172,23 +193,21 @@ pub struct Explanation {
     params(("name" = String, Path, description = "The last part of a problem's type", example = "overloaded")),
     responses(
         (status = 200, description = "What the kind of problem means", body = Explanation),
-        (status = 404, description = "No kind of problem has this name", body = ProblemDocument, content_type = MEDIA_TYPE),
+        (status = 404, description = "No kind of problem has this name (`not-found`)", body = ProblemDocument, content_type = MEDIA_TYPE),
     ),
 )]
 pub(crate) async fn explain(name: Result<Path<String>, PathRejection>) -> Result<Json<Explanation>, Problem> {
     // What is no text is no name either.
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    let kind = ProblemType::ALL
-        .iter()
-        .map(|kind| kind.kind())
-        .find(|kind| kind.uri.strip_prefix("/problems/") == Some(name.as_str()));
-    let kind = kind.ok_or_else(|| Problem::new(ProblemType::NotFound, "no kind of problem has this name"))?;
+    let found = ProblemType::ALL.iter().find(|kind| kind.name() == name);
+    let found = found.ok_or_else(|| Problem::new(ProblemType::NotFound, "no kind of problem has this name"))?;
+    let kind = found.kind();
     Ok(Json(Explanation {
         kind: kind.uri,
         title: kind.title,
         status: kind.status.as_u16(),
         retryable: kind.retryable,
-        meaning: kind.meaning.split_whitespace().collect::<Vec<_>>().join(" "),
+        meaning: found.meaning(),
     }))
 }
 
