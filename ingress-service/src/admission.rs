@@ -103,6 +103,16 @@ impl Admission {
         }
     }
 
+    /// Counts a call that is turned away because the broker did not answer.
+    pub(crate) fn count_turned_away(&self) {
+        self.health.count_turned_away();
+    }
+
+    /// Whether nobody is there to do the work, as far as is known.
+    pub(crate) fn has_no_workers(&self) -> bool {
+        self.health.has_no_workers()
+    }
+
     /// Lets a request in that has `budget` from `now`, and counts it.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use roundtrip::batch::Batches;
 use roundtrip::broker::{BrokerErrorKind, EntryId};
+use roundtrip::service::outage::broker_failed;
 use roundtrip::service::retry::Delays;
-use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, BrokerError, Request};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -68,13 +68,9 @@ pub(crate) async fn run(
     }
 }
 
-/// One line for each call that failed; while the breaker is open there are none, and it said so itself.
+/// One line for each call that failed.
 pub(crate) fn report(error: &BrokerError, count: usize) {
-    let cause = with_causes(error);
-    match error.kind() {
-        BrokerErrorKind::CircuitOpen => tracing::debug!(error = cause, count, "requests were not published"),
-        _ => tracing::warn!(error = cause, count, "requests were not published"),
-    }
+    broker_failed(error, &format!("requests were not published: {count}"));
 }
 
 /// When to try again what definitely had no effect: a repeated write is a second request. One window for all that is

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use roundtrip::Reply;
 use roundtrip::broker::{Records, ReplyStream};
+use roundtrip::service::outage::broker_failed;
 use roundtrip::service::retry::Delays;
 use roundtrip::service::telemetry::with_causes;
 use tokio::time::sleep;
@@ -45,11 +46,7 @@ pub(crate) async fn run(
             }
             Err(error) => {
                 let pause = pauses.next().unwrap_or(MAX_PAUSE);
-                tracing::warn!(
-                    error = with_causes(&error),
-                    ?pause,
-                    "reading replies again after a pause"
-                );
+                broker_failed(&error, "reading replies again after a pause");
                 stop.run_until_cancelled(sleep(pause)).await;
             }
         }
@@ -81,11 +78,7 @@ async fn store(records: &dyn Records, late: &[Reply], metrics: &IngressMetrics, 
             }
             Err(error) => {
                 let pause = pauses.next().unwrap_or(MAX_PAUSE);
-                tracing::warn!(
-                    error = with_causes(&error),
-                    ?pause,
-                    "storing late replies again after a pause"
-                );
+                broker_failed(&error, "storing late replies again after a pause");
                 stop.run_until_cancelled(sleep(pause)).await;
             }
         }

@@ -348,6 +348,9 @@ impl Requester {
     }
 
     fn unpublished(&self, reason: BrokerErrorKind) -> Problem {
+        if reason != BrokerErrorKind::Full {
+            self.admission.count_turned_away();
+        }
         if reason == BrokerErrorKind::Unconfirmed {
             self.metrics.refused.with_label_values(&["outcome_unknown"]).inc();
             let detail = "the broker did not confirm the request in time; it may run all the same";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roundtrip::Broker;
 use roundtrip::broker::Consumer;
-use roundtrip::service::telemetry::with_causes;
+use roundtrip::service::outage::broker_failed;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ pub(crate) async fn renew(
                 tracing::debug!(renewed, held = receipts.len(), "not all leases are ours any more");
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(error = with_causes(&error), "leases were not renewed"),
+            Err(error) => broker_failed(&error, "leases were not renewed"),
         }
     }
 }

@@ -12,8 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::WorkerMetrics;
 use crate::reclaimer::jittered;
 
-/// How often. What is found here has waited for a mistake or a death already.
+/// How often. What is found here has waited for a mistake or a death already; and who is silent for three times as long
+/// does not count as a worker.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The first time: it says that this worker is there, as soon as the group is.
+const FIRST: Duration = Duration::from_millis(500);
 
 /// A consumer silent for so many leases, and for so many rounds of this, is dead. Were it not, no harm is done:
 /// the server makes it again with its next delivery.
@@ -25,13 +29,16 @@ pub(crate) async fn run(
     broker: Arc<dyn Broker>,
     records: Arc<dyn Records>,
     consumer: Consumer,
+    terminals: u32,
     lease: Duration,
     metrics: WorkerMetrics,
     stop: CancellationToken,
 ) {
     let silent = (lease * SILENT_LEASES).max(INTERVAL * SILENT_ROUNDS);
-    while stop.run_until_cancelled(sleep(jittered(INTERVAL))).await.is_some() {
-        match broker.tidy(&consumer, silent).await {
+    let mut pause = FIRST;
+    while stop.run_until_cancelled(sleep(pause)).await.is_some() {
+        pause = jittered(INTERVAL);
+        match broker.tidy(&consumer, terminals, silent).await {
             Ok(tidied) => {
                 metrics.consumers_forgotten.inc_by(tidied.consumers);
                 metrics.rescued.inc_by(tidied.rescued);

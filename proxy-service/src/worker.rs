@@ -8,8 +8,8 @@ use std::time::Duration;
 use roundtrip::Broker;
 use roundtrip::broker::{BrokerError, BrokerErrorKind, Consumer};
 use roundtrip::service::breaker::{Breaker, State};
+use roundtrip::service::outage::broker_failed;
 use roundtrip::service::retry::Delays;
-use roundtrip::service::telemetry::with_causes;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +103,7 @@ impl Claimer {
                 }
                 Err(error) => {
                     let pause = pauses.next().unwrap_or(MAX_PAUSE);
-                    tracing::warn!(error = with_causes(&error), ?pause, "claiming again after a pause");
+                    broker_failed(&error, "claiming again after a pause");
                     memory.missing = error.kind() != BrokerErrorKind::GroupLost;
                     memory.look = LookTimer::new();
                     turn = match memory.missing {

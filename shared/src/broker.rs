@@ -39,6 +39,10 @@ pub use url::{BrokerUrl, InvalidBrokerUrl};
 /// with claiming, never wait noticeably.
 pub const MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// How long ago a worker gave its last sign of life, at most, where it counts among those that are there. Each gives one
+/// every 5 seconds, with [`Broker::tidy`].
+pub const WORKER_SEEN_WITHIN: Duration = Duration::from_secs(15);
+
 /// How long a requester may be silent before its replies are removed. Longer than a slow start or a short
 /// partition, and short enough that what a crash leaves is gone within a minute.
 pub const ABSENCE: Duration = Duration::from_secs(45);
@@ -96,10 +100,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// handed back is no sign of poison, so from the second delivery on it takes one off the count.
     async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError>;
 
-    /// Clears up after others: forgets consumers that hold nothing and were silent for `silent`, and brings
+    /// Says that a consumer with so many terminals is there, and clears up after others: forgets consumers that hold nothing and were silent for `silent`, and brings
     /// back entries that are in nobody's hands and that no claim would find. Those are `consumer`'s to
     /// reclaim at once.
-    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError>;
+    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError>;
 
     /// Makes replies readable, then removes their requests, atomically. Safe to repeat after an error:
     /// a delivery that is already settled, or that another consumer took over, is left alone.
@@ -410,6 +414,10 @@ pub struct Depth {
     pub bytes: u64,
     /// The memory of the server that holds all this; `None` where there is none.
     pub memory: Option<Memory>,
+    /// Workers that gave a sign of life within [`WORKER_SEEN_WITHIN`].
+    pub workers: u64,
+    /// The terminals of these, as far as they say how many they have.
+    pub terminals: u64,
 }
 
 /// The memory of a server, in bytes.

@@ -13,6 +13,7 @@ mod host;
 pub mod listener;
 pub mod metrics;
 pub mod openapi;
+pub mod outage;
 pub mod parameters;
 pub mod problem;
 pub mod request_id;

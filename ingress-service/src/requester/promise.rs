@@ -59,10 +59,7 @@ impl Requester {
             }
             // Being sent for longer than that takes.
             None if entry.is_none() => Err(self.unpublished(BrokerErrorKind::Unconfirmed)),
-            None => Err(Problem::new(
-                ProblemType::ReplyTimeout,
-                "the request was accepted, but no reply came in time; it may still run, and its result is not kept",
-            )),
+            None => Err(self.no_reply("it may still run, and its result is not kept")),
         }
     }
 
@@ -157,13 +154,22 @@ impl Requester {
         Ok(seen)
     }
 
+    /// Says that no reply came in time, and why, where that is known.
+    fn no_reply(&self, then: &str) -> Problem {
+        let why = match self.admission.has_no_workers() {
+            true => ": no worker is connected",
+            false => "",
+        };
+        let detail = format!("the request was accepted, but no reply came in time{why}; {then}");
+        Problem::new(ProblemType::ReplyTimeout, detail)
+    }
+
     fn promised(&self, id: CorrelationId, record: Seen, wait: Wait) -> Result<Answer, Problem> {
         let reason = if wait == Wait::ForAnswer { "timeout" } else { "wait" };
         self.metrics.promised.with_label_values(&[reason]).inc();
         if wait == Wait::ForAnswer {
-            let detail = "the request was accepted, but no reply came in time; its outcome is not known yet, and can be \
-                          asked for at Location";
-            return Err(Problem::new(ProblemType::ReplyTimeout, detail).at(id));
+            let problem = self.no_reply("its outcome is not known yet, and can be asked for at Location");
+            return Err(problem.at(id));
         }
         Ok(Answer::Promised {
             id,

@@ -66,7 +66,61 @@ async fn callers_hear_at_once_that_redis_is_away_and_are_served_after_its_return
             health.body["status"] == "Healthy" && metric(&service.url, "redis_circuit_state").await == 1.0
         })
         .await;
+        until("the outage is told to its end", PATIENCE, async || {
+            service.stderr().contains("Redis answers again")
+        })
+        .await;
+        let log = service.stderr();
+        let troubles: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+            .collect();
+        assert_eq!(troubles.len(), 1, "{log}");
+        for part in ["Redis does not answer", &redis.url(), "error=\"could not "] {
+            assert!(troubles[0].contains(part), "{part:?} is missing in {}", troubles[0]);
+        }
+        assert!(log.lines().count() <= 6, "{log}");
     }
+    let log = ingress.stderr();
+    let back = log.lines().find(|line| line.contains("Redis answers again")).unwrap();
+    let refused = back
+        .split("refused=")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
+    assert!(refused.unwrap().parse::<u32>().unwrap() >= 19, "{back}");
+}
+
+#[tokio::test]
+async fn that_nobody_works_is_told_and_that_somebody_does() {
+    let redis = RedisServer::spawn().await;
+    let ingress = ingress(&redis.url()).with("REQUEST_TIMEOUT", "2s").start().await;
+    let health = async || client::get(&format!("{}/healthz", ingress.url)).await.body;
+    let answer = client::call(&ingress.url).await;
+    answer.assert_problem(504, "/problems/reply-timeout");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("no worker is connected"), "{detail}");
+    assert_eq!(health().await["workers"], 0);
+    assert_eq!(metric(&ingress.url, "roundtrip_workers").await, 0.0);
+    until("it is logged", PATIENCE, async || {
+        ingress.stderr().contains("no worker is connected")
+    })
+    .await;
+
+    let mut proxy = proxy(&redis.url()).with("TERMINALS", "7").start().await;
+    until("the worker is there", PATIENCE, async || {
+        let health = health().await;
+        health["workers"] == 1 && health["terminals"] == 7
+    })
+    .await;
+    assert_eq!(metric(&ingress.url, "roundtrip_worker_terminals").await, 7.0);
+    proxy.signal("TERM").await;
+    assert!(proxy.ended().await.success());
+    until("it has left", PATIENCE, async || health().await["workers"] == 0).await;
+    assert!(
+        proxy.stderr().contains("proxy-service has stopped"),
+        "{}",
+        proxy.stderr()
+    );
 }
 
 #[tokio::test]

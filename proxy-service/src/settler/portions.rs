@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roundtrip::batch::{self, Weigh};
 use roundtrip::broker::{BrokerErrorKind, Settlement};
+use roundtrip::service::outage::broker_failed;
 use roundtrip::service::retry::Delays;
-use roundtrip::service::telemetry::with_causes;
 use roundtrip::{Broker, BrokerError, Fault, FaultCode};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ pub(super) async fn settle(to: &impl Takes, batch: &[Settlement], give_up: &Canc
             unconfirmed += u32::from(is_heavy(now) && to.is_there().await);
         }
         let pause = pauses.next().unwrap_or(MAX_PAUSE);
-        tracing::warn!(error = with_causes(&error), count = now.len(), "settling again");
+        broker_failed(&error, "settling again");
         give_up.run_until_cancelled(sleep(pause)).await;
     }
     Ok(())

@@ -152,8 +152,8 @@ impl Broker for Faulty {
     async fn leave(&self, consumer: &Consumer) -> Answer<()> {
         self.inner.leave(consumer).await
     }
-    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Answer<Tidied> {
-        self.inner.tidy(consumer, silent).await
+    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Answer<Tidied> {
+        self.inner.tidy(consumer, terminals, silent).await
     }
     async fn settle(&self, settlements: &[Settlement]) -> Answer<()> {
         self.inner.settle(settlements).await

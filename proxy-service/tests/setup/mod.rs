@@ -40,7 +40,7 @@ impl Setup {
             replies: broker.replies(&requester),
             broker,
             requester,
-            metrics: Metrics::new(),
+            metrics: Metrics::new("test"),
         }
     }
 

@@ -121,7 +121,7 @@ impl Labour {
             let backend = link.backend();
             let broker = Arc::new(GuardedBroker::new(backend.broker));
             let records = Arc::new(broker.beside(backend.records));
-            let metrics = WorkerMetrics::new(&Metrics::new());
+            let metrics = WorkerMetrics::new(&Metrics::new("test"));
             let workers = Workers::new(handler, &options, metrics.clone());
             let running = workers.start(broker, records, &options, &metrics, &ended);
             (workers, running)

@@ -125,6 +125,7 @@ macro_rules! broker_conformance {
             depth_counts_what_waits_and_what_is_claimed,
             depth_counts_what_was_completed,
             depth_counts_what_was_discarded,
+            depth_counts_workers_and_their_terminals,
             depth_says_what_the_requests_take,
             a_backend_that_is_there_answers_a_ping,
         );
@@ -173,6 +174,8 @@ async fn depth(broker: &dyn Broker) -> Depth {
         discarded: 0,
         bytes: 0,
         memory: None,
+        workers: 0,
+        terminals: 0,
         ..broker.depth().await.expect("depth")
     }
 }

@@ -85,6 +85,7 @@ impl Store {
     fn claim(&self, consumer: &Consumer, max: usize) -> Vec<Delivery> {
         let mut state = self.lock();
         let deliveries = state.claim(consumer, max);
+        state.workers.entry(consumer.clone()).or_insert(0);
         if !state.waiting.is_empty() {
             // What we leave, another waiting consumer takes now.
             self.arrived.notify_one();
@@ -173,8 +174,9 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    /// Consumers are only names here, and no entry can get out of all hands.
-    async fn tidy(&self, _: &Consumer, _: Duration) -> Result<Tidied, BrokerError> {
+    /// No entry can get out of all hands here, and consumers are only names.
+    async fn tidy(&self, consumer: &Consumer, terminals: u32, _: Duration) -> Result<Tidied, BrokerError> {
+        self.store.lock().workers.insert(consumer.clone(), terminals);
         Ok(Tidied::default())
     }
 
@@ -210,6 +212,8 @@ impl Broker for MemoryBroker {
             discarded: state.discarded,
             bytes: state.bytes() as u64,
             memory: None,
+            workers: state.workers.len() as u64,
+            terminals: state.workers.values().copied().map(u64::from).sum(),
         })
     }
 

@@ -171,8 +171,8 @@ impl Broker for RedisBroker {
         lease::leave(&self.link, &self.keys, consumer).await
     }
 
-    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError> {
-        tidy::tidy(&self.search, &self.link, &self.keys, consumer, silent).await
+    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError> {
+        tidy::tidy(&self.search, &self.link, &self.keys, consumer, terminals, silent).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {

@@ -70,6 +70,12 @@ pub struct HealthReport {
     /// Requests in the stream that no worker holds, at most a second ago.
     #[schema(example = 0)]
     queue_depth: u64,
+    /// Workers that gave a sign of life within 15 seconds, whoever runs them.
+    #[schema(example = 2)]
+    workers: u64,
+    /// Requests that these do at the same time at most, as far as they say.
+    #[schema(example = 128)]
+    terminals: u64,
 }
 
 impl HealthReport {
@@ -90,6 +96,8 @@ impl HealthReport {
             pending_requests,
             circuit: circuit.name(),
             queue_depth: sample.depth.waiting,
+            workers: sample.depth.workers,
+            terminals: sample.depth.terminals,
         }
     }
 }
@@ -117,7 +125,7 @@ async fn live() -> &'static str {
     tag = "operation",
     responses(
         (status = 200, description = "They are", body = String),
-        (status = 503, description = "Starting, draining, or refused by the broker", body = problem::ProblemDocument, content_type = problem::MEDIA_TYPE),
+        (status = 503, description = "Starting, draining, or refused by the broker (`not-ready`)", body = problem::ProblemDocument, content_type = problem::MEDIA_TYPE),
     ),
 )]
 async fn ready(State(admin): State<Admin>) -> Result<&'static str, problem::Problem> {
@@ -138,7 +146,12 @@ async fn ready(State(admin): State<Admin>) -> Result<&'static str, problem::Prob
     tag = "operation",
     responses(
         (status = 200, description = "Healthy, or degraded", body = HealthReport),
-        (status = 503, description = "The circuit to the broker is open", body = HealthReport),
+        (status = 503, description = "The circuit to the broker is open", body = HealthReport,
+         example = json!({
+             "status": "Unhealthy", "service": "ingress-service", "timestamp": "2026-11-21T09:30:00.123Z",
+             "redisResponseTime": null, "pendingRequests": 3, "circuit": "open", "queueDepth": 0, "workers": 0,
+             "terminals": 0,
+         })),
     ),
 )]
 async fn health(State(admin): State<Admin>) -> HealthReport {
@@ -212,7 +225,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_storm_of_scrapes_is_answered_with_few_renderings() {
-        let (metrics, asked) = (Metrics::new(), Asked::default());
+        let (metrics, asked) = (Metrics::new("test"), Asked::default());
         metrics.collect(Box::new(asked.clone()));
         let (app, counter) = (app(&metrics), metrics.counter("storms_total", "Storms"));
         let started = Instant::now();

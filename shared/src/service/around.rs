@@ -57,10 +57,20 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     };
     let response = answered.unwrap_or_else(|panic| answer_panic(id, panic.as_ref()));
 
+    let problem = response.extensions().get::<Problem>().cloned();
     let mut response = problem::write_out(response, id);
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let status = response.status();
-    log_failure(status, route, id, theirs.as_ref(), &served.trace());
+    if status.is_server_error() {
+        let call = FailedCall {
+            status,
+            route,
+            id,
+            theirs: theirs.as_ref().and_then(|value| value.to_str().ok()),
+            problem: problem.as_ref(),
+        };
+        call.log(&served.trace());
+    }
     served.set("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         served.fail(status.canonical_reason().unwrap_or("server error"));
@@ -100,18 +110,30 @@ fn trace(request: &mut Request, id: RequestId, route: Option<&MatchedPath>) -> S
     span
 }
 
-/// What a caller may ask about later. A refusal (503) is counted, and logged only at debug level: an
-/// overload should not become a flood of lines.
-fn log_failure(status: StatusCode, route: &str, id: RequestId, theirs: Option<&HeaderValue>, trace: &Trace) {
-    if !status.is_server_error() {
-        return;
-    }
-    let trace_id = trace.id();
-    let (status, theirs) = (status.as_u16(), theirs.and_then(|value| value.to_str().ok()));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        tracing::debug!(request_id = %id, trace_id, client_request_id = theirs, route, status, "refused a call");
-    } else {
-        tracing::warn!(request_id = %id, trace_id, client_request_id = theirs, route, status, "a call failed");
+/// A call that ended in a server error, for the log: what its caller may ask about later.
+struct FailedCall<'a> {
+    status: StatusCode,
+    route: &'a str,
+    id: RequestId,
+    theirs: Option<&'a str>,
+    problem: Option<&'a Problem>,
+}
+
+impl FailedCall<'_> {
+    /// Refusals (503), and what is not known because the broker went away, are counted and logged at debug level only:
+    /// an overload or an outage should not become a flood of lines.
+    fn log(&self, trace: &Trace) {
+        let Self { route, theirs, id, .. } = self;
+        let (trace_id, status) = (trace.id(), self.status.as_u16());
+        let kind = self.problem.map(Problem::kind);
+        let (problem, cause) = (kind.map(ProblemType::uri), self.problem.map(Problem::detail));
+        let is_one_of_many =
+            self.status == StatusCode::SERVICE_UNAVAILABLE || kind == Some(ProblemType::OutcomeUnknown);
+        if is_one_of_many {
+            tracing::debug!(request_id = %id, trace_id, client_request_id = theirs, route, status, problem, cause, "refused a call");
+        } else {
+            tracing::warn!(request_id = %id, trace_id, client_request_id = theirs, route, status, problem, cause, "a call failed");
+        }
     }
 }
 
@@ -197,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_becomes_a_problem_that_tells_nothing_and_is_counted() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new("test");
         let (status, response) = call(&app(&metrics).0, "/panic", None).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(response.body().contains("/problems/internal") && !response.body().contains("secret"));
@@ -210,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_path_is_a_problem_and_makes_no_new_series() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new("test");
         let (status, response) = call(&app(&metrics).0, "/random-4711", None).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
@@ -220,17 +242,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_callers_id_is_echoed_and_the_problem_has_ours() {
-        let (_, response) = call(&app(&Metrics::new()).0, "/nowhere", Some(("x-request-id", "theirs"))).await;
+        let (_, response) = call(
+            &app(&Metrics::new("test")).0,
+            "/nowhere",
+            Some(("x-request-id", "theirs")),
+        )
+        .await;
         assert_eq!(response.headers()[request_id::HEADER], "theirs");
         assert!(!response.body().contains("theirs"));
-        let (_, response) = call(&app(&Metrics::new()).0, "/nowhere", None).await;
+        let (_, response) = call(&app(&Metrics::new("test")).0, "/nowhere", None).await;
         let ours = response.headers()[request_id::HEADER].to_str().unwrap().to_owned();
         assert!(response.body().contains(&ours));
     }
 
     #[tokio::test]
     async fn a_head_over_the_limit_is_refused() {
-        let (app, _) = app(&Metrics::new());
+        let (app, _) = app(&Metrics::new("test"));
         let fits = "x".repeat(MAX_HEAD - 100);
         assert_eq!(call(&app, "/ok", Some(("x-long", &fits))).await.0, StatusCode::OK);
         let large = "x".repeat(MAX_HEAD);
@@ -241,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_closed_only_while_draining() {
-        let (app, health) = app(&Metrics::new());
+        let (app, health) = app(&Metrics::new("test"));
         assert!(!call(&app, "/ok", None).await.1.headers().contains_key(CONNECTION));
         health.set_ready(false);
         assert_eq!(call(&app, "/ok", None).await.1.headers()[CONNECTION], "close");

@@ -71,6 +71,9 @@ pub enum Verdict {
 /// For how long it opens again when a probe fails, where the policy has never said.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
+/// The breaker around the broker, whose outages are told elsewhere.
+pub(super) const BROKER: &str = "redis";
+
 type Policy = Box<dyn FailurePolicy + Send + Sync>;
 
 /// Refuses calls to something that keeps failing, and probes it now and then. Runs on real time.
@@ -220,7 +223,10 @@ impl Mirror {
         let before = self.0.state.swap(state as u8, Ordering::Relaxed);
         if before != state as u8 {
             let (breaker, state) = (self.0.name, state.name());
-            tracing::warn!(breaker, state, "circuit breaker changed its state");
+            match breaker {
+                BROKER => tracing::debug!(breaker, state, "the circuit breaker changed its state"),
+                _ => tracing::warn!(breaker, state, "the circuit breaker changed its state"),
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use failsafe::failure_policy::consecutive_failures;
 
-use super::breaker::{Breaker, Refused, Verdict};
+use super::breaker::{BROKER, Breaker, Refused, Verdict};
 use crate::broker::{
     Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerErrorKind, Cancelled, Changes, Consumer,
     Delivery, Depth, Dropped, EntryId, Progress, Receipt, Record, Records, ReplyStream, Role, Settlement, Shortcoming,
@@ -38,7 +38,7 @@ impl<B: ?Sized> GuardedBroker<B> {
     pub fn new(broker: Arc<B>) -> Self {
         let policy = consecutive_failures(FAILURES, std::iter::repeat(OPEN_TIME));
         Self {
-            breaker: Arc::new(Breaker::new("redis", policy, 1)),
+            breaker: Arc::new(Breaker::new(BROKER, policy, 1)),
             last_failure: Arc::default(),
             broker,
         }
@@ -145,8 +145,8 @@ impl<B: Broker + ?Sized> Broker for GuardedBroker<B> {
         self.guard(self.broker.settle(settlements)).await
     }
 
-    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError> {
-        self.guard(self.broker.tidy(consumer, silent)).await
+    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError> {
+        self.guard(self.broker.tidy(consumer, terminals, silent)).await
     }
 
     async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError> {

@@ -1,19 +1,21 @@
 //! What a process knows of its own condition. Sampled in the background, so that asking costs nothing and
 //! a broker that hangs does not hang those who ask.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Breaker, State};
 use super::metrics::BrokerMetrics;
+use super::outage::Outage;
 use super::telemetry::with_causes;
-use crate::broker::{Broker, BrokerError, BrokerErrorKind, Depth, Role, Shortcoming};
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, BrokerUrl, Depth, Role, Shortcoming};
 
 /// How often the broker is sampled. Also how soon a breaker that is open finds a broker that is back.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,6 +23,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often at most, while requests wait or somebody asks for it. Often enough that what happens between two
 /// samples is small beside any budget worth having; five commands this often cost Redis nothing that shows.
 const BUSY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the first answer of the broker is awaited before the service says that it is up.
+const FIRST_SAMPLE: Duration = Duration::from_secs(2);
 
 /// How often the broker is asked whether it is fit: rights are taken away, and files switched off, by hand.
 const FITNESS_INTERVAL: Duration = Duration::from_secs(60);
@@ -54,6 +59,8 @@ struct Condition {
     breaker: Arc<Breaker>,
     sample: watch::Sender<Sample>,
     hurry: Notify,
+    /// Calls that were turned away because the broker did not answer.
+    turned_away: AtomicU64,
     metrics: BrokerMetrics,
 }
 
@@ -69,6 +76,7 @@ impl Health {
             breaker,
             sample: watch::Sender::default(),
             hurry: Notify::new(),
+            turned_away: AtomicU64::new(0),
             metrics,
         }))
     }
@@ -122,19 +130,49 @@ impl Health {
         self.0.hurry.notify_one();
     }
 
-    /// Samples the broker until `stop`, for a service that does this with it.
-    pub async fn watch(self, broker: Arc<dyn Broker>, role: Role, stop: CancellationToken) {
+    /// Counts a call that was turned away because the broker did not answer.
+    pub fn count_turned_away(&self) {
+        self.0.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the broker answered the last time, and knew of no worker.
+    #[must_use]
+    pub fn has_no_workers(&self) -> bool {
+        let sample = self.sample();
+        sample.taken.is_some() && sample.depth.workers == 0
+    }
+
+    /// Says that the service is up, and whether the broker answers; never ends, as what goes on beside it does not.
+    pub async fn announce(&self, address: SocketAddr, broker: &BrokerUrl) {
+        let (service, mut samples) = (self.0.service, self.follow());
+        let answered = samples.wait_for(|sample| sample.taken.is_some());
+        let workers = timeout(FIRST_SAMPLE, answered).await.ok().and_then(Result::ok);
+        match workers.map(|sample| sample.depth.workers) {
+            Some(workers) => tracing::info!(%address, %broker, workers, "{service} is up, and its broker answers"),
+            None => tracing::warn!(%address, %broker, "{service} is up, and its broker does not answer yet"),
+        }
+        drop(samples);
+        std::future::pending().await
+    }
+
+    /// Samples the broker at `address` until `stop`, for a service that does this with it.
+    pub async fn watch(self, broker: Arc<dyn Broker>, address: String, role: Role, stop: CancellationToken) {
         let (mut ping, mut fitness) = (Ping::default(), Fitness::default());
+        let mut outage = Outage::new(address, role);
+        let mut workforce = Workforce::default();
         while !stop.is_cancelled() {
             let started = Instant::now();
             // Whoever asked until now is served by this one.
             let _ = self.0.hurry.notified().now_or_never();
-            let sample = self.sample_now(broker.as_ref(), &mut ping).await;
+            let sample = self.sample_now(broker.as_ref(), &mut ping, &mut outage).await;
             if sample.taken.is_some() {
                 if self.0.refused.swap(false, Ordering::Relaxed) {
                     tracing::info!("the broker lets this service in again");
                 }
                 self.look_at_fitness(broker.as_ref(), role, &mut fitness).await;
+                if matches!(role, Role::Requester) {
+                    workforce.look(&sample.depth);
+                }
             }
             self.0.metrics.circuit(self.circuit().gauge());
             self.0.metrics.fit(self.broker_is_fit());
@@ -143,9 +181,13 @@ impl Health {
         }
     }
 
-    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping) -> Sample {
+    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping, outage: &mut Outage) -> Sample {
+        let turned_away = || self.0.turned_away.load(Ordering::Relaxed);
         match self.ask(broker, ping).await {
-            Ok(sample) => sample,
+            Ok(sample) => {
+                outage.note_answer(turned_away());
+                sample
+            }
             Err(error) => {
                 *ping = Ping::default();
                 if (error.is_denial() || error.kind() == BrokerErrorKind::Rejected)
@@ -157,7 +199,9 @@ impl Health {
                         "the broker refuses this service, which is not ready until that ends: look at the user and password in BROKER_URL"
                     );
                 }
-                tracing::debug!(error = with_causes(&error), "the broker did not answer");
+                if !self.0.refused.load(Ordering::Relaxed) {
+                    outage.note_failure(&error, turned_away());
+                }
                 Sample::default()
             }
         }
@@ -234,6 +278,29 @@ impl Health {
     }
 }
 
+/// Whether requests wait and nobody works, as it was last told.
+#[derive(Debug, Default)]
+struct Workforce {
+    is_missing: bool,
+}
+
+impl Workforce {
+    fn look(&mut self, depth: &Depth) {
+        let (waiting, workers) = (depth.waiting, depth.workers);
+        if workers == 0 && waiting > 0 && !self.is_missing {
+            tracing::warn!(
+                waiting,
+                "no worker is connected; requests wait for one until their time runs out"
+            );
+            self.is_missing = true;
+        }
+        if workers > 0 && self.is_missing {
+            tracing::info!(waiting, workers, "workers are connected again");
+            self.is_missing = false;
+        }
+    }
+}
+
 /// What was missing when the broker was last asked, and when it is asked again.
 #[derive(Debug, Default)]
 struct Fitness {
@@ -281,8 +348,12 @@ mod tests {
 
     fn watched(broker: Arc<dyn Broker>) -> Health {
         let breaker = GuardedBroker::new(broker.clone()).breaker();
-        let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new()));
-        tokio::spawn(health.clone().watch(broker, Role::Worker, CancellationToken::new()));
+        let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new("test")));
+        tokio::spawn(
+            health
+                .clone()
+                .watch(broker, "test".to_owned(), Role::Worker, CancellationToken::new()),
+        );
         health
     }
 

@@ -109,13 +109,13 @@ async fn a_dead_consumer_is_forgotten_once_it_holds_nothing() {
     assert_eq!(harness.broker.claim(&dead, 1).await.unwrap().len(), 1);
     tokio::time::sleep(Duration::from_millis(60)).await;
     let silent = Duration::from_millis(50);
-    let tidied = harness.broker.tidy(&heir, silent).await.unwrap();
+    let tidied = harness.broker.tidy(&heir, 4, silent).await.unwrap();
     assert_eq!(tidied, Tidied::default(), "its work would be discarded with it");
     until("its work is taken over", async || {
         harness.broker.reclaim(&heir, silent, 1).await.unwrap().len() == 1
     })
     .await;
-    assert_eq!(harness.broker.tidy(&heir, silent).await.unwrap().consumers, 1);
+    assert_eq!(harness.broker.tidy(&heir, 4, silent).await.unwrap().consumers, 1);
     let left = consumers(&harness.server).await;
     assert!(!left.contains(dead.as_str()) && left.contains(heir.as_str()), "{left}");
 }
@@ -126,7 +126,7 @@ async fn tidying_takes_nothing_that_waits() {
     let batch = vec![request(&ReplyTo::unique("a")); 3];
     harness.broker.publish(&batch).await.unwrap();
     for _ in 0..3 {
-        let tidied = harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap();
+        let tidied = harness.broker.tidy(&me, 4, Duration::from_secs(60)).await.unwrap();
         assert_eq!(tidied, Tidied::default());
     }
     let depth = harness.broker.depth().await.unwrap();
@@ -155,14 +155,14 @@ async fn entries_that_no_claim_would_find_are_brought_back() {
     let silent = Duration::from_secs(60);
     let mut found = 0;
     while found < 80 {
-        assert!(broker.tidy(&me, silent).await.unwrap().rescued > 0, "{found} found");
+        assert!(broker.tidy(&me, 4, silent).await.unwrap().rescued > 0, "{found} found");
         let dropped = broker.reclaim(&me, silent, 100).await.unwrap();
         assert!(dropped.iter().all(|one| one.deliveries == 0), "{dropped:?}");
         let attempts: Vec<_> = dropped.iter().map(|one| (one.entry, 1)).collect();
         found += broker.redeliver(&me, &attempts).await.unwrap().len();
     }
     assert_eq!(found, 80, "and none of the {} that are at work", held.len());
-    assert_eq!(broker.tidy(&me, silent).await.unwrap(), Tidied::default());
+    assert_eq!(broker.tidy(&me, 4, silent).await.unwrap(), Tidied::default());
 }
 
 #[tokio::test]
@@ -182,7 +182,12 @@ async fn requests_from_before_a_group_that_begins_at_the_end_are_served() {
         .unwrap();
     assert!(harness.broker.claim(&me, 1).await.unwrap().is_empty());
     assert_eq!(
-        harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap().rescued,
+        harness
+            .broker
+            .tidy(&me, 4, Duration::from_secs(60))
+            .await
+            .unwrap()
+            .rescued,
         1
     );
     assert_eq!(
@@ -317,7 +322,7 @@ async fn orphans_behind_much_that_is_held_are_found_while_others_wait() {
     harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
     let mut rescued = 0;
     for _ in 0..4 {
-        let tidied = harness.broker.tidy(&me, Duration::from_secs(60)).await.unwrap();
+        let tidied = harness.broker.tidy(&me, 4, Duration::from_secs(60)).await.unwrap();
         rescued += tidied.rescued;
     }
     assert_eq!(rescued, 2100);

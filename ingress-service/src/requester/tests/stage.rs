@@ -61,7 +61,7 @@ impl Stage {
     pub(super) fn held() -> Self {
         let broker = Arc::new(MemoryBroker::new());
         let records: Arc<dyn Records> = broker.clone();
-        let metrics = Metrics::new();
+        let metrics = Metrics::new("test");
         let ingress_metrics = IngressMetrics::new(&metrics);
         let breaker = GuardedBroker::new(broker.clone()).breaker();
         let health = Health::new("test", breaker, BrokerMetrics::new(&metrics));

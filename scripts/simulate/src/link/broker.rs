@@ -135,11 +135,11 @@ impl Broker for Link {
         .await
     }
 
-    async fn tidy(&self, consumer: &Consumer, silent: Duration) -> Result<Tidied, BrokerError> {
+    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError> {
         let consumer = consumer.clone();
         self.call(Call::Look, true, move |server| {
             let consumer = consumer.clone();
-            async move { server.memory.tidy(&consumer, silent).await }
+            async move { server.memory.tidy(&consumer, terminals, silent).await }
         })
         .await
     }

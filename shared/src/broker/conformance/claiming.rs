@@ -161,6 +161,29 @@ pub async fn depth_counts_what_was_completed(harness: &impl Harness) {
     }
 }
 
+/// Whoever claims is a worker, until it leaves; how many terminals it has is known once it has said so.
+pub async fn depth_counts_workers_and_their_terminals(harness: &impl Harness) {
+    let broker = harness.broker();
+    let (one, other) = (consumer(), consumer());
+    let there = async || {
+        let depth = broker.depth().await.expect("depth");
+        (depth.workers, depth.terminals)
+    };
+    let before = there().await;
+    broker.publish(&requests(&requester(), 2)).await.expect("publish");
+    let silent = Duration::from_secs(60);
+    let held = claim(broker.as_ref(), &one, 1).await;
+    claim(broker.as_ref(), &other, 1).await;
+    broker.tidy(&one, 3, silent).await.expect("tidy");
+    broker.tidy(&other, 5, silent).await.expect("tidy");
+    assert_eq!(there().await, (before.0 + 2, before.1 + 8));
+    broker.tidy(&one, 4, silent).await.expect("tidy");
+    assert_eq!(there().await, (before.0 + 2, before.1 + 9));
+    broker.settle(&[echo(&held[0])]).await.expect("settle");
+    broker.leave(&one).await.expect("leave");
+    assert_eq!(there().await, (before.0 + 1, before.1 + 5));
+}
+
 /// What ends without a result counts apart, whoever ends it, with a record and without.
 pub async fn depth_counts_what_was_discarded(harness: &impl Harness) {
     let (broker, records, me, requester) = (harness.broker(), harness.records(), consumer(), requester());

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) completed: u64,
     pub(super) discarded: u64,
     pub(super) kept: Kept,
+    /// Those who claim, with their terminals. They live as long as the process, and leave with it.
+    pub(super) workers: HashMap<Consumer, u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +72,7 @@ impl State {
             completed: 0,
             discarded: 0,
             kept: Kept::new(retention, 5 * eighth),
+            workers: HashMap::new(),
         }
     }
 
@@ -193,6 +196,7 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, consumer: &Consumer) {
+        self.workers.remove(consumer);
         let in_hand = |claim: &&mut Claim| claim.consumer == *consumer && claim.renewed.is_some();
         for claim in self.claimed.values_mut().filter(in_hand) {
             claim.release();

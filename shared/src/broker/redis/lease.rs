@@ -11,6 +11,7 @@ use super::codec;
 use super::connection::Link;
 use super::keys::Keys;
 use super::script::eval;
+use super::tidy::TERMINALS;
 use crate::broker::{BrokerError, Consumer, EntryId};
 
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
@@ -61,6 +62,7 @@ end
 if #held > 0 then return held[#held][1] end
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('HDEL', KEYS[2], ARGV[6] .. ARGV[2])
 end
 return ''";
 
@@ -122,9 +124,13 @@ pub(super) async fn leave(link: &Link, keys: &Keys, consumer: &Consumer) -> Resu
     let mut from = "-".to_owned();
     loop {
         let mut commands = Pipeline::with_capacity(1);
-        eval(&mut commands, LEAVE, &[keys.requests()]);
+        eval(&mut commands, LEAVE, &[keys.requests(), keys.counts()]);
         commands.arg(GROUP).arg(consumer.as_str());
-        commands.arg(RELEASED.as_millis() as u64).arg(from).arg(PART);
+        commands
+            .arg(RELEASED.as_millis() as u64)
+            .arg(from)
+            .arg(PART)
+            .arg(TERMINALS);
         let answer = link.run("leave the consumer group", &commands).await?;
         let last = match answer {
             Value::Array(mut answers) => answers.pop().and_then(codec::bulk),

@@ -13,9 +13,15 @@ use super::orphans::Search;
 use super::script::eval;
 use crate::broker::{BrokerError, Consumer, EntryId, Tidied};
 
+/// The field of a consumer's terminals among the counts begins so.
+pub(super) const TERMINALS: &str = "terminals:";
+
 /// A consumer goes only with nothing pending: DELCONSUMER discards what is. Waiting for work does not count
 /// as a sign of life before Redis 7.2, so that whoever tidies gives one: it reads the end of its own history.
 /// Not from the very last id there is: the server takes that for `>`, and delivers what is new.
+///
+/// How many terminals each has stands beside the counts, for those who ask whether anybody works; a server that is full
+/// refuses only that.
 ///
 /// Answers with how many went, and the last entry that was delivered to anybody.
 const FORGET: &str = r"
@@ -23,6 +29,7 @@ local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return {0, '0-0'} end
 local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'
 redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], last_id)
+redis.pcall('HSET', KEYS[2], ARGV[4] .. ARGV[2], ARGV[5])
 local function named(row)
   local values = {}
   for i = 1, #row, 2 do values[row[i]] = row[i + 1] end
@@ -32,6 +39,7 @@ for _, row in ipairs(consumers) do
   local of = named(row)
   if of.pending == 0 and of.idle >= tonumber(ARGV[3]) and of.name ~= ARGV[2] then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
+    redis.call('HDEL', KEYS[2], ARGV[4] .. of.name)
     forgotten = forgotten + 1
   end
 end
@@ -48,12 +56,13 @@ pub(super) async fn tidy(
     link: &Link,
     keys: &Keys,
     consumer: &Consumer,
+    terminals: u32,
     silent: Duration,
 ) -> Result<Tidied, BrokerError> {
     let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, FORGET, &[keys.requests()]);
+    eval(&mut commands, FORGET, &[keys.requests(), keys.counts()]);
     commands.arg(GROUP).arg(consumer.as_str());
-    commands.arg(silent.as_millis() as u64);
+    commands.arg(silent.as_millis() as u64).arg(TERMINALS).arg(terminals);
     let answer = link.run("tidy up the consumer group", &commands).await?;
     let Value::Array(mut answers) = answer else {
         return Ok(Tidied::default());
