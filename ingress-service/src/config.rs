@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use proxy_service::OPERATION;
+use proxy_service::admin::{AdminToken, TokenParser};
 use proxy_service::config::{WeatherOptions, WorkerOptions};
 use roundtrip::broker::{BrokerOptions, BrokerUrl, Durability, Retention};
 use roundtrip::service::command_line::Check;
+use roundtrip::service::runtime::ProcessOptions;
 use roundtrip::service::server::ConnectionOptions;
-use roundtrip::service::telemetry::{LogFilter, LogFormat};
+use roundtrip::service::telemetry::LogOptions;
 use roundtrip::service::traces::TraceOptions;
 use roundtrip::service::values;
 
@@ -23,118 +25,153 @@ use crate::admission::{JobLimits, Limits};
 #[command(
     name = "ingress-service",
     version,
-    after_help = "With `healthcheck` as its first word the program asks the one that serves on LISTEN_ADDR whether it is ready, \
-                  and leaves with 0 or 1."
+    after_help = "With `healthcheck` as its first word the program asks the one that serves on LISTEN_ADDR whether it is ready."
 )]
 pub struct Config {
-    /// Where requests go: memory:// (workers run inside this process), redis://USER:PASSWORD@HOST:PORT/DB (all but HOST optional), or rediss://… for TLS
-    #[arg(long, env, default_value = "memory://", hide_env_values = true)]
-    pub broker_url: BrokerUrl,
-
     /// Address to serve on
-    #[arg(long, env, default_value = "127.0.0.1:5009")]
+    #[arg(long, env, default_value = "127.0.0.1:5009", value_parser = values::address, help_heading = "Server")]
     pub listen_addr: SocketAddr,
 
-    /// How long a caller waits for a reply before 504, at most a day
-    #[arg(long, env, default_value = "30s", value_parser = request_timeout)]
-    pub request_timeout: Duration,
-
-    /// How long work may go on for callers who do not wait for it (header Prefer), at most a day
-    #[arg(long, env, default_value = "1h", value_parser = request_timeout)]
-    pub job_timeout: Duration,
-
-    /// How long results are kept that somebody can ask for again
-    #[arg(long, env, default_value = "24h", value_parser = kept)]
-    pub result_ttl: Duration,
-
-    /// How long an Idempotency-Key names its request: at least for the time its work may take, at most as long as its result is kept
-    #[arg(long, env, default_value = "24h", value_parser = kept)]
-    pub idempotency_ttl: Duration,
-
-    /// The largest result that is kept, 1B to 64MiB
-    #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
-    pub max_result: usize,
-
-    /// How much memory:// keeps at most: five eighths for results and keys, a quarter for requests that wait or are at work, the rest for dead letters. 1MiB to 1TiB
-    #[arg(long, env, default_value = "256MiB", value_parser = memory)]
-    pub memory_limit: usize,
-
-    /// What becomes of the work when its caller hangs up: finish, or cancel where nobody can ask for it again
-    #[arg(long, env, default_value = "finish")]
-    pub on_disconnect: OnDisconnect,
-
-    /// Requests in flight before further ones are refused with 503, 1 to 1000000
-    #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_in_flight: u32,
-
-    /// Calls that wait for a request another call made, by a known Idempotency-Key, before further ones are refused with 503; as many GET /requests/{id} may wait, 1 to 1000000
-    #[arg(long, env, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_followers: u32,
-
-    /// Streams of events that may be open before further ones are refused with 503, 1 to 1000000
-    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_event_streams: u32,
-
-    /// What a request must have reached before it counts as accepted: volatile (the server's memory), aof (a server
-    /// that keeps an append-only file), replicated (replicas confirmed it)
-    #[arg(long, env, default_value = "volatile")]
-    pub durability: DurabilityTier,
-
-    /// How many replicas confirm each request with DURABILITY=replicated, 1 to 16
-    #[arg(long, env, default_value = "1", value_parser = replicas)]
-    pub durability_replicas: NonZeroU32,
-
-    /// How long the oldest waiting request may have waited before further ones are refused with 503 [default: half of REQUEST_TIMEOUT, and only where the wait cannot be predicted]
-    #[arg(long, env, value_parser = values::positive_duration)]
-    pub max_queue_age: Option<Duration>,
-
-    /// The share of Redis' maxmemory beyond which requests are refused with 503, so that what was accepted can be finished, above 0 and at most 1
-    #[arg(long, env, default_value = "0.9", value_parser = share)]
-    pub max_memory_share: f64,
-
-    /// The share of the wait that those who wait put up with (3/4 of REQUEST_TIMEOUT) up to which jobs are let in, above 0 and at most 1; with 1 a job's own time decides
-    #[arg(long, env, default_value = "0.5", value_parser = share)]
-    pub job_share: f64,
-
-    /// How many requests may wait for workers before further jobs are refused with 503 while the wait cannot be predicted, 1 to 1000000
-    #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_queued_jobs: u32,
-
-    /// What all requests in the broker may take together before further jobs are refused with 503, 1B to 1TiB
-    #[arg(long, env, default_value = "64MiB", value_parser = values::volume)]
-    pub max_queued_job_bytes: u64,
-
-    /// The largest request body, 1B to 64MiB; a route may take less
-    #[arg(long, env, default_value = "1MiB", value_parser = values::size)]
+    /// The largest request body, 1B to 64MiB
+    ///
+    /// A route may take less: the weather takes 8KiB.
+    #[arg(long, env, default_value = "1MiB", value_parser = values::size, help_heading = "Server")]
     pub max_body: usize,
 
-    /// Memory for all request bodies that are being read, before further ones are refused with 503, at least MAX_BODY and at most 64GiB
-    #[arg(long, env, default_value = "64MiB", value_parser = values::memory)]
+    /// Memory for all bodies that are being read, up to 64GiB
+    ///
+    /// Further ones are refused with 503. At least MAX_BODY.
+    #[arg(long, env, default_value = "64MiB", value_parser = values::memory, help_heading = "Server")]
     pub max_body_memory: usize,
 
-    /// How long requests in flight may take to finish after SIGTERM
-    #[arg(long, env, default_value = "25s", value_parser = values::duration)]
-    pub drain_timeout: Duration,
-
-    /// Time between SIGTERM and the end of accepting, for load balancers and clients to go elsewhere
-    #[arg(long, env, default_value = "1s", value_parser = values::duration)]
-    pub shutdown_delay: Duration,
+    /// Threads and the like
+    #[command(flatten)]
+    pub process: ProcessOptions,
 
     /// What clients may take
     #[command(flatten)]
     pub connections: ConnectionOptions,
 
-    /// Where traces go
-    #[command(flatten)]
-    pub traces: TraceOptions,
+    /// Where requests go: memory://, redis://HOST or rediss://HOST
+    ///
+    /// With memory:// the workers run inside this process. In full: redis://USER:PASSWORD@HOST:PORT/DB, of which all but HOST
+    /// may be left out; rediss://… for TLS.
+    #[arg(
+        long,
+        env,
+        default_value = "memory://",
+        hide_env_values = true,
+        help_heading = "Queue"
+    )]
+    pub broker_url: BrokerUrl,
 
-    /// How log lines look
-    #[arg(long, env, default_value = "pretty")]
-    pub log_format: LogFormat,
+    /// How long a caller waits for a reply before 504, at most a day
+    #[arg(long, env, default_value = "30s", value_parser = request_timeout, help_heading = "Queue")]
+    pub request_timeout: Duration,
 
-    /// What is logged: off, error, warn, info, debug or trace, also per module, for example info,roundtrip=debug
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    pub log_filter: LogFilter,
+    /// How long work may go on for callers who do not wait for it (Prefer), at most a day
+    #[arg(long, env, default_value = "1h", value_parser = request_timeout, help_heading = "Queue")]
+    pub job_timeout: Duration,
+
+    /// What a request must have reached before it counts as accepted
+    ///
+    /// volatile: the server's memory; aof: a server that keeps an append-only file; replicated: replicas confirmed it.
+    #[arg(long, env, default_value = "volatile", help_heading = "Queue")]
+    pub durability: DurabilityTier,
+
+    /// How many replicas confirm each request with DURABILITY=replicated, 1 to 16
+    #[arg(long, env, default_value = "1", value_parser = replicas, help_heading = "Queue")]
+    pub durability_replicas: NonZeroU32,
+
+    /// What becomes of the work when its caller hangs up
+    ///
+    /// With cancel it ends, where nobody can ask for it again.
+    #[arg(long, env, default_value = "finish", help_heading = "Queue")]
+    pub on_disconnect: OnDisconnect,
+
+    /// How long results are kept that somebody can ask for again
+    #[arg(long, env, default_value = "24h", value_parser = kept, help_heading = "Results")]
+    pub result_ttl: Duration,
+
+    /// How long an Idempotency-Key names its request
+    ///
+    /// At least for the time its work may take, at most as long as its result is kept.
+    #[arg(long, env, default_value = "24h", value_parser = kept, help_heading = "Results")]
+    pub idempotency_ttl: Duration,
+
+    /// The largest result that is kept, 1B to 64MiB
+    #[arg(long, env, default_value = "1MiB", value_parser = values::size, help_heading = "Results")]
+    pub max_result: usize,
+
+    /// How much memory:// keeps at most, 1MiB to 1TiB
+    ///
+    /// Five eighths are for results and keys, a quarter is for requests that wait or are at work, the rest for dead letters.
+    #[arg(long, env, default_value = "256MiB", value_parser = memory, help_heading = "Results")]
+    pub memory_limit: usize,
+
+    /// Calls in flight before further ones are refused with 503, 1 to 1000000
+    ///
+    /// Jobs whose callers have their 202 are no calls in flight: see MAX_QUEUED_JOBS.
+    #[arg(long, env, default_value_t = 1024, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    pub max_in_flight: u32,
+
+    /// How long the oldest request may have waited before 503
+    ///
+    /// Without it half of REQUEST_TIMEOUT, and only where the wait cannot be predicted.
+    #[arg(long, env, value_parser = values::positive_duration, help_heading = "Limits")]
+    pub max_queue_age: Option<Duration>,
+
+    /// The share of Redis' maxmemory beyond which requests are refused with 503, above 0 and at most 1
+    ///
+    /// What is left is kept for finishing what was accepted.
+    #[arg(long, env, default_value = "0.9", value_parser = share, help_heading = "Limits")]
+    pub max_memory_share: f64,
+
+    /// The share of the wait up to which jobs are let in, above 0 and at most 1
+    ///
+    /// Of the wait that those who wait put up with: 3/4 of REQUEST_TIMEOUT. With 1 a job's own time decides.
+    #[arg(long, env, default_value = "0.5", value_parser = share, help_heading = "Limits")]
+    pub job_share: f64,
+
+    /// Requests that may wait for workers before further jobs are refused with 503, 1 to 1000000
+    ///
+    /// It counts while the wait cannot be predicted.
+    #[arg(long, env, default_value_t = 512, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    pub max_queued_jobs: u32,
+
+    /// What all requests in the broker may take together before further jobs are refused with 503, 1B to 1TiB
+    #[arg(long, env, default_value = "64MiB", value_parser = values::volume, help_heading = "Limits")]
+    pub max_queued_job_bytes: u64,
+
+    /// Calls that may wait for a request of another call before further ones are refused with 503, 1 to 1000000
+    ///
+    /// Those with a known Idempotency-Key; as many GET /requests/{id} may wait.
+    #[arg(long, env, default_value_t = 1024, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    pub max_followers: u32,
+
+    /// Streams of events that may be open before further ones are refused with 503, 1 to 1000000
+    #[arg(long, env, default_value_t = 10_000, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    pub max_event_streams: u32,
+
+    /// Time between SIGTERM and the end of accepting
+    ///
+    /// For load balancers and clients to go elsewhere.
+    #[arg(long, env, default_value = "1s", value_parser = values::duration, help_heading = "Shutdown")]
+    pub shutdown_delay: Duration,
+
+    /// How long requests in flight may take to finish after that
+    #[arg(long, env, default_value = "25s", value_parser = values::duration, help_heading = "Shutdown")]
+    pub drain_timeout: Duration,
+
+    /// Token of operators, for /admin with memory://: 16 to 1024 characters of visible ASCII
+    ///
+    /// Sent as a bearer, to look after dead letters. Without it there is no /admin; with a redis:// server each proxy-service has
+    /// it.
+    #[arg(
+        long, env, value_parser = TokenParser, hide_env_values = true,
+        help_heading = "Workers (an ingress has them with memory:// only)"
+    )]
+    pub admin_token: Option<AdminToken>,
 
     /// How embedded workers work; only with memory://
     #[command(flatten)]
@@ -143,6 +180,14 @@ pub struct Config {
     /// Where embedded workers get the weather; only with memory://
     #[command(flatten)]
     pub weather: WeatherOptions,
+
+    /// Where traces go
+    #[command(flatten)]
+    pub traces: TraceOptions,
+
+    /// What is logged, and how
+    #[command(flatten)]
+    pub logs: LogOptions,
 }
 
 /// What becomes of work whose caller hangs up.
@@ -270,6 +315,7 @@ fn request_timeout(text: &str) -> Result<Duration, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::CommandFactory;
+    use roundtrip::service::command_line;
     use rstest::rstest;
 
     use super::*;
@@ -336,10 +382,10 @@ mod tests {
     #[case("--broker-url", "redis://", "accepted are memory://, redis://")]
     #[case("--request-timeout", "0s", "above zero")]
     #[case("--request-timeout", "48h", "at most a day")]
-    #[case("--max-in-flight", "0", "1..=1000000")]
-    #[case("--max-followers", "0", "1..=1000000")]
-    #[case("--max-event-streams", "1000001", "1..=1000000")]
-    #[case("--durability", "forever", "[possible values: volatile, aof, replicated]")]
+    #[case("--max-in-flight", "0", "a whole number from 1 to 1000000")]
+    #[case("--max-followers", "0", "a whole number from 1 to 1000000")]
+    #[case("--max-event-streams", "1000001", "a whole number from 1 to 1000000")]
+    #[case("--durability", "forever", "volatile, aof, replicated is expected")]
     #[case("--durability-replicas", "0", "from 1 to 16")]
     #[case("--max-queue-age", "0s", "above zero")]
     #[case("--max-body", "none", "such as 1MiB")]
@@ -348,7 +394,7 @@ mod tests {
     #[case("--job-share", "1.01", "at most 1")]
     #[case("--job-share", "NaN", "at most 1")]
     #[case("--job-share", "half", "such as 0.5")]
-    #[case("--max-queued-jobs", "0", "1..=1000000")]
+    #[case("--max-queued-jobs", "0", "a whole number from 1 to 1000000")]
     #[case("--max-queued-job-bytes", "0", "from 1B to 1TiB")]
     #[case("--max-body-memory", "0", "from 1B to 64GiB")]
     #[case("--max-body-memory", "1TiB", "from 1B to 64GiB")]
@@ -360,17 +406,15 @@ mod tests {
     #[case("--memory-limit", "2TiB", "from 1MiB to 1TiB")]
     #[case("--memory-limit", "lots", "from 1MiB to 1TiB")]
     #[case("--job-timeout", "25h", "at most a day")]
-    #[case("--on-disconnect", "hope", "[possible values: finish, cancel]")]
+    #[case("--on-disconnect", "hope", "finish, cancel is expected")]
     #[case("--drain-timeout", "25", "such as 30s")]
     #[case("--idle-timeout", "0s", "from 1s to 24h")]
     #[case("--idle-timeout", "25h", "from 1s to 24h")]
-    #[case("--max-connections", "0", "1..=1000000")]
+    #[case("--max-connections", "0", "a whole number from 1 to 1000000")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
-        let error = Config::try_parse_from(["ingress-service", flag, value])
-            .unwrap_err()
-            .to_string();
-        let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
-        for part in [flag, &variable, value, accepted] {
+        let arguments = ["ingress-service", flag, value].map(Into::into);
+        let error = command_line::parse::<Config>(&arguments).unwrap_err().to_string();
+        for part in [flag, value, accepted] {
             assert!(error.contains(part), "{part:?} is missing in:\n{error}");
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::join_all;
+use proxy_service::OPERATION;
 use proxy_service::workers::Running;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Backend, Durability, Records, Role};
@@ -85,7 +86,7 @@ impl Exchange {
     pub fn start(config: &Config, backend: Backend) -> Self {
         let broker = Arc::new(GuardedBroker::new(backend.broker));
         let records: Arc<dyn Records> = Arc::new(broker.beside(backend.records));
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(OPERATION);
         let ingress_metrics = IngressMetrics::new(&metrics);
         let health = Health::new("ingress-service", broker.breaker(), BrokerMetrics::new(&metrics));
         let pending = Pending::new(config.max_in_flight as usize, ingress_metrics.pending.clone());
@@ -111,7 +112,12 @@ impl Exchange {
             pending: Arc::new(move || in_flight.len()),
         };
         let http = HttpMetrics::new(&metrics);
-        let (routes, _) = documents::serve(router::router(state, admin));
+        let mut routes = router::router(state, admin);
+        // Where workers are apart, letters are looked after at their side.
+        if let Some(token) = config.admin_token.clone().filter(|_| config.broker_url.is_memory()) {
+            routes = proxy_service::admin::enable(routes, token, backend.dead_letters, &metrics);
+        }
+        let (routes, _) = documents::serve(routes);
         Self {
             app: around::every_call(routes, http.clone(), health.clone()),
             broker,
@@ -165,6 +171,12 @@ impl Exchange {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The condition of this process.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Says that calls are welcome.
@@ -321,7 +333,12 @@ impl Parts<'_> {
             stop.clone(),
         );
         let health = self.health.clone();
-        let sampling = health.watch(self.broker.clone(), Role::Requester, stop.clone());
+        let sampling = health.watch(
+            self.broker.clone(),
+            self.config.broker_url.to_string(),
+            Role::Requester,
+            stop.clone(),
+        );
         loops.watching = vec![
             spawn(sampling),
             spawn(following),

@@ -61,15 +61,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
         config.drain_timeout,
     );
     let serving = spawn_essential(exchange.ended(), serving);
-    tracing::info!(%address, broker = %config.broker_url, "ingress-service is up");
     if config.broker_url.is_memory() {
         embedded::greet(address);
     }
     exchange.set_ready();
 
+    let health = exchange.health();
     tokio::select! {
         () = stop.cancelled() => {}
         () = exchange.ended().cancelled() => {}
+        () = health.announce(address, &config.broker_url) => {}
     }
     exchange.drain(serving).await;
     tracing::info!("ingress-service has stopped");

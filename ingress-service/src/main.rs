@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         Start::Serve(config) => config,
         Start::Healthcheck(config) => return healthcheck::probe(config.listen_addr),
     };
-    telemetry::init(config.log_format, &config.log_filter);
+    telemetry::init("ingress-service", &config.logs);
+    command_line::warn_of_near_misses::<Config>();
     let _flush = match traces::start("ingress-service", &config.traces) {
         Ok(flush) => flush,
         Err(error) => {
@@ -32,5 +33,6 @@ fn main() -> ExitCode {
     } else {
         Share::Half
     };
-    runtime::run(share, |stop| ingress_service::run(config, stop))
+    let process = config.process.clone();
+    runtime::run(share, &process, |stop| ingress_service::run(config, stop))
 }

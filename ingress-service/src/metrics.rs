@@ -38,22 +38,31 @@ impl IngressMetrics {
         Self {
             pending: metrics.gauge("ingress_pending_requests", "Requests that wait for their reply"),
             publish: metrics.seconds(
-                "ingress_publish_seconds",
+                "roundtrip_ingress_publish_seconds",
                 "Time of one call that publishes a batch, in seconds",
             ),
-            publish_batch: metrics.sizes("ingress_publish_batch_size", "Requests in one published batch"),
+            publish_batch: metrics.sizes(
+                "roundtrip_ingress_publish_batch_size",
+                "Requests in one published batch",
+            ),
             reply_latency: metrics.seconds(
-                "reply_latency_seconds",
+                "roundtrip_reply_latency_seconds",
                 "Time from a request's admission to its reply, in seconds",
             ),
-            reply_batch: metrics.sizes("ingress_reply_batch_size", "Replies in one read that was not empty"),
-            late_replies: metrics.counter("ingress_late_replies_total", "Replies that nobody waited for any more"),
+            reply_batch: metrics.sizes(
+                "roundtrip_ingress_reply_batch_size",
+                "Replies in one read that was not empty",
+            ),
+            late_replies: metrics.counter(
+                "roundtrip_ingress_late_replies_total",
+                "Replies that nobody waited for any more",
+            ),
             streams_removed: metrics.counter(
-                "ingress_reply_streams_removed_total",
+                "roundtrip_ingress_reply_streams_removed_total",
                 "Reply streams removed whose instances were gone",
             ),
             refused: metrics.counters_of(
-                "ingress_refused_total",
+                "roundtrip_ingress_refused_total",
                 "Requests that were not accepted, by reason: overloaded (MAX_IN_FLIGHT), queue_wait, queue_age, \
                  memory (MAX_MEMORY_SHARE), \
                  queue_share (jobs: JOB_SHARE), followers (MAX_FOLLOWERS), event_streams (MAX_EVENT_STREAMS), \
@@ -73,56 +82,56 @@ impl IngressMetrics {
                 ],
             ),
             body_bytes: metrics.gauge(
-                "ingress_body_bytes",
+                "roundtrip_ingress_body_bytes",
                 "Memory taken by request bodies that are being read, in bytes",
             ),
             timeouts: metrics.counter(
-                "ingress_reply_timeouts_total",
+                "roundtrip_ingress_reply_timeouts_total",
                 "Requests without a reply within REQUEST_TIMEOUT",
             ),
             stored: metrics.counter(
-                "ingress_stored_replies_total",
+                "roundtrip_ingress_stored_replies_total",
                 "Replies that nobody waited for any more, and that became results of their records",
             ),
             adopted: metrics.counter(
-                "ingress_adopted_replies_total",
+                "roundtrip_ingress_adopted_replies_total",
                 "Replies to instances that are gone, and that became results of their records",
             ),
             promised: metrics.counters_of(
-                "ingress_promised_total",
+                "roundtrip_ingress_promised_total",
                 "Calls answered before their requests were done, by why: async (not to wait was asked for), wait (the \
                  wait was over), timeout (REQUEST_TIMEOUT)",
                 "reason",
                 &["async", "wait", "timeout"],
             ),
             keys: metrics.counters_of(
-                "ingress_idempotency_keys_total",
+                "roundtrip_ingress_idempotency_keys_total",
                 "Calls with an Idempotency-Key, by what became of them: new, known or conflict",
                 "outcome",
                 &["new", "known", "conflict"],
             ),
             cancelled: metrics.counters_of(
-                "ingress_cancellations_total",
+                "roundtrip_ingress_cancellations_total",
                 "Requests that somebody ended, or wanted to, by what became of it: never_started, asked, ended_before \
                  or unknown",
                 "outcome",
                 &["never_started", "asked", "ended_before", "unknown"],
             ),
             followers: metrics.gauge(
-                "ingress_followers",
+                "roundtrip_ingress_followers",
                 "Calls that wait for a request that another call with their Idempotency-Key made",
             ),
             waits: metrics.gauge(
-                "ingress_record_waits",
+                "roundtrip_ingress_record_waits",
                 "Calls of GET /requests/{id} that wait for the request's end (Prefer: wait)",
             ),
-            event_streams: metrics.gauge("ingress_event_streams", "Streams of events that are open"),
+            event_streams: metrics.gauge("roundtrip_ingress_event_streams", "Streams of events that are open"),
             predicted_wait: metrics.float_gauge(
-                "ingress_predicted_wait_seconds",
+                "roundtrip_ingress_predicted_wait_seconds",
                 "How long a request would wait for a worker, in seconds, sampled; 0 while that is unknown",
             ),
             completion_rate: metrics.float_gauge(
-                "ingress_completion_rate",
+                "roundtrip_ingress_completion_rate",
                 "Requests completed per second while others waited, by all workers, sampled; 0 while that is unknown",
             ),
         }

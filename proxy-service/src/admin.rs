@@ -20,7 +20,7 @@ use actions::Actions;
 use letters::Desk;
 pub use token::AdminToken;
 use token::Refused;
-pub(crate) use token::TokenParser;
+pub use token::TokenParser;
 
 mod actions;
 mod asked;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use roundtrip::broker::BrokerUrl;
 use roundtrip::service::command_line::Check;
+use roundtrip::service::runtime::ProcessOptions;
 use roundtrip::service::server::ConnectionOptions;
-use roundtrip::service::telemetry::{LogFilter, LogFormat};
+use roundtrip::service::telemetry::LogOptions;
 use roundtrip::service::traces::TraceOptions;
 use roundtrip::service::values;
 use url::Url;
@@ -25,42 +26,42 @@ use crate::weather::simulated::{Latency, Simulated};
 #[command(
     name = "proxy-service",
     version,
-    after_help = "With `healthcheck` as its first word the program asks the one that serves on LISTEN_ADDR whether it is ready, \
-                  and leaves with 0 or 1."
+    after_help = "With `healthcheck` as its first word the program asks the one that serves on LISTEN_ADDR whether it is ready."
 )]
 pub struct Config {
-    /// Where the requests are: redis://USER:PASSWORD@HOST:PORT/DB (all but HOST optional), or rediss://… for TLS
-    #[arg(long, env, default_value = "redis://127.0.0.1:6379", value_parser = shared_broker, hide_env_values = true)]
-    pub broker_url: BrokerUrl,
-
     /// Address to serve Swagger, health and metrics on
-    #[arg(long, env, default_value = "127.0.0.1:5010")]
+    #[arg(long, env, default_value = "127.0.0.1:5010", value_parser = values::address, help_heading = "Server")]
     pub listen_addr: SocketAddr,
 
-    /// Token that operators send as a bearer to look after dead letters under /admin, 16 to 1024 characters of visible
-    /// ASCII [default: none, and no /admin]. Better a variable than a flag, which everybody on the machine can read
-    #[arg(long, env, value_parser = TokenParser, hide_env_values = true)]
+    /// Token of operators, for /admin: 16 to 1024 characters of visible ASCII
+    ///
+    /// Sent as a bearer, to look after dead letters. Without it there is no /admin. Better a variable than a flag, which
+    /// everybody on the machine can read.
+    #[arg(long, env, value_parser = TokenParser, hide_env_values = true, help_heading = "Server")]
     pub admin_token: Option<AdminToken>,
 
-    /// How long work in hand may take to finish after SIGTERM; what is left then goes to another worker
-    #[arg(long, env, default_value = "25s", value_parser = values::duration)]
-    pub drain_timeout: Duration,
+    /// Threads and the like
+    #[command(flatten)]
+    pub process: ProcessOptions,
 
     /// What clients may take
     #[command(flatten)]
     pub connections: ConnectionOptions,
 
-    /// Where traces go
-    #[command(flatten)]
-    pub traces: TraceOptions,
+    /// Where the requests are: redis://HOST or rediss://HOST
+    ///
+    /// In full: redis://USER:PASSWORD@HOST:PORT/DB, of which all but HOST may be left out; rediss://… for TLS.
+    #[arg(
+        long, env, default_value = "redis://127.0.0.1:6379", value_parser = shared_broker, hide_env_values = true,
+        help_heading = "Queue"
+    )]
+    pub broker_url: BrokerUrl,
 
-    /// How log lines look
-    #[arg(long, env, default_value = "pretty")]
-    pub log_format: LogFormat,
-
-    /// What is logged: off, error, warn, info, debug or trace, also per module, for example info,roundtrip=debug
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    pub log_filter: LogFilter,
+    /// How long work in hand may take to finish after SIGTERM
+    ///
+    /// What is left then goes to another worker.
+    #[arg(long, env, default_value = "25s", value_parser = values::duration, help_heading = "Shutdown")]
+    pub drain_timeout: Duration,
 
     /// How the workers work
     #[command(flatten)]
@@ -69,26 +70,38 @@ pub struct Config {
     /// Where the weather comes from
     #[command(flatten)]
     pub weather: WeatherOptions,
+
+    /// Where traces go
+    #[command(flatten)]
+    pub traces: TraceOptions,
+
+    /// What is logged, and how
+    #[command(flatten)]
+    pub logs: LogOptions,
 }
 
 /// How workers work.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Workers")]
+#[command(next_help_heading = "Workers (an ingress has them with memory:// only)")]
 pub struct WorkerOptions {
     /// Requests worked on at the same time, 1 to 65536
-    #[arg(long, env, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, env, default_value_t = 64, value_parser = values::whole(1..=65536_u32))]
     pub terminals: u32,
 
-    /// How long a worker that fell silent keeps its requests before another takes over, 1s to 1h. The same for all workers
+    /// How long a worker that fell silent keeps its requests before another takes over, 1s to 1h
+    ///
+    /// The same for all workers.
     #[arg(long, env, default_value = "6s", value_parser = lease)]
     pub lease: Duration,
 
-    /// How often a worker renews what it holds, at most half of LEASE [default: a third of it]
+    /// How often a worker renews what it holds, at most half of LEASE
+    ///
+    /// Without it a third of LEASE.
     #[arg(long, env, value_parser = values::positive_duration)]
     pub lease_renewal: Option<Duration>,
 
     /// How often a request is delivered before it is set aside as a dead letter, 1 to 1000
-    #[arg(long, env, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env, default_value_t = 5, value_parser = values::whole(1..=1000_u32))]
     pub max_deliveries: u32,
 
     /// How long one attempt on the upstream may take
@@ -134,7 +147,7 @@ impl Check for WorkerOptions {
 
 /// Where the weather comes from.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Weather")]
+#[command(next_help_heading = "Workers (an ingress has them with memory:// only)")]
 pub struct WeatherOptions {
     /// Who knows the weather
     #[arg(long, env, default_value = "simulated")]
@@ -220,6 +233,7 @@ fn http_url(text: &str) -> Result<Url, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::CommandFactory;
+    use roundtrip::service::command_line;
     use rstest::rstest;
 
     use super::*;
@@ -267,22 +281,20 @@ mod tests {
     #[rstest]
     #[case("--broker-url", "memory://", "memory:// lives inside one process")]
     #[case("--broker-url", "localhost", "accepted are memory://, redis://")]
-    #[case("--terminals", "0", "0 is not in 1..=65536")]
+    #[case("--terminals", "0", "a whole number from 1 to 65536")]
     #[case("--lease", "10ms", "from 1s to 1h")]
-    #[case("--max-deliveries", "many", "invalid digit")]
-    #[case("--listen-addr", "5010", "invalid socket address")]
+    #[case("--max-deliveries", "many", "a whole number from 1 to 1000")]
+    #[case("--listen-addr", "5010", "such as 127.0.0.1:5009")]
     #[case("--simulated-latency", "fast", "")]
-    #[case("--weather-provider", "oracle", "[possible values: simulated, open-meteo]")]
+    #[case("--weather-provider", "oracle", "simulated, open-meteo is expected")]
     #[case("--open-meteo-forecast-url", "ftp://x", "an http:// or https:// URL")]
     #[case("--idle-timeout", "0s", "from 1s to 24h")]
     #[case("--idle-timeout", "25h", "from 1s to 24h")]
-    #[case("--max-connections", "0", "1..=1000000")]
+    #[case("--max-connections", "0", "a whole number from 1 to 1000000")]
     fn a_bad_value_is_refused_by_name(#[case] flag: &str, #[case] value: &str, #[case] accepted: &str) {
-        let error = Config::try_parse_from(["proxy-service", flag, value])
-            .unwrap_err()
-            .to_string();
-        let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
-        for part in [flag, &variable, value, accepted] {
+        let arguments = ["proxy-service", flag, value].map(Into::into);
+        let error = command_line::parse::<Config>(&arguments).unwrap_err().to_string();
+        for part in [flag, value, accepted] {
             assert!(error.contains(part), "{part:?} is missing in:\n{error}");
         }
     }

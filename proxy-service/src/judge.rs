@@ -138,7 +138,7 @@ impl Judge {
             false => Failure::unavailable(attempt, pause),
         };
         self.metrics.failed.with_label_values(&[failure.label()]).inc();
-        tracing::info!(request_id = %request.id, ?failure, "answered without work");
+        tracing::info!(request_id = %request.id, failure = failure.label(), "answered without work");
         answer(receipt, request, Err(failure)).perhaps_begun(attempt > 1)
     }
 

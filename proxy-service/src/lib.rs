@@ -85,7 +85,7 @@ pub async fn run_with(
     let backend = broker::connect(&config.broker_url, options);
     let broker = Arc::new(GuardedBroker::new(backend.broker));
     let records = Arc::new(broker.beside(backend.records));
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(OPERATION);
     let worker_metrics = WorkerMetrics::new(&metrics);
     let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));
 
@@ -116,19 +116,24 @@ pub async fn run_with(
     let limits = config.connections.limits();
     let serving = server::serve(listener, app, limits, http, stop_serving.clone(), LAST_ANSWERS);
     let serving = spawn_essential(&ended, serving);
-    let watching = tokio::spawn(health.clone().watch(broker.clone(), Role::Worker, stop_serving.clone()));
-    tracing::info!(%address, broker = %config.broker_url, "proxy-service is up");
+    let (watched, address_of_broker) = (broker.clone(), config.broker_url.to_string());
+    let watching = health
+        .clone()
+        .watch(watched, address_of_broker, Role::Worker, stop_serving.clone());
+    let watching = tokio::spawn(watching);
 
     tokio::select! {
         () = stop.cancelled() => {}
         () = ended.cancelled() => {}
         () = be_ready(&health, settlement_refused) => {}
+        () = health.announce(address, &config.broker_url) => {}
     }
     health.set_ready(false);
     running.drain(config.drain_timeout).await;
     stop_serving.cancel();
     let _ = serving.await;
     let _ = watching.await;
+    tracing::info!("proxy-service has stopped");
     if stop.is_cancelled() {
         Ok(())
     } else {

@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         Start::Serve(config) => config,
         Start::Healthcheck(config) => return healthcheck::probe(config.listen_addr),
     };
-    telemetry::init(config.log_format, &config.log_filter);
+    telemetry::init("proxy-service", &config.logs);
+    command_line::warn_of_near_misses::<Config>();
     let _flush = match traces::start("proxy-service", &config.traces) {
         Ok(flush) => flush,
         Err(error) => {
@@ -26,5 +27,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime::run(Share::Half, |stop| proxy_service::run(config, stop))
+    let process = config.process.clone();
+    runtime::run(Share::Half, &process, |stop| proxy_service::run(config, stop))
 }

@@ -45,83 +45,86 @@ impl WorkerMetrics {
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         let requests = metrics.counters_of(
-            "proxy_requests_total",
+            "roundtrip_proxy_requests_total",
             "Requests worked on, by how they ended",
             "outcome",
             &Failure::LABELS,
         );
         Self(Arc::new(Registered {
             active_terminals: metrics.gauge("proxy_active_terminals", "Terminals at work"),
-            terminals: metrics.gauge("proxy_terminals", "Terminals there are"),
+            terminals: metrics.gauge("roundtrip_proxy_terminals", "Terminals there are"),
             processing: metrics.seconds(
-                "weather_processing_seconds",
+                "roundtrip_processing_seconds",
                 "Time from the start of the work on a request to its answer, retries included, in seconds",
             ),
             queue_wait: metrics.seconds(
-                "redis_stream_wait_seconds",
+                "roundtrip_queue_wait_seconds",
                 "Time a request waited in the stream before it was claimed, in seconds, on the broker's clock",
             ),
-            claim_batch: metrics.sizes("proxy_claim_batch_size", "Deliveries in one claim that was not empty"),
-            settle_batch: metrics.sizes("proxy_settle_batch_size", "Settlements in one call"),
+            claim_batch: metrics.sizes(
+                "roundtrip_proxy_claim_batch_size",
+                "Deliveries in one claim that was not empty",
+            ),
+            settle_batch: metrics.sizes("roundtrip_proxy_settle_batch_size", "Settlements in one call"),
             settle: metrics.seconds(
-                "proxy_settle_seconds",
+                "roundtrip_proxy_settle_seconds",
                 "Time of one call that settles a batch, in seconds",
             ),
             settlement_refused: metrics.gauge(
-                "proxy_settlement_refused",
+                "roundtrip_proxy_settlement_refused",
                 "1 while the broker refuses settlements, and nothing is claimed therefore",
             ),
             succeeded: requests.with_label_values(&["ok"]),
             failed: requests,
-            retries: metrics.counter("proxy_retries_total", "Attempts beyond a request's first"),
+            retries: metrics.counter("roundtrip_proxy_retries_total", "Attempts beyond a request's first"),
             retries_refused: metrics.counter(
-                "proxy_retries_refused_total",
+                "roundtrip_proxy_retries_refused_total",
                 "Attempts that were not made because retries are limited to a fifth of the traffic",
             ),
             reclaimed: metrics.counter(
-                "proxy_reclaimed_total",
+                "roundtrip_proxy_reclaimed_total",
                 "Deliveries taken over from workers that stopped renewing them",
             ),
             recovered: metrics.counter(
-                "proxy_recovered_total",
+                "roundtrip_proxy_recovered_total",
                 "Deliveries found again whose claim had failed halfway",
             ),
             dead_letters: metrics.counters_of(
-                "proxy_dead_letters_total",
+                "roundtrip_proxy_dead_letters_total",
                 "Requests given up, by reason: max_deliveries, panicked or malformed",
                 "reason",
                 &["max_deliveries", "panicked", "malformed"],
             ),
             alone: metrics.counter(
-                "proxy_alone_total",
+                "roundtrip_proxy_alone_total",
                 "Deliveries run with nothing beside them, because their workers kept dying",
             ),
             rescued: metrics.counter(
-                "proxy_rescued_total",
+                "roundtrip_proxy_rescued_total",
                 "Entries brought back that were in nobody's hands and that no claim would find",
             ),
             groups_created: metrics.counter(
-                "proxy_groups_created_total",
+                "roundtrip_proxy_groups_created_total",
                 "Times the consumer group was missing and made again",
             ),
             consumers_forgotten: metrics.counter(
-                "proxy_consumers_forgotten_total",
+                "roundtrip_proxy_consumers_forgotten_total",
                 "Consumers of dead workers that were removed from the group",
             ),
             lost_leases: metrics.counter(
-                "proxy_lost_leases_total",
+                "roundtrip_proxy_lost_leases_total",
                 "Deliveries in hand whose lease had passed on when it was to be renewed",
             ),
             records_ended: metrics.counter(
-                "proxy_records_ended_total",
+                "roundtrip_proxy_records_ended_total",
                 "Records ended as expired whose requests were past their deadline and in nobody's hands any more",
             ),
             paused: metrics.counter(
-                "proxy_claim_pauses_total",
+                "roundtrip_proxy_claim_pauses_total",
                 "Turns without a claim because the upstream's circuit breaker was open, about five a second",
             ),
             upstream_circuit: metrics.float_gauge(
-                "upstream_circuit_state",
+                "roundtrip_upstream_circuit_state",
                 "Circuit breaker around the upstream: 1 closed, 0.5 half-open, 0 open",
             ),
         }))

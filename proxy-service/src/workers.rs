@@ -139,6 +139,7 @@ impl Workers {
             broker.clone(),
             records.clone(),
             consumer.clone(),
+            self.terminals.count() as u32,
             options.lease,
             metrics.clone(),
             CancellationToken::clone(&stop_claiming),

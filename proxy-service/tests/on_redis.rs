@@ -80,7 +80,7 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
         .command(&["ACL", "SETUSER", "default", &format!("-{command}")])
         .await
         .unwrap();
-    let (runs, metrics) = (Arc::new(AtomicUsize::new(0)), Metrics::new());
+    let (runs, metrics) = (Arc::new(AtomicUsize::new(0)), Metrics::new("test"));
     let counted = runs.clone();
     let handler = service_fn(move |job: Job| {
         counted.fetch_add(1, Ordering::SeqCst);
@@ -103,7 +103,10 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
     ];
     publish(&backend, &requester, &first).await;
     until("all are done", || runs.load(Ordering::SeqCst) >= first.len()).await;
-    until("it says so", || metrics.encode().contains("proxy_settlement_refused 1")).await;
+    until("it says so", || {
+        metrics.encode().contains("roundtrip_proxy_settlement_refused 1")
+    })
+    .await;
     // A claim that was waiting may still bring something; after that nothing does.
     let deadline = Instant::now() + LONG;
     while !is_idle(&server).await {
@@ -138,7 +141,10 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
     timeout(LONG, reading).await.expect("it goes on");
     assert_eq!(runs.load(Ordering::SeqCst), first.len() + 2);
     assert_eq!(server.number(&["XLEN", "weather-dead-letters"]).await, 1);
-    until("it says so", || metrics.encode().contains("proxy_settlement_refused 0")).await;
+    until("it says so", || {
+        metrics.encode().contains("roundtrip_proxy_settlement_refused 0")
+    })
+    .await;
     running.drain(LONG).await;
     assert_eq!(server.number(&["XLEN", "weather-requests"]).await, 0);
 }
@@ -150,7 +156,7 @@ async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_atte
     backend.broker.attend(&requester).await.unwrap();
     let (flags, worker_metrics) = (
         options(&["--lease", "1s", "--terminals", "1"]),
-        WorkerMetrics::new(&Metrics::new()),
+        WorkerMetrics::new(&Metrics::new("test")),
     );
     let hanging = service_fn(|_: Job| std::future::pending::<Result<Bytes, Failure>>());
     let workers = Workers::new(hanging, &flags, worker_metrics.clone());

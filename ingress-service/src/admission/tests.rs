@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(1);
 
 fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admission {
     let breaker = GuardedBroker::new(Arc::new(MemoryBroker::new())).breaker();
-    let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new()));
+    let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new("test")));
     let limits = Limits {
         request_timeout,
         max_in_flight: 100,

@@ -17,7 +17,7 @@ use super::*;
 const MEBIBYTE: usize = 1 << 20;
 
 fn bodies(most: usize, memory: usize) -> (Bodies, IngressMetrics) {
-    let metrics = IngressMetrics::new(&Metrics::new());
+    let metrics = IngressMetrics::new(&Metrics::new("test"));
     (Bodies::new(most, memory, &metrics), metrics)
 }
 

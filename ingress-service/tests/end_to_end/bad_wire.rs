@@ -125,7 +125,7 @@ async fn a_body_that_breaks_off_reaches_no_worker() {
         assert!(answer.is_empty() || status(&answer) == Some(400), "{answer}");
     }
     assert_eq!(
-        client::metric(&ingress.url, "proxy_requests_total{outcome=\"ok\"}").await,
+        client::metric(&ingress.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await,
         0.0
     );
     assert_alive(&ingress).await;

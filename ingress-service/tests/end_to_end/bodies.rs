@@ -11,7 +11,7 @@ use crate::client::{self, metric};
 use crate::harness::{PATIENCE, Service, embedded, until};
 use crate::raw::{assert_problem, connect, read_all, status};
 
-const TAKEN: &str = "ingress_body_bytes";
+const TAKEN: &str = "roundtrip_ingress_body_bytes";
 
 /// Begins a call: its head, and this much of its body.
 async fn begin(ingress: &Service, headers: &str, part: &[u8]) -> TcpStream {
@@ -35,7 +35,7 @@ async fn bodies_share_a_budget_and_those_that_stall_give_their_bytes_back() {
     let chunk = format!("1e00\r\n{}\r\n", " ".repeat(0x1e00));
     let [announced, chunked] = ["Content-Length: 8192\r\n", "Transfer-Encoding: chunked\r\n"];
     let is_taken = async || metric(&ingress.url, TAKEN).await >= f64::from(3 * 8192 + 0x1e00);
-    let refusals = async || metric(&ingress.url, "ingress_refused_total{reason=\"body_memory\"}").await;
+    let refusals = async || metric(&ingress.url, "roundtrip_ingress_refused_total{reason=\"body_memory\"}").await;
     let stalled = loop {
         let mut stalled = Vec::new();
         // Announced bytes count at once, those of chunks as they come.

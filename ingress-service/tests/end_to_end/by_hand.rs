@@ -8,7 +8,7 @@ use crate::client::{self, metric};
 use crate::harness::{PATIENCE, Service, ingress, proxy, until};
 use crate::streams::{self, DEAD_LETTERS, Fields, GROUP, REQUESTS, add, field};
 
-const MALFORMED: &str = "proxy_dead_letters_total{reason=\"malformed\"}";
+const MALFORMED: &str = "roundtrip_proxy_dead_letters_total{reason=\"malformed\"}";
 
 struct Stage {
     redis: RedisServer,
@@ -149,7 +149,7 @@ async fn a_request_without_time_left_is_never_worked_on() {
     assert!(stage.dead_letters().await.is_empty());
     // The one that worked is the stage's own.
     assert_eq!(
-        metric(&stage.proxy.url, "proxy_requests_total{outcome=\"ok\"}").await,
+        metric(&stage.proxy.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await,
         1.0
     );
 }
@@ -170,7 +170,10 @@ async fn an_instance_skips_replies_that_nobody_waits_for_and_removes_them() {
         streams::replies(&stage.redis).await == 0
     })
     .await;
-    assert_eq!(metric(&stage.ingress.url, "ingress_late_replies_total").await, 1.0);
+    assert_eq!(
+        metric(&stage.ingress.url, "roundtrip_ingress_late_replies_total").await,
+        1.0
+    );
     stage.still_works().await;
 }
 

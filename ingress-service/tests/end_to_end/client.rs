@@ -103,7 +103,7 @@ const RENDERED: Duration = Duration::from_millis(260);
 /// When metrics were last read here, by the services they are of.
 static READ: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
 
-/// The value of a metric now, by its name with labels; 0 when it has none yet.
+/// The value of a metric now, by its name with its labels but the operation; 0 when it has none yet.
 pub(crate) async fn metric(url: &str, name: &str) -> f64 {
     let last = READ.lock().unwrap().get(url).copied();
     if let Some(last) = last {
@@ -111,6 +111,9 @@ pub(crate) async fn metric(url: &str, name: &str) -> f64 {
     }
     let text = new().get(format!("{url}/metrics")).send().await.unwrap();
     let text = text.text().await.unwrap();
+    let text = text
+        .replace("{operation=\"weather\"}", "")
+        .replace("operation=\"weather\",", "");
     READ.lock().unwrap().insert(url.to_owned(), Instant::now());
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().unwrap())

@@ -69,7 +69,7 @@ impl Stage {
     }
 
     async fn actions(&self, action: &str, outcome: &str) -> f64 {
-        let name = format!("proxy_admin_actions_total{{action=\"{action}\",outcome=\"{outcome}\"}}");
+        let name = format!("roundtrip_proxy_admin_actions_total{{action=\"{action}\",outcome=\"{outcome}\"}}");
         metric(&self.proxy.url, &name).await
     }
 }

@@ -66,7 +66,7 @@ async fn among_thousands_of_callers_each_gets_its_own_answer_and_nothing_is_left
     for _ in 0..10 {
         answers.extend(call_all([ingress.url.clone(), other.url.clone()], answers.len()).await);
         for (worker, count) in [&first, &second, &third].into_iter().zip(&mut worked) {
-            *count = metric(&worker.url, "proxy_requests_total{outcome=\"ok\"}").await;
+            *count = metric(&worker.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await;
         }
         if worked.iter().all(|count| *count > 0.0) {
             break;
@@ -121,7 +121,7 @@ async fn a_forecast_has_as_many_days_as_asked_for_and_five_by_default() {
             assert!(!entry["summary"].as_str().unwrap().is_empty(), "{entry}");
         }
     }
-    let worked = metric(&proxy.url, "proxy_requests_total{outcome=\"ok\"}").await;
+    let worked = metric(&proxy.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await;
     assert_eq!(worked, 4.0, "forecasts go through the broker");
 }
 
@@ -195,6 +195,6 @@ async fn work_of_a_killed_worker_is_answered_by_another() {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.body["city"], "Oslo");
     }
-    assert_eq!(metric(&other.url, "proxy_reclaimed_total").await, 10.0);
+    assert_eq!(metric(&other.url, "roundtrip_proxy_reclaimed_total").await, 10.0);
     assert_eq!(streams::pending(&redis).await, 0);
 }

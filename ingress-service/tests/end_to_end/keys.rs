@@ -115,5 +115,12 @@ async fn a_full_memory_is_said_and_loses_nothing() {
         assert!([200, 503].contains(&more.status), "{more:?}");
         assert_eq!(send(call()).await.unwrap().status, 200);
     }
-    assert!(metric(&service.url, "ingress_refused_total{reason=\"broker_unavailable\"}").await >= 1.0);
+    assert!(
+        metric(
+            &service.url,
+            "roundtrip_ingress_refused_total{reason=\"broker_unavailable\"}"
+        )
+        .await
+            >= 1.0
+    );
 }

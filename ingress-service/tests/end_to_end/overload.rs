@@ -93,9 +93,9 @@ async fn three_times_the_capacity_is_refused_down_to_it(ingress: &Service, worke
         );
     }
     assert!(served.len() > worked_off, "{} of {}", served.len(), answers.len());
-    let counted = metric(&ingress.url, "ingress_refused_total{reason=\"queue_wait\"}").await;
+    let counted = metric(&ingress.url, "roundtrip_ingress_refused_total{reason=\"queue_wait\"}").await;
     assert_eq!(counted, refused.len() as f64);
-    let executed = metric(&worker.url, "proxy_requests_total{outcome=\"ok\"}").await;
+    let executed = metric(&worker.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await;
     assert_eq!(executed, served.len() as f64, "none was let in and then let down");
 
     until("callers are let in again", PATIENCE, async || {
@@ -163,7 +163,7 @@ async fn a_flood_of_day_long_jobs_does_not_shut_those_out_who_wait() {
     for waits in waiting.join_all().await {
         assert_eq!(waits.status, 200, "{waits:?}");
     }
-    assert!(metric(&ingress.url, "ingress_refused_total{reason=\"queue_share\"}").await >= 50.0);
+    assert!(metric(&ingress.url, "roundtrip_ingress_refused_total{reason=\"queue_share\"}").await >= 50.0);
 }
 
 /// Redis 6.2 does not.
@@ -198,7 +198,7 @@ async fn without_any_worker_callers_are_refused_once_the_oldest_has_waited_for_t
     })
     .await;
     assert_eq!(
-        metric(&ingress.url, "ingress_refused_total{reason=\"queue_age\"}").await,
+        metric(&ingress.url, "roundtrip_ingress_refused_total{reason=\"queue_age\"}").await,
         1.0
     );
 }

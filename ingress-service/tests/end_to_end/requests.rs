@@ -70,7 +70,7 @@ impl Stage {
     }
 
     async fn executed(&self) -> f64 {
-        metric(&self.proxy.url, "proxy_requests_total{outcome=\"ok\"}").await
+        metric(&self.proxy.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await
     }
 }
 
@@ -230,7 +230,12 @@ async fn what_is_queued_and_cancelled_never_runs() {
     let ended = stage.get(&stage.one, &running, "wait=30").await;
     assert_eq!(ended.body["status"], "cancelled", "{ended:?}");
     assert_eq!(streams::pending(&stage.redis).await, 0);
-    let over = metric(&stage.proxy.url, "proxy_requests_total{outcome=\"cancelled\"}").await + stage.executed().await;
+    let over = metric(
+        &stage.proxy.url,
+        "roundtrip_proxy_requests_total{outcome=\"cancelled\"}",
+    )
+    .await
+        + stage.executed().await;
     assert_eq!(over, 1.0, "only the first was ever begun");
     upstream.open();
     let finished = stage.ask_async(&stage.one).await;
@@ -257,11 +262,11 @@ async fn work_for_a_caller_who_hung_up_is_ended_where_that_is_wanted() {
     upstream.has_begun(1).await;
     caller.abort();
     until("the work is dropped", PATIENCE, async || {
-        metric(&proxy.url, "proxy_requests_total{outcome=\"cancelled\"}").await == 1.0
+        metric(&proxy.url, "roundtrip_proxy_requests_total{outcome=\"cancelled\"}").await == 1.0
     })
     .await;
     assert_eq!(
-        metric(&service.url, "ingress_cancellations_total{outcome=\"asked\"}").await,
+        metric(&service.url, "roundtrip_ingress_cancellations_total{outcome=\"asked\"}").await,
         1.0
     );
 }

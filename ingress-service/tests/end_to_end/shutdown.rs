@@ -85,7 +85,7 @@ async fn a_proxy_that_ends_under_load_costs_no_call_and_leaves_the_group() {
     let (ingress, mut leaves, stays) = tokio::join!(ingress.start(), plans[0].start(), plans[1].start());
     let mut load = Load::start(24, &[&ingress.url]);
     load.go_on(100).await;
-    let ok = "proxy_requests_total{outcome=\"ok\"}";
+    let ok = "roundtrip_proxy_requests_total{outcome=\"ok\"}";
     until("both take part", PATIENCE, async || {
         metric(&leaves.url, ok).await > 0.0 && metric(&stays.url, ok).await > 0.0
     })
@@ -98,7 +98,7 @@ async fn a_proxy_that_ends_under_load_costs_no_call_and_leaves_the_group() {
     load.go_on(100).await;
     load.stop().await;
     assert_eq!(streams::pending(&redis).await, 0);
-    let again = metric(&stays.url, "proxy_reclaimed_total").await;
+    let again = metric(&stays.url, "roundtrip_proxy_reclaimed_total").await;
     assert_eq!(again, 0.0, "what it had in hand it finished itself");
 }
 
@@ -176,5 +176,5 @@ async fn a_proxy_that_cannot_finish_in_time_hands_its_work_to_another_at_once() 
     assert!(leaves.ended().await.success());
     let answer = call.await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(metric(&other.url, "proxy_reclaimed_total").await, 1.0);
+    assert_eq!(metric(&other.url, "roundtrip_proxy_reclaimed_total").await, 1.0);
 }

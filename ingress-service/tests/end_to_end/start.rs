@@ -81,10 +81,72 @@ async fn a_token_that_is_none_is_refused_by_name_and_not_shown() {
 #[tokio::test]
 async fn a_log_filter_that_is_none_is_refused_with_a_word_about_it() {
     for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
-        let (code, _, stderr) = run(&plan.with("RUST_LOG", "roundtrip=loud"), &[]).await;
-        assert!(code.is_some_and(|code| code != 0), "{code:?} {stderr}");
-        assert!(stderr.contains("RUST_LOG") || stderr.contains("filter"), "{stderr:?}");
+        for filter in ["roundtrip=loud", "loud", "info,verbose", "42"] {
+            let (code, _, stderr) = run(&plan.clone().with("RUST_LOG", filter), &[]).await;
+            assert_eq!(code, Some(2), "{filter}: {stderr}");
+            assert!(
+                stderr.contains("RUST_LOG") && stderr.contains("debug or trace"),
+                "{stderr:?}"
+            );
+        }
     }
+}
+
+#[tokio::test]
+async fn a_value_that_is_none_is_refused_by_the_name_under_which_it_was_given() {
+    for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+        for (variable, value, accepted) in [
+            ("TERMINALS", "lots", "a whole number from 1 to 65536 is expected"),
+            (
+                "TOKIO_WORKER_THREADS",
+                "abc",
+                "a whole number from 1 to 1024 is expected",
+            ),
+            ("LOG_FORMAT", "xml", "pretty, json is expected"),
+            ("LISTEN_ADDR", "5009", "such as 127.0.0.1:5009"),
+        ] {
+            let (code, _, stderr) = run(&plan.clone().with(variable, value), &[]).await;
+            assert_eq!(code, Some(2), "{stderr}");
+            let first = stderr.lines().next().unwrap_or_default();
+            let expected = format!("error: {variable}: {value:?} is not accepted: ");
+            assert!(first.starts_with(&expected) && first.contains(accepted), "{first}");
+            let flag = format!("--{}", variable.to_lowercase().replace('_', "-"));
+            let (_, _, stderr) = run(&plan, &[&flag, value]).await;
+            let expected = format!("error: {flag}: {value:?} is not accepted: ");
+            assert!(stderr.starts_with(&expected), "{stderr}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_nearly_ours_is_warned_of_and_an_empty_one_is_not_set() {
+    let plan = embedded().with("MAX_INFLIGHT", "7").with("MAX_QUEUE_AGE", "");
+    let ingress = plan.start().await;
+    until("it is warned", PATIENCE, async || {
+        ingress.stderr().contains("MAX_INFLIGHT")
+    })
+    .await;
+    assert!(ingress.stderr().contains("MAX_IN_FLIGHT is"), "{}", ingress.stderr());
+    let proxy = proxy("redis://127.0.0.1:1").with("ADMIN_TOKEN", "").start().await;
+    let answer = client::get(&format!("{}/admin/dead-letters", proxy.url)).await;
+    answer.assert_problem(404, "/problems/route-not-found");
+}
+
+#[tokio::test]
+async fn a_health_check_explains_itself() {
+    for plan in [embedded(), proxy("redis://127.0.0.1:1")] {
+        let (code, stdout, stderr) = run(&plan, &["healthcheck", "--help"]).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stdout.contains("/readyz") && stdout.len() < 1000, "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_this_machine_is_an_address_to_listen_on() {
+    let port = free_port();
+    let plan = embedded().with("LISTEN_ADDR", &format!("localhost:{port}"));
+    let _ingress = plan.start().await;
+    assert_eq!(client::get(&format!("http://127.0.0.1:{port}/livez")).await.status, 200);
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ async fn is_ready(service: &Service, ready: bool) {
     let what = if ready { "it is ready" } else { "it is not ready" };
     until(what, PATIENCE, async || {
         let answer = client::get(&format!("{}/readyz", service.url)).await;
-        (answer.status == 200) == ready && metric(&service.url, "redis_fit").await == f64::from(u8::from(ready))
+        (answer.status == 200) == ready
+            && metric(&service.url, "roundtrip_broker_fit").await == f64::from(u8::from(ready))
     })
     .await;
 }

@@ -19,7 +19,7 @@ impl Actions {
     /// Registers the counter.
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self(metrics.counters(
-            "proxy_admin_actions_total",
+            "roundtrip_proxy_admin_actions_total",
             "What operators did to dead letters, by action (replay or discard) and outcome: done, not_found, \
              not_replayable, broker_unavailable, outcome_unknown or failed",
             &["action", "outcome"],

@@ -33,7 +33,7 @@ async fn call_on(app: Router, method: &str, path: &str, token: Option<&str>) -> 
 }
 
 async fn call(method: &str, path: &str, token: Option<&str>) -> Response {
-    let app = app_of(Arc::new(MemoryBroker::new()), &Metrics::new());
+    let app = app_of(Arc::new(MemoryBroker::new()), &Metrics::new("test"));
     call_on(app, method, path, token).await
 }
 
@@ -133,7 +133,7 @@ impl DeadLetters for Stub {
 }
 
 fn count(metrics: &Metrics, action: &str, outcome: &str) -> bool {
-    let line = format!("proxy_admin_actions_total{{action=\"{action}\",outcome=\"{outcome}\"}} 1");
+    let line = format!("roundtrip_proxy_admin_actions_total{{action=\"{action}\",outcome=\"{outcome}\"}} 1");
     metrics.encode().lines().any(|other| other == line)
 }
 
@@ -146,7 +146,7 @@ async fn a_change_that_was_not_confirmed_has_an_unknown_outcome(
     #[case] path: &str,
     #[case] action: &str,
 ) {
-    let (stub, metrics) = (Stub::new(true), Metrics::new());
+    let (stub, metrics) = (Stub::new(true), Metrics::new("test"));
     stub.go.notify_one();
     let answer = call_on(app_of(stub, &metrics), method, path, Some(TOKEN)).await;
     assert_eq!(answer.status(), 504);
@@ -162,7 +162,7 @@ async fn a_change_is_counted_even_if_its_caller_hung_up(
     #[case] path: &'static str,
     #[case] action: &str,
 ) {
-    let (stub, metrics) = (Stub::new(false), Metrics::new());
+    let (stub, metrics) = (Stub::new(false), Metrics::new("test"));
     let app = app_of(stub.clone(), &metrics);
     let caller = tokio::spawn(async move { call_on(app, method, path, Some(TOKEN)).await });
     stub.reached.notified().await;

@@ -71,7 +71,7 @@ impl fmt::Debug for AdminToken {
 /// Reads a token from the command line or the environment. A parser of our own, because clap repeats a
 /// value that is refused.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TokenParser;
+pub struct TokenParser;
 
 impl TypedValueParser for TokenParser {
     type Value = AdminToken;

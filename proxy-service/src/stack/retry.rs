@@ -102,7 +102,8 @@ impl<S: Handler> Retry<S> {
                 self.metrics.retries_refused.inc();
                 return Err(failure);
             }
-            tracing::debug!(request_id = %job.request.id, ?failure, ?delay, "trying again");
+            let delay_ms = delay.as_millis() as u64;
+            tracing::debug!(request_id = %job.request.id, failure = failure.label(), delay_ms, "trying again");
             earlier = Some(failure);
             self.metrics.retries.inc();
             sleep(delay).await;

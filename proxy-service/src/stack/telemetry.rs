@@ -44,7 +44,8 @@ impl<S: Handler> Service<Job> for Telemetry<S> {
                 Ok(_) => metrics.succeeded.inc(),
                 Err(failure) => {
                     metrics.failed.with_label_values(&[failure.label()]).inc();
-                    tracing::info!(request_id = %id, trace_id = trace.id(), ?failure, "answered with a fault");
+                    let (failure, detail) = (failure.label(), failure.to_fault().detail);
+                    tracing::info!(request_id = %id, trace_id = trace.id(), failure, detail, "answered with a fault");
                 }
             }
             outcome

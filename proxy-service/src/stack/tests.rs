@@ -43,7 +43,7 @@ where
     F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
 {
     let (calls, upstream) = (Arc::new(AtomicU32::new(0)), Arc::new(breaker));
-    let metrics = WorkerMetrics::new(&Metrics::new());
+    let metrics = WorkerMetrics::new(&Metrics::new("test"));
     let counted = calls.clone();
     let handler = service_fn(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
     let options = StackOptions {
@@ -268,7 +268,7 @@ async fn the_upstreams_own_retry_after_is_honoured() {
 #[tokio::test(start_paused = true)]
 async fn retries_stay_within_their_share_of_the_traffic() {
     // Without the breaker, which would end the attempts long before.
-    let metrics = WorkerMetrics::new(&Metrics::new());
+    let metrics = WorkerMetrics::new(&Metrics::new("test"));
     let always_broken = service_fn(|_: Job| std::future::ready(Err::<Bytes, _>(broken())));
     let retry = retry::Retry::new(always_broken, retry::budget(), metrics.clone());
     let (requests, started) = (1000, Instant::now());

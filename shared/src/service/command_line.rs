@@ -1,7 +1,15 @@
 //! The command line and the environment, read once at start.
 
-use clap::Parser;
+mod near_misses;
+
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, Parser};
+
+pub use near_misses::warn_of_near_misses;
 
 /// What no value can be judged by alone.
 pub trait Check {
@@ -31,11 +39,17 @@ pub fn read<C: Parser + Check>() -> Start<C> {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     let asks = arguments.get(1).is_some_and(|word| word == HEALTHCHECK);
     if asks {
-        arguments.remove(1);
+        let word = arguments.remove(1);
+        if arguments
+            .iter()
+            .any(|argument| argument == "--help" || argument == "-h")
+        {
+            explain_healthcheck(&C::command(), &word);
+        }
     }
-    let config = match C::try_parse_from(arguments) {
+    let config: C = match parse(&arguments) {
         Ok(config) => config,
-        Err(error) => without_secrets(error).exit(),
+        Err(error) => error.exit(),
     };
     if let Err(message) = config.check() {
         C::command().error(ErrorKind::ValueValidation, message).exit();
@@ -47,14 +61,77 @@ pub fn read<C: Parser + Check>() -> Start<C> {
     }
 }
 
-/// clap repeats a refused value, and a refused URL may hold a password.
-fn without_secrets(mut error: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
-        && let Some(masked) = masked(value)
-    {
-        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
+/// Reads a configuration from arguments, the program's name first, and from the environment.
+///
+/// # Errors
+/// A message that names the flag or the variable that was used, its value and what is accepted.
+pub fn parse<C: Parser>(arguments: &[OsString]) -> Result<C, clap::Error> {
+    let mut command = without_empty_variables(C::command());
+    let matches = command.try_get_matches_from_mut(arguments);
+    matches
+        .and_then(|matches| C::from_arg_matches(&matches))
+        .map_err(|error| reworded(&error, &mut command, arguments).unwrap_or(error))
+}
+
+/// An empty variable counts as not set where nothing is the default: `ADMIN_TOKEN=` in a file of variables says just that.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |name: &OsString| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let optional = command
+        .get_arguments()
+        .filter(|argument| argument.get_default_values().is_empty());
+    let unset: Vec<_> = optional
+        .filter(|argument| argument.get_env().is_some_and(|name| is_empty(&name.to_owned())))
+        .map(|argument| argument.get_id().clone())
+        .collect();
+    unset.iter().fold(command, |command, id| {
+        command.mut_arg(id, |argument| argument.env(Resettable::Reset))
+    })
+}
+
+/// An error about a value in our words: clap names the flag although a variable was set, and repeats what may be a secret.
+fn reworded(error: &clap::Error, command: &mut Command, arguments: &[OsString]) -> Option<clap::Error> {
+    if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
+        return None;
     }
-    error
+    let text = |kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        _ => None,
+    };
+    // As it is written in the usage: `--max-in-flight <MAX_IN_FLIGHT>`.
+    let flag = text(ContextKind::InvalidArg)?;
+    let flag = flag.split_whitespace().next()?;
+    let value = text(ContextKind::InvalidValue)?;
+    let value = masked(&value).unwrap_or(value);
+    let is_flag = arguments.iter().any(|argument| {
+        let argument = argument.to_string_lossy();
+        argument == flag || argument.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
+    });
+    let argument = command.get_arguments().find(|argument| {
+        argument
+            .get_long()
+            .is_some_and(|long| flag.strip_prefix("--") == Some(long))
+    })?;
+    let variable = argument.get_env()?.to_string_lossy().into_owned();
+    let name = if is_flag { flag.to_owned() } else { variable };
+    let accepted = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) => format!("{} is expected", values.join(", ")),
+        _ => error.source()?.to_string(),
+    };
+    let message = format!("{name}: {value:?} is not accepted: {accepted}");
+    Some(command.error(ErrorKind::ValueValidation, message))
+}
+
+#[allow(clippy::print_stdout)] // What was asked for.
+fn explain_healthcheck(command: &Command, word: &OsString) -> ! {
+    let name = command.get_name();
+    println!(
+        "Asks the {name} that serves on LISTEN_ADDR whether it is ready: GET /readyz, 2 seconds at most for each step.\n\n\
+         Usage: {name} {} [--listen-addr <LISTEN_ADDR>]\n\n\
+         Exit status: 0 when it is ready; 1 when it is not, or does not answer, with the reason on standard error; 2 for a\n\
+         value that is not accepted. The variables are those of the service.",
+        word.to_string_lossy()
+    );
+    std::process::exit(0);
 }
 
 /// A URL without its user and password, and without its query, which may hold a key; `None` when it has neither.

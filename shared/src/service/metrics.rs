@@ -15,34 +15,64 @@ use prometheus::{
 
 use crate::broker::Depth;
 
+/// What is ours begins so, and says which operation it is of.
+const PREFIX: &str = "roundtrip_";
+
+/// Names of the predecessor, for whoever has boards and alerts with them.
+const INHERITED: [&str; 4] = [
+    "ingress_pending_requests",
+    "redis_circuit_state",
+    "proxy_active_terminals",
+    "redis_stream_queue_depth",
+];
+
 /// Where a process' metrics are registered. Registering a name twice is a mistake in the code, and panics.
 #[derive(Debug, Clone)]
-pub struct Metrics(Registry);
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
+pub struct Metrics {
+    registry: Registry,
+    operation: &'static str,
 }
 
 impl Metrics {
-    /// A registry with the process' own figures: CPU seconds, resident memory, descriptors.
+    /// A registry for a process that serves `operation`, with the process' own figures (CPU seconds, resident memory,
+    /// descriptors) and its version.
     #[must_use]
-    pub fn new() -> Self {
-        let metrics = Self(Registry::new());
+    pub fn new(operation: &'static str) -> Self {
+        let metrics = Self {
+            registry: Registry::new(),
+            operation,
+        };
         #[cfg(target_os = "linux")]
         metrics
-            .0
+            .registry
             .register(Box::new(ProcessCollector::for_self()))
             .expect("the registry is empty");
+        let version = Opts::new("roundtrip_build_info", "The version that runs; always 1")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let version = IntGauge::with_opts(version).expect("metric names are valid");
+        version.set(1);
+        metrics.register(version);
         metrics
+    }
+
+    /// The name of a metric, its description, and whose it is.
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        let opts = Opts::new(name, help);
+        match name.starts_with(PREFIX) || INHERITED.contains(&name) {
+            true => opts.const_label("operation", self.operation),
+            false => opts,
+        }
+    }
+
+    fn histogram_opts(&self, name: &str, help: &str, buckets: Vec<f64>) -> HistogramOpts {
+        HistogramOpts::from(self.opts(name, help)).buckets(buckets)
     }
 
     /// Everything, in Prometheus' text format.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = Vec::new();
-        let mut families = self.0.gather();
+        let mut families = self.registry.gather();
         exact_cpu_time(&mut families);
         TextEncoder::new()
             .encode(&families, &mut text)
@@ -53,13 +83,13 @@ impl Metrics {
     /// A counter.
     #[must_use]
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.register(IntCounter::new(name, help).expect("metric names are valid"))
+        self.register(IntCounter::with_opts(self.opts(name, help)).expect("metric names are valid"))
     }
 
     /// A counter with labels.
     #[must_use]
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are valid"))
+        self.register(IntCounterVec::new(self.opts(name, help), labels).expect("metric names are valid"))
     }
 
     /// A counter for each of some values of a label. All of them from the start: a rate needs a first value.
@@ -75,45 +105,45 @@ impl Metrics {
     /// A whole number that goes up and down.
     #[must_use]
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.register(IntGauge::new(name, help).expect("metric names are valid"))
+        self.register(IntGauge::with_opts(self.opts(name, help)).expect("metric names are valid"))
     }
 
     /// A number that goes up and down.
     #[must_use]
     pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
-        self.register(Gauge::new(name, help).expect("metric names are valid"))
+        self.register(Gauge::with_opts(self.opts(name, help)).expect("metric names are valid"))
     }
 
     /// A histogram of durations in seconds, from 0.25 ms to about 30 s.
     #[must_use]
     pub fn seconds(&self, name: &str, help: &str) -> Histogram {
         let buckets = exponential_buckets(0.000_25, 2.0, 18).expect("bounds are positive");
-        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("names are valid"))
+        self.register(Histogram::with_opts(self.histogram_opts(name, help, buckets)).expect("names are valid"))
     }
 
     /// A histogram of durations in seconds, with labels.
     #[must_use]
     pub fn seconds_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let buckets = exponential_buckets(0.000_25, 2.0, 18).expect("bounds are positive");
-        self.register(
-            HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels).expect("names are valid"),
-        )
+        self.register(HistogramVec::new(self.histogram_opts(name, help, buckets), labels).expect("names are valid"))
     }
 
     /// A histogram of batch sizes, from 1 to 1024.
     #[must_use]
     pub fn sizes(&self, name: &str, help: &str) -> Histogram {
         let buckets = exponential_buckets(1.0, 2.0, 11).expect("bounds are positive");
-        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("names are valid"))
+        self.register(Histogram::with_opts(self.histogram_opts(name, help, buckets)).expect("names are valid"))
     }
 
     #[cfg(test)]
     pub(super) fn collect(&self, collector: Box<dyn Collector>) {
-        self.0.register(collector).expect("each metric is registered once");
+        self.registry
+            .register(collector)
+            .expect("each metric is registered once");
     }
 
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.0
+        self.registry
             .register(Box::new(collector.clone()))
             .expect("each metric is registered once");
         collector
@@ -156,6 +186,8 @@ pub struct BrokerMetrics {
     memory_used: IntGauge,
     memory_max: IntGauge,
     ping: Histogram,
+    workers: IntGauge,
+    terminals: IntGauge,
 }
 
 impl BrokerMetrics {
@@ -168,7 +200,7 @@ impl BrokerMetrics {
                 "Circuit breaker around the broker: 1 closed, 0.5 half-open, 0 open",
             ),
             fit: metrics.gauge(
-                "redis_fit",
+                "roundtrip_broker_fit",
                 "Whether the broker lets this service in and do its work: 0 with a wrong password, a missing right, or no \
                  append-only file where DURABILITY asks for one",
             ),
@@ -176,27 +208,35 @@ impl BrokerMetrics {
                 "redis_stream_queue_depth",
                 "Requests in the stream that no worker holds",
             ),
-            claimed: metrics.gauge("redis_stream_claimed", "Requests in the stream that a worker holds"),
+            claimed: metrics.gauge("roundtrip_queue_claimed", "Requests in the stream that a worker holds"),
             bytes: metrics.gauge(
-                "redis_stream_bytes",
+                "roundtrip_queue_bytes",
                 "What the requests in the stream take, in bytes, about; 0 where that is not known",
             ),
             oldest: metrics.float_gauge(
-                "redis_stream_oldest_waiting_seconds",
+                "roundtrip_queue_oldest_waiting_seconds",
                 "Age of the oldest request that no worker holds, in seconds; 0 when none waits",
             ),
-            dead_letters: metrics.gauge("redis_dead_letters", "Dead letters kept"),
+            dead_letters: metrics.gauge("roundtrip_dead_letters", "Dead letters kept"),
             memory_used: metrics.gauge(
-                "redis_memory_used_bytes",
+                "roundtrip_broker_memory_used_bytes",
                 "Memory that the broker's server takes, sampled",
             ),
             memory_max: metrics.gauge(
-                "redis_memory_max_bytes",
+                "roundtrip_broker_memory_max_bytes",
                 "Memory that the broker's server may take before it refuses writes, sampled; 0 where nothing limits it",
             ),
             ping: metrics.seconds(
-                "redis_ping_seconds",
+                "roundtrip_broker_ping_seconds",
                 "Time the broker takes to answer a ping, in seconds, sampled",
+            ),
+            workers: metrics.gauge(
+                "roundtrip_workers",
+                "Workers that gave a sign of life within 15 seconds, whoever runs them; sampled",
+            ),
+            terminals: metrics.gauge(
+                "roundtrip_worker_terminals",
+                "Requests that these workers do at the same time at most, as far as they say; sampled",
             ),
         }
     }
@@ -214,6 +254,8 @@ impl BrokerMetrics {
         self.claimed.set(depth.claimed as i64);
         self.bytes.set(depth.bytes as i64);
         self.dead_letters.set(depth.dead_letters as i64);
+        self.workers.set(depth.workers as i64);
+        self.terminals.set(depth.terminals as i64);
         if let Some(memory) = depth.memory {
             self.memory_used.set(memory.used as i64);
             self.memory_max.set(memory.max as i64);

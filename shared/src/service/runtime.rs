@@ -5,11 +5,13 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use clap::Args;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::shutdown;
 use super::telemetry::with_causes;
+use super::values;
 
 /// The part of this machine's cores that a service takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +23,22 @@ pub enum Share {
     Half,
 }
 
+/// How a process takes its threads, and what it says of what it does.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ProcessOptions {
+    /// Threads, 1 to 1024 [default: half of the cores, all with memory://]
+    #[arg(long, env, value_parser = values::whole(1..=1024_usize))]
+    pub tokio_worker_threads: Option<usize>,
+}
+
 /// Runs a service, which is told when to stop, to its end. Its error is logged, and makes the exit status 1.
-pub fn run<F>(share: Share, service: impl FnOnce(CancellationToken) -> F) -> ExitCode
+pub fn run<F>(share: Share, options: &ProcessOptions, service: impl FnOnce(CancellationToken) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
-    let ended = build(share).map_err(Into::into).and_then(|runtime| {
+    let threads = options.tokio_worker_threads;
+    let ended = build(share, threads).map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
             let stop = shutdown::on_signal()?;
             service(stop).await
@@ -41,20 +53,17 @@ where
     }
 }
 
-/// A runtime on this share of the cores, or on `TOKIO_WORKER_THREADS` threads where that is set.
+/// A runtime on this share of the cores, or on so many threads.
 ///
 /// # Errors
 /// When the system gives no threads.
-pub fn build(share: Share) -> std::io::Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    // Where the variable is set, the runtime reads it itself.
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        builder.worker_threads(threads(share, available_parallelism().map_or(1, NonZero::get)));
-    }
-    builder.enable_all().build()
+pub fn build(share: Share, threads: Option<usize>) -> std::io::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let threads = threads.unwrap_or_else(|| of(share, cores));
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-fn threads(share: Share, cores: usize) -> usize {
+fn of(share: Share, cores: usize) -> usize {
     match share {
         Share::All => cores,
         Share::Half => (cores / 2).max(1),
@@ -67,7 +76,7 @@ mod tests {
 
     #[test]
     fn half_of_one_core_is_one() {
-        let halves = [1, 2, 3, 4, 8].map(|cores| threads(Share::Half, cores));
+        let halves = [1, 2, 3, 4, 8].map(|cores| of(Share::Half, cores));
         assert_eq!(halves, [1, 1, 1, 2, 4]);
     }
 }

@@ -20,13 +20,17 @@ pub const TRACEPARENT: &str = "traceparent";
 /// `OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`
 /// (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Traces")]
+#[command(next_help_heading = "Telemetry")]
 pub struct TraceOptions {
-    /// Base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318 [default: none, no traces]
+    /// Base URL of an OpenTelemetry collector, such as http://localhost:4318
+    ///
+    /// OTLP over HTTP. Without it there are no traces.
     #[arg(long, env, value_parser = endpoint, hide_env_values = true)]
     pub otel_exporter_otlp_endpoint: Option<Url>,
 
-    /// Share of the calls that are traced where the caller's own trace does not say, 0 to 1
+    /// Share of the calls that are traced, 0 to 1
+    ///
+    /// Where the caller's own trace does not say.
     #[arg(long, env, default_value_t = 0.01, value_parser = ratio)]
     pub otel_traces_sampler_arg: f64,
 }

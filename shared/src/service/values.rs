@@ -1,8 +1,38 @@
 //! Configuration values as people write them. Each parser's error says what is accepted.
 
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+
+/// A whole number within bounds, as a parser of values.
+pub fn whole<N>(accepted: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| accepted.contains(number));
+        let (least, most) = (accepted.start(), accepted.end());
+        number.ok_or_else(|| format!("a whole number from {least} to {most} is expected"))
+    }
+}
+
+/// An address to listen on: an IP address, or a name of this machine, and a port.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected =
+        "an address with a port is expected, such as 127.0.0.1:5009, localhost:5009, 0.0.0.0:5009 or [::]:5009";
+    let found = text.trim().to_socket_addrs().map_err(|_| expected)?;
+    let found: Vec<_> = found.collect();
+    // Of a name with both, what most clients try.
+    let chosen = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    chosen.copied().ok_or_else(|| expected.to_owned())
+}
 
 /// A duration such as `30s`, `250ms` or `1m 30s`.
 ///
@@ -70,6 +100,27 @@ mod tests {
         assert_eq!(size("1MiB").unwrap(), 1 << 20);
         assert_eq!(size("1500").unwrap(), 1500);
         assert_eq!(memory("64GiB").unwrap(), 64 << 30);
+    }
+
+    #[test]
+    fn an_address_may_be_a_name_and_has_a_port() {
+        assert_eq!(address("localhost:5019").unwrap(), "127.0.0.1:5019".parse().unwrap());
+        assert_eq!(address("[::1]:80").unwrap(), "[::1]:80".parse().unwrap());
+        for text in ["", "5010", "localhost", ":", "1.2.3.4:99999", "no such host:1"] {
+            assert!(
+                address(text).unwrap_err().contains("such as 127.0.0.1:5009"),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_bounds() {
+        let parse = whole(1..=64_u32);
+        assert_eq!((parse("1"), parse(" 64 ")), (Ok(1), Ok(64)));
+        for text in ["0", "65", "-1", "1.5", "lots", ""] {
+            assert_eq!(parse(text).unwrap_err(), "a whole number from 1 to 64 is expected");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ async fn whoever_watches_sees_every_step_and_may_come_back() {
     let opening = async {
         // It is being watched before it ends, and gets half of the way first.
         until("somebody watches", PATIENCE, async || {
-            metric(&stage.other.url, "ingress_event_streams").await == 1.0
+            metric(&stage.other.url, "roundtrip_ingress_event_streams").await == 1.0
         })
         .await;
         upstream.half_open();
@@ -55,5 +55,5 @@ async fn whoever_watches_sees_every_step_and_may_come_back() {
     assert!(rest.len() < seen.len() && rest.last() == seen.last(), "{rest:?}");
     let all_heard = stage.client.get(&url).header("Last-Event-ID", &seen.last().unwrap().1);
     assert_eq!(all_heard.send().await.unwrap().status(), 204);
-    assert_eq!(metric(&stage.one.url, "ingress_event_streams").await, 0.0);
+    assert_eq!(metric(&stage.one.url, "roundtrip_ingress_event_streams").await, 0.0);
 }

@@ -86,7 +86,7 @@ impl Endpoint {
             },
             StatusCode::BAD_REQUEST => {
                 let reason = reason(response).await;
-                tracing::warn!(service = self.service, ?reason, "upstream refused our query");
+                tracing::warn!(service = self.service, reason, "upstream refused our query");
                 Failure::UpstreamRefused {
                     detail: format!("the {} refused the query", self.service),
                 }

@@ -31,8 +31,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let (Start::Serve(config) | Start::Healthcheck(config)) = command_line::read::<Config>();
-    telemetry::init(config.log_format, &config.log_filter);
-    runtime::run(Share::Half, |stop| async {
+    telemetry::init("chaos-worker", &config.logs);
+    let process = config.process.clone();
+    runtime::run(Share::Half, &process, |stop| async {
         let path = std::env::var_os(ledger::VARIABLE).map(PathBuf::from);
         let path = path.ok_or_else(|| format!("{} names no file", ledger::VARIABLE))?;
         let handler = Noting {

@@ -15,13 +15,14 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an operator decides about connections.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
 pub struct ConnectionOptions {
     /// How long a connection is kept open between two requests, 1s to 24h
     #[arg(long, env, default_value = "75s", value_parser = idle_timeout)]
     pub idle_timeout: Duration,
 
     /// Connections open before further ones are refused with 503, 1 to 1000000
-    #[arg(long, env, default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, env, default_value_t = 16384, value_parser = values::whole(1..=1_000_000_u32))]
     pub max_connections: u32,
 }
 

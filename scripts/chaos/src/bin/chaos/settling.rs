@@ -76,7 +76,7 @@ impl Settling<'_> {
         }
         sleep(LATENESS).await;
         history.counters = remains::totals(self.cluster, self.counters).await?;
-        history.late_replies = remains::counters(self.cluster, "ingress_late_replies_total").await?;
+        history.late_replies = remains::counters(self.cluster, "roundtrip_ingress_late_replies_total").await?;
         let mut client = Client::connect(self.cluster.redis.address).await?;
         let letters = client.dead_letters().await?;
         history.dead_letters = letters.iter().map(|data| number_in(data)).collect();

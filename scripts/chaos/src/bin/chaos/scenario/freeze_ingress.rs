@@ -27,7 +27,7 @@ const FROZEN: u64 = 58;
 /// How long publishing may take.
 const PUBLISHED_WITHIN: Duration = Duration::from_millis(200);
 
-const ADOPTED: &str = "ingress_adopted_replies_total";
+const ADOPTED: &str = "roundtrip_ingress_adopted_replies_total";
 
 fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     let mut steps = vec![Step::Load(Load::Open(20.0)), Step::Wait(secs(3))];

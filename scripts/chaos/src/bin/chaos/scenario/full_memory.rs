@@ -22,8 +22,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// At the door, by a sample; and by Redis itself.
-const AT_THE_DOOR: &str = "ingress_refused_total{reason=\"memory\"}";
-const BY_REDIS: &str = "ingress_refused_total{reason=\"broker_unavailable\"}";
+const AT_THE_DOOR: &str = "roundtrip_ingress_refused_total{reason=\"memory\"}";
+const BY_REDIS: &str = "roundtrip_ingress_refused_total{reason=\"broker_unavailable\"}";
 
 /// Two workers of 8 terminals, 50 ms each: 320 a second.
 const TERMINALS: usize = 8;

@@ -22,8 +22,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     judge,
 };
 
-const ASKED: &str = "ingress_cancellations_total{outcome=\"asked\"}";
-const NEVER_STARTED: &str = "ingress_cancellations_total{outcome=\"never_started\"}";
+const ASKED: &str = "roundtrip_ingress_cancellations_total{outcome=\"asked\"}";
+const NEVER_STARTED: &str = "roundtrip_ingress_cancellations_total{outcome=\"never_started\"}";
 
 /// Long enough that all terminals would be taken within three seconds.
 const LONG: &str = "25s";

@@ -23,7 +23,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// For lack of room among those who wait.
-const REFUSED: &str = "ingress_refused_total{reason=\"queue_share\"}";
+const REFUSED: &str = "roundtrip_ingress_refused_total{reason=\"queue_share\"}";
 
 /// Three quarters of it is what those who wait put up with, and half of that is the jobs' share.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
