@@ -34,7 +34,8 @@ def made():
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate, "-days", str(DAYS),
                 "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}", "-addext", "basicConstraints=critical,CA:FALSE",
                 "-addext", "keyUsage=critical,digitalSignature", "-addext", "extendedKeyUsage=serverAuth")
-        return open(certificate).read(), open(key).read()
+        with open(certificate) as made_certificate, open(key) as made_key:
+            return made_certificate.read(), made_key.read()
 
 
 def dates(certificate):
