@@ -11,11 +11,11 @@ SECRETS = {"BROKER_URL", "ADMIN_TOKEN"}
 
 def known(readme, tracing):
     """The services that know each variable: README's table, which a test holds against the programs, and OpenTelemetry's own."""
-    services = {"both": SERVICES, "ingress": ("ingress-service",), "workers": ("proxy-service",), "proxy": ("proxy-service",)}
+    words = {"both": SERVICES, "ingress": ("ingress-service",), "workers": ("proxy-service",), "proxy": ("proxy-service",)}
     found = {}
-    for names, of, meaning in re.findall(r"^\| (`[A-Z_`, ]+`) \|[^\n]*? \| ((?:both|ingress|workers|proxy)[^|]*) \|([^\n]*)$", readme, re.M):
+    for names, of in re.findall(r"^\| (`[A-Z_`, ]+`) \|[^\n]*? \| ((?:both|ingress|workers|proxy)[^|]*) \|", readme, re.M):
         for name in re.findall(r"[A-Z_]+", names):
-            found[name] = services[of.split(",")[0]]
+            found[name] = tuple({service for word, services in words.items() if word in of for service in services})
     for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", readme):
         # Named beside another, such as DURABILITY_REPLICAS.
         beside = next((other for other in found if name.startswith(other + "_")), None)
@@ -53,8 +53,8 @@ def reached(service, container, variables):
                 wrong.append(f"it sets {variable} itself, so that the one of roundtrip-config is ignored")
             elif not all_reach:
                 wrong.append(f"{variable} of roundtrip-config does not reach it")
-        elif variable not in own:
+        elif service in BY_MANIFEST[variable] and variable not in own:
             wrong.append(f"{variable} is not set")
-        elif variable in SECRETS and "secretKeyRef" not in own[variable].get("valueFrom", {}) and "$(REDIS_PASSWORD)" not in own[variable].get("value", ""):
+        elif variable in own and variable in SECRETS and "secretKeyRef" not in own[variable].get("valueFrom", {}) and "$(REDIS_PASSWORD)" not in own[variable].get("value", ""):
             wrong.append(f"{variable} does not come from a Secret")
     return wrong
