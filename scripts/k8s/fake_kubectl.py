@@ -26,6 +26,8 @@ def main():
         print(json.dumps({"serverVersion": {"gitVersion": state["version"]}}))
     elif verb == "config":
         print("test-context")
+    elif verb == "events":
+        print(f"events of {option('-n')}: something is wrong")
     elif verb == "get" and option("-o") != "json":
         print(f"{plain[1]} of {option('-n')}: something is wrong")
     elif verb == "get" and "--ignore-not-found" in arguments:

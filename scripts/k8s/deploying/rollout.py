@@ -70,8 +70,7 @@ def failed(namespace, text, undo=None):
     """Ends with what a reader needs to see why."""
     say(f"\nfailed: {text}; context {context()}, namespace {namespace}\n")
     say(run("get", "pods", "-n", namespace, "-o", "wide")[1])
-    _, events, _ = run("get", "events", "-n", namespace, "--sort-by=.lastTimestamp", "-o",
-                       "custom-columns=LAST:.lastTimestamp,TYPE:.type,REASON:.reason,OBJECT:.involvedObject.name,MESSAGE:.message")
-    lines = events.splitlines()
-    say("\n".join(lines[:1] + lines[1:][-25:]))
-    stop(f"\n{text}." + (f" What it replaces goes on; to go back: {undo}" if undo else ""))
+    for kind, last in (("Warning", 20), ("Normal", 10)):
+        lines = run("events", "-n", namespace, f"--types={kind}")[1].splitlines()
+        say("\n".join(lines[:1] + lines[1:][-last:]) + "\n")
+    stop(f"{text}." + (f" What it replaces goes on; to go back: {undo}" if undo else ""))
