@@ -6,8 +6,8 @@ import subprocess
 ENV = re.compile(r"\[env: ([A-Z_]+)(?:=[^\]]*)?\]\s*(?:\[default: ([^\]]+)\])?")
 ROW = re.compile(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \| (.*?) \|", re.MULTILINE)
 NAME = re.compile(r"`([A-Z_]+)`")
-# Read by the runtime, so --help does not have it; and named in the row of another.
-ELSEWHERE = {"TOKIO_WORKER_THREADS", "DURABILITY_REPLICAS"}
+# Named in the row of another.
+ELSEWHERE = {"DURABILITY_REPLICAS"}
 
 
 def of_program(program):
