@@ -9,7 +9,7 @@ use roundtrip::test_util::RedisServer;
 use serde_json::{Value, json};
 
 use crate::client::{self, Answer, metric};
-use crate::harness::{PATIENCE, Service, proxy, until};
+use crate::harness::{PATIENCE, Service, embedded, ingress, proxy, until};
 use crate::streams::{self, DEAD_LETTERS, REQUESTS, add, field};
 
 const TOKEN: &str = "correct-horse-battery-staple";

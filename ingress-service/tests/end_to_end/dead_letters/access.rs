@@ -15,6 +15,18 @@ async fn without_a_token_in_the_configuration_there_is_no_admin_api() {
 }
 
 #[tokio::test]
+async fn an_ingress_with_its_workers_inside_has_the_admin_api_and_others_have_not() {
+    let alone = embedded().with("ADMIN_TOKEN", TOKEN).start().await;
+    let letters = client::new().get(format!("{}/admin/dead-letters", alone.url));
+    let answer = client::send(letters.bearer_auth(TOKEN)).await.unwrap();
+    assert_eq!((answer.status, &answer.body["items"]), (200, &serde_json::json!([])), "{answer:?}");
+    let apart = ingress("redis://127.0.0.1:1").with("ADMIN_TOKEN", TOKEN).start().await;
+    let letters = client::new().get(format!("{}/admin/dead-letters", apart.url));
+    let answer = client::send(letters.bearer_auth(TOKEN)).await.unwrap();
+    answer.assert_problem(404, "/problems/route-not-found");
+}
+
+#[tokio::test]
 async fn whoever_does_not_send_the_token_changes_nothing_and_learns_nothing() {
     let stage = stage().await;
     stage.give_up(&CorrelationId::new().to_string(), "nobody", "Oslo").await;
