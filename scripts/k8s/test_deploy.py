@@ -109,7 +109,7 @@ class Refusals(Deploying):
 
     def test_a_password_that_breaks_a_url_is_refused_and_not_shown(self):
         self.state["objects"]["secret/roundtrip/roundtrip-secrets"] = secret(REDIS_PASSWORD="p@ss/w")
-        self.assertNotIn("p@ss", self.refuses("letters and digits only"))
+        self.assertNotIn("p@ss", self.refuses("a REDIS_PASSWORD of letters, digits"))
 
     def test_a_missing_tls_secret_is_named(self):
         del self.state["objects"]["secret/roundtrip/roundtrip-tls"]
@@ -164,6 +164,12 @@ class Rollouts(Deploying):
         self.assertEqual(self.waited()[:3], ["statefulset/redis", "deployment/proxy-service", "deployment/ingress-service"])
         self.assertEqual(set(self.waited()[3:]), {"deployment/grafana", "deployment/prometheus-adapter", "statefulset/prometheus"})
         self.assertTrue(any(command.startswith("wait apiservice/v1beta1.external.metrics.k8s.io") for command in self.commands))
+
+    def test_local_brings_its_own_secrets(self):
+        for name in [name for name in self.state["objects"] if name.startswith("secret/")]:
+            del self.state["objects"][name]
+        self.deploys("local")
+        self.assertIn("statefulset/redis", self.waited())
 
     def test_a_managed_redis_is_not_waited_for(self):
         self.deploys(self.overlay("managed-redis"))

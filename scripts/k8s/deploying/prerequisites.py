@@ -47,8 +47,8 @@ def secrets(objects):
             continue
         data = held.get("data", {})
         wrong += [f"{field} in the Secret {name} of namespace {namespace}; DEPLOYMENT.md says how to make it" for field in sorted(fields) if not data.get(field)]
-        if "REDIS_PASSWORD" in fields and not re.fullmatch(rb"[A-Za-z0-9]*", base64.b64decode(data.get("REDIS_PASSWORD", ""))):
-            wrong.append(f"a REDIS_PASSWORD of letters and digits only in the Secret {name}: it becomes part of a URL")
+        if "REDIS_PASSWORD" in fields and not re.fullmatch(rb"[\w.~-]*", base64.b64decode(data.get("REDIS_PASSWORD", ""))):
+            wrong.append(f"a REDIS_PASSWORD of letters, digits and - . _ ~ in the Secret {name}: it becomes part of a URL")
     return wrong
 
 
