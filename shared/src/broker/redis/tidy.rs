@@ -18,7 +18,7 @@ use crate::broker::{BrokerError, Consumer, EntryId, Tidied};
 /// Not from the very last id there is: the server takes that for `>`, and delivers what is new.
 ///
 /// Answers with how many went, and the last entry that was delivered to anybody.
-const FORGET: &str = r"
+pub(super) const FORGET: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return {0, '0-0'} end
 local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'
