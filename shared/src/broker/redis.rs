@@ -24,6 +24,8 @@ mod patience;
 mod portion;
 mod presence;
 mod publish;
+#[cfg(test)]
+mod published;
 mod reclaim;
 mod records;
 mod redeliver;

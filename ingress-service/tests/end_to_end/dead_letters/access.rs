@@ -19,7 +19,11 @@ async fn an_ingress_with_its_workers_inside_has_the_admin_api_and_others_have_no
     let alone = embedded().with("ADMIN_TOKEN", TOKEN).start().await;
     let letters = client::new().get(format!("{}/admin/dead-letters", alone.url));
     let answer = client::send(letters.bearer_auth(TOKEN)).await.unwrap();
-    assert_eq!((answer.status, &answer.body["items"]), (200, &serde_json::json!([])), "{answer:?}");
+    assert_eq!(
+        (answer.status, &answer.body["items"]),
+        (200, &serde_json::json!([])),
+        "{answer:?}"
+    );
     let apart = ingress("redis://127.0.0.1:1").with("ADMIN_TOKEN", TOKEN).start().await;
     let letters = client::new().get(format!("{}/admin/dead-letters", apart.url));
     let answer = client::send(letters.bearer_auth(TOKEN)).await.unwrap();

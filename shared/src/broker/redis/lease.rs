@@ -25,7 +25,7 @@ const PART: usize = 256;
 
 /// XCLAIM does not ask whose entry it is: without the check, a worker that was frozen for longer than its
 /// lease would take its work back from the one who took it over.
-const RENEW: &str = r"
+pub(super) const RENEW: &str = r"
 local renewed = 0
 for i = 3, #ARGV do
   local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
@@ -38,7 +38,7 @@ local time = redis.call('TIME')
 return {renewed, time[1] * 1000 + math.floor(time[2] / 1000)}";
 
 /// Hands back by aging. The count stays as it is.
-const RELEASE: &str = r"
+pub(super) const RELEASE: &str = r"
 for i = 4, #ARGV do
   local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
   if #held == 1 and held[1][2] == ARGV[2] then
@@ -50,7 +50,7 @@ return 0";
 /// The same for all there is that was not handed back before, a part at a time. A delivery that a shutdown ended is no
 /// sign of poison, so that the count never goes beyond two by it. DELCONSUMER would discard what is still pending, so it
 /// runs only when nothing is. Answers with the last entry of the part; with nothing behind the last part.
-const LEAVE: &str = r"
+pub(super) const LEAVE: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5], ARGV[2])
 for _, entry in ipairs(held) do
@@ -62,7 +62,7 @@ end
 if #held > 0 then return held[#held][1] end
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('HDEL', KEYS[2], ARGV[6] .. ARGV[2])
+  redis.pcall('HDEL', KEYS[2], ARGV[6] .. ARGV[2])
 end
 return ''";
 

@@ -29,7 +29,7 @@ const RECOVER: &str = "recover deliveries";
 ///
 /// XAUTOCLAIM passes ten entries for each that it may take. It is repeated, once over the end and round to where it
 /// began, so that a scan does not end among what is at work, nor misses what the last one has just seen.
-const TAKE_OVER: &str = r"
+pub(super) const TAKE_OVER: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now < tonumber(ARGV[6]) or now > tonumber(ARGV[7]) then return {now, ARGV[4]} end
@@ -74,7 +74,7 @@ const PASSED: usize = 2000;
 /// After the clock was set back, entries were delivered in the future, and would count as fresh until it has caught
 /// up. They get a lease that begins now; their consumers stay who they are. Answers with the last entry that was
 /// looked at, with nothing at the end.
-const LEVEL: &str = r"
+pub(super) const LEVEL: &str = r"
 local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3])
 if rows.err then return '' end
 for _, row in ipairs(rows) do

@@ -32,12 +32,12 @@ pub(super) use script;
 const ACCEPT: &str = script!("records/accept.lua");
 const TAKE_BACK: &str = script!("records/take_back.lua");
 const KEEP: &str = script!("records/keep.lua");
-const BEGIN: &str = script!("records/begin.lua");
-const PROGRESS: &str = script!("records/progress.lua");
+pub(super) const BEGIN: &str = script!("records/begin.lua");
+pub(super) const PROGRESS: &str = script!("records/progress.lua");
 const STORE: &str = script!("records/store.lua");
 const FINISH: &str = script!("records/finish.lua");
 const CANCEL: &str = script!("records/cancel.lua");
-const SWEEP: &str = script!("records/sweep.lua");
+pub(super) const SWEEP: &str = script!("records/sweep.lua");
 
 /// How long a wish to cancel is remembered where the request's deadline is not known. No request lives longer.
 const WISH: Duration = Budget::MAX;

@@ -25,7 +25,7 @@ const TRIES: u32 = 3;
 
 /// Only what is still its consumer's: between finding and delivering another may have taken it. Says which entries
 /// these are; what is in them comes with the next commands, and not through the script.
-const COUNT: &str = r"
+pub(super) const COUNT: &str = r"
 local ours = {}
 for i = 3, #ARGV, 2 do
   local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)

@@ -36,7 +36,7 @@ const ENVELOPE: usize = 512;
 const LOST: u64 = 3;
 
 /// Settles one delivery, if it is still its consumer's, and tells its record.
-const SETTLE_IF_STILL_OURS: &str = script!("records/settle.lua");
+pub(super) const SETTLE_IF_STILL_OURS: &str = script!("records/settle.lua");
 
 /// What earlier settlements left open. Empty while the connection is well.
 #[derive(Debug, Default)]

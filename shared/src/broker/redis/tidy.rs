@@ -24,7 +24,7 @@ pub(super) const TERMINALS: &str = "terminals:";
 /// refuses only that.
 ///
 /// Answers with how many went, and the last entry that was delivered to anybody.
-const FORGET: &str = r"
+pub(super) const FORGET: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return {0, '0-0'} end
 local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'
@@ -39,9 +39,14 @@ for _, row in ipairs(consumers) do
   local of = named(row)
   if of.pending == 0 and of.idle >= tonumber(ARGV[3]) and of.name ~= ARGV[2] then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
-    redis.call('HDEL', KEYS[2], ARGV[4] .. of.name)
     forgotten = forgotten + 1
   end
+end
+local there = {}
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do there[ARGV[4] .. named(row).name] = true end
+local fields = redis.pcall('HKEYS', KEYS[2])
+for _, field in ipairs(fields.err and {} or fields) do
+  if string.sub(field, 1, #ARGV[4]) == ARGV[4] and not there[field] then redis.pcall('HDEL', KEYS[2], field) end
 end
 local last = '0-0'
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do

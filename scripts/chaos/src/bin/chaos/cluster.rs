@@ -9,13 +9,14 @@ use chaos::ledger;
 use load_test::connection::Connection;
 use roundtrip::test_util::free_port;
 use tempfile::TempDir;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::cutter::Cutter;
 use crate::front::Front;
-use crate::process::{Process, Signal};
+use crate::history::Pythons;
+use crate::process::{Process, Signal, bare};
 use crate::programs::Programs;
+use crate::python::Python;
 use crate::redis::{Redis, Special};
 use crate::upstream::Upstream;
 use crate::usage::Usage;
@@ -32,6 +33,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) struct Setup {
     pub(crate) ingresses: usize,
     pub(crate) workers: usize,
+    /// How many of the workers are in Python, where that can be had: the last ones.
+    pub(crate) python: usize,
     /// Variables of all ingresses and of all workers.
     pub(crate) ingress: Vec<(&'static str, String)>,
     pub(crate) worker: Vec<(&'static str, String)>,
@@ -79,6 +82,8 @@ pub(crate) struct Cluster {
     /// By place; `None` while there is nobody.
     pub(crate) ingresses: Vec<Option<Member>>,
     pub(crate) workers: Vec<Option<Member>>,
+    /// The workers in Python that there were.
+    pub(crate) pythons: Pythons,
     setup: Setup,
     programs: Programs,
     broker: SocketAddr,
@@ -112,6 +117,10 @@ impl Cluster {
             front: Front::new(&doors)?,
             ingresses: doors.iter().map(|_| None).collect(),
             workers: (0..setup.workers).map(|_| None).collect(),
+            pythons: Pythons {
+                missing: programs.python.as_ref().err().filter(|_| setup.python > 0).cloned(),
+                pids: Vec::new(),
+            },
             programs: programs.clone(),
             starts: 0,
             redis,
@@ -245,11 +254,9 @@ impl Cluster {
             Role::Worker if self.setup.workers_past_cutter => self.redis.address,
             Role::Ingress | Role::Worker => self.broker,
         };
-        let mut command = Command::new(program);
-        // Without any variable of theirs that this process has by accident.
-        command
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let python = self.programs.python.as_ref().ok();
+        let python = python.filter(|_| role == Role::Worker && place + self.setup.python >= self.setup.workers);
+        let mut command = python.map_or_else(|| bare(program), Python::command);
         command
             .env("BROKER_URL", format!("redis://{broker}"))
             .env("LISTEN_ADDR", address.to_string())
@@ -263,7 +270,9 @@ impl Cluster {
                 .env("OPEN_METEO_GEOCODING_URL", &url);
             command.env("OPEN_METEO_FORECAST_URL", url);
         }
+        let is_python = python.is_some();
         let process = Process::start(format!("{name}-{place}-{start}"), command, self.directory.path())?;
+        self.pythons.pids.extend(is_python.then_some(process.pid));
         let instance = match role {
             Role::Ingress => start,
             Role::Worker => process.pid,

@@ -21,6 +21,8 @@ pub(crate) struct History {
     /// In the JSON, those of requests that did not go the usual way.
     #[serde(rename = "unusual_runs", serialize_with = "Runs::unusual")]
     pub(crate) runs: Runs,
+    /// The workers in Python.
+    pub(crate) pythons: Pythons,
     /// Numbers of the requests that were set aside; `None` for a dead letter that is none of ours.
     pub(crate) dead_letters: Vec<Option<u64>>,
     /// Replies that came when nobody waited, by ingress that is still there.
@@ -32,6 +34,14 @@ pub(crate) struct History {
     /// Requests that began late because no caller was left to ask them.
     pub(crate) starved: u64,
     pub(crate) allowed: Allowed,
+}
+
+/// Workers in Python: all that there were, by pid.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Pythons {
+    pub(crate) pids: Vec<u32>,
+    /// Why there were none where there should have been.
+    pub(crate) missing: Option<String>,
 }
 
 /// What a scenario breaks so thoroughly that it cannot hold it against the services.

@@ -28,6 +28,8 @@ pub(crate) struct Guests {
 #[derive(Debug, Clone, Default)]
 struct Keyspace {
     keys: HashMap<String, Key>,
+    /// Who is in the group.
+    consumers: HashSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +52,10 @@ enum Content {
 
 /// What is left that should not be, a sentence each.
 pub(crate) async fn surplus(client: &mut Client, guests: &Guests) -> Result<Vec<String>, String> {
-    Ok(rules::judge(&read(client).await?, guests))
+    let mut keyspace = read(client).await?;
+    let consumers = client.contents().await?.consumers;
+    keyspace.consumers = consumers.into_iter().map(|(name, _)| name).collect();
+    Ok(rules::judge(&keyspace, guests))
 }
 
 /// <https://redis.io/docs/latest/commands/scan/>

@@ -22,6 +22,7 @@ mod process;
 mod programs;
 mod progress;
 mod promises;
+mod python;
 mod redis;
 mod remains;
 mod runner;
@@ -47,6 +48,7 @@ use tokio::task::JoinSet;
 use crate::cli::Cli;
 use crate::programs::Programs;
 use crate::progress::Screen;
+use crate::python::Python;
 use crate::runner::{LANES, Run, Verdict};
 
 #[global_allocator]
@@ -94,7 +96,13 @@ async fn run(cli: &Cli) -> Result<bool, String> {
         write(file, "")?;
     }
     descriptors::raise().await?;
-    let programs = Programs::find(cli.services.as_deref()).await?;
+    let mut programs = Programs::find(cli.services.as_deref()).await?;
+    if cli.scenarios().iter().any(|scenario| scenario.has_python(cli.profile)) {
+        programs.python = Python::find().await;
+        if let Err(why) = &programs.python {
+            print(&format!("skipped: workers in Python, as {why}\n"));
+        }
+    }
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     print(&format!("seed {seed}\n"));
     let run = Run {

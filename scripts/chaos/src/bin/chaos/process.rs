@@ -1,6 +1,7 @@
 //! A process of ours. Its output goes to a file that is quoted when it fails; it is ended by its id alone, and never
 //! outlives its value.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -29,6 +30,15 @@ pub(crate) enum Signal {
     Terminate,
     Stop,
     Continue,
+}
+
+/// A program without any variable that this process has by accident.
+pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
 }
 
 impl Process {

@@ -5,6 +5,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::python::Python;
+
 /// Where the programs are.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
@@ -12,6 +14,8 @@ pub(crate) struct Programs {
     pub(crate) worker: PathBuf,
     /// `redis-server`, or what REDIS_SERVER names.
     pub(crate) redis: String,
+    /// What workers in Python need; or why it cannot be had.
+    pub(crate) python: Result<Python, String>,
 }
 
 impl Programs {
@@ -32,6 +36,7 @@ impl Programs {
             ingress: program("ingress-service")?,
             worker: program("chaos-worker")?,
             redis: std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned()),
+            python: Err("nobody asked for it".to_owned()),
         })
     }
 }

@@ -280,6 +280,7 @@ mod tests {
             ingress: "none".into(),
             worker: "none".into(),
             redis: std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned()),
+            python: Err("nobody asked for it".to_owned()),
         };
         let directory = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));

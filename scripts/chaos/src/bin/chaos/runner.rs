@@ -230,6 +230,7 @@ impl Stage<'_> {
         };
         history.promises.extend(follow(front, journal.clone()).await);
         history.calls = journal.calls();
+        history.pythons = cluster.pythons.clone();
         history.issued = traffic.issued();
         let ledger =
             ledger::read(&cluster.ledger(), begun).map_err(|error| format!("could not read the ledger: {error}"))?;

@@ -98,6 +98,11 @@ pub(crate) struct Plan {
 }
 
 impl Scenario {
+    /// Whether some of its workers are in Python.
+    pub(crate) fn has_python(&self, profile: Profile) -> bool {
+        (self.plan)(profile, &mut Rng::with_seed(0)).setup.python > 0
+    }
+
     /// How long cleaning up may take.
     pub(crate) fn settling(&self, profile: Profile) -> Duration {
         (self.plan)(profile, &mut Rng::with_seed(0)).settling

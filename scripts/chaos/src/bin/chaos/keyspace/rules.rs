@@ -65,9 +65,13 @@ fn wrong(keyspace: &Keyspace, guests: &Guests, name: &str, key: &Key) -> Vec<Str
             wishes.map(|id| format!("{id} is still to be cancelled")).collect()
         }
         ("counts", "", Content::Hash(fields)) => {
+            let is_known = |field: &str| match field.strip_prefix("terminals:") {
+                Some(consumer) => keyspace.consumers.contains(consumer),
+                None => field == "discarded",
+            };
             let strays = fields
                 .iter()
-                .filter(|(field, value)| *field != "discarded" || value.parse::<u64>().is_err());
+                .filter(|(field, value)| !is_known(field) || value.parse::<u64>().is_err());
             strays
                 .map(|(field, value)| format!("{name} has {field} = {}", shown(value)))
                 .collect()

@@ -1,0 +1,28 @@
+-- Removes other consumers that hold nothing and were silent, and gives a sign of life.
+-- KEYS: weather-requests.
+-- ARGV: group, consumer, how long a consumer may be silent (ms).
+-- Returns {how many went, the last entry that was delivered to anybody}.
+-- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
+
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if consumers.err then return {0, '0-0'} end
+local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'
+redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], last_id)
+local function named(row)
+  local values = {}
+  for i = 1, #row, 2 do values[row[i]] = row[i + 1] end
+  return values
+end
+for _, row in ipairs(consumers) do
+  local of = named(row)
+  if of.pending == 0 and of.idle >= tonumber(ARGV[3]) and of.name ~= ARGV[2] then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
+    forgotten = forgotten + 1
+  end
+end
+local last = '0-0'
+for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local of = named(row)
+  if of.name == ARGV[1] then last = of['last-delivered-id'] end
+end
+return {forgotten, last}

@@ -1,0 +1,19 @@
+-- Hands back all that a consumer holds, a part at a time, and forgets it once it holds nothing.
+-- KEYS: weather-requests.
+-- ARGV: group, consumer, 86400000, where to begin (- at first, then ( and what was returned), how many.
+-- Returns the last entry of the part; '': there is no more.
+-- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
+
+if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5], ARGV[2])
+for _, entry in ipairs(held) do
+  if entry[3] < tonumber(ARGV[3]) then
+    local count = math.max(entry[4] - 1, 1)
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
+  end
+end
+if #held > 0 then return held[#held][1] end
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+return ''

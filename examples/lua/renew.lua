@@ -1,0 +1,16 @@
+-- Renews the leases of entries that are still their consumer's.
+-- KEYS: weather-requests.
+-- ARGV: group, consumer, then entries.
+-- Returns {how many were renewed, the server's time in ms}.
+-- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
+
+local renewed = 0
+for i = 3, #ARGV do
+  local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if #held == 1 and held[1][2] == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+    renewed = renewed + 1
+  end
+end
+local time = redis.call('TIME')
+return {renewed, time[1] * 1000 + math.floor(time[2] / 1000)}
