@@ -44,11 +44,6 @@ def started():
     return below
 
 
-def alive(pid):
-    """Whether this process runs: one that has ended and was not waited for does not."""
-    return (found := stat(pid)) is not None and found[0] != "Z"
-
-
 def end_all(patience=10):
     """Ends everything that was started, each by its pid: asked first, then killed."""
     for sign, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):

@@ -6,9 +6,7 @@ import sys
 import tempfile
 import time
 
-import blocks
 import processes
-import session
 import variables
 
 # Of a port that nobody uses here, so that documents can be tried while services run.
