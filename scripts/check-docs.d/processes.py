@@ -1,5 +1,7 @@
-"""What a document starts, and its end. A process is known by a variable in its environment, whatever session it went to."""
+"""What a document starts, and its end. Orphans become children of this process, whatever session they went to, so that
+everything a document started is found below it."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -7,46 +9,61 @@ import time
 import urllib.error
 import urllib.request
 
-MARK = "CHECK_DOCS"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+PR_SET_CHILD_SUBREAPER = 36
 
 
-def with_mark(mark):
-    """The pids of the processes that have this mark in their environment."""
-    found, wanted = [], f"{MARK}={mark}".encode()
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
-                    found.append(int(name))
-        except OSError:
-            continue
-    return found
+def adopt_orphans():
+    """Makes this process the parent of whatever its children leave behind. The environment would not tell: redis-server,
+    for one, writes its title over it."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def alive(pid):
-    """Whether this process runs: one that has ended and was not waited for does not."""
+def stat(pid):
+    """State and parent of a process; None where there is none."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+            state, parent = file.read().rpartition(")")[2].split()[:2]
+            return state, int(parent)
     except OSError:
-        return False
+        return None
 
 
-def end(mark, patience=10):
-    """Ends all processes with this mark, each by its pid: asked first, then killed."""
+def started():
+    """The pids of all processes below this one that have not ended."""
+    children = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (found := stat(int(name))):
+            children.setdefault(found[1], []).append((int(name), found[0]))
+    below, reached = [], [os.getpid()]
+    while reached:
+        for pid, state in children.get(reached.pop(), []):
+            reached.append(pid)
+            if state != "Z":
+                below.append(pid)
+    return below
+
+
+def end_all(patience=10):
+    """Ends everything that was started, each by its pid: asked first, then killed."""
     for sign, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
-        left = [pid for pid in with_mark(mark) if alive(pid)]
-        if not left:
-            return
+        left = started()
         for pid in left:
             try:
                 os.kill(pid, sign)
             except ProcessLookupError:
                 continue
-        until(lambda pids=tuple(left): not any(alive(pid) for pid in pids), seconds)
+        if not left or until(lambda: not started(), seconds):
+            break
+
+
+def bury():
+    """Takes note of orphans that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def until(holds, seconds):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import tempfile
 import urllib.parse
-import uuid
 
 import processes
 from blocks import CtrlC
@@ -40,7 +39,6 @@ class Session:
 
     def __init__(self, root, limit):
         self.root, self.limit = root, limit
-        self.mark = uuid.uuid4().hex
         self.services = []
 
     def __enter__(self):
@@ -52,9 +50,10 @@ class Session:
         return self
 
     def __exit__(self, *_):
-        processes.end(self.mark)
+        processes.end_all()
         for process, *_ in self.services:
             process.wait()
+        processes.bury()
         self.directory.cleanup()
 
     def path(self, name):
@@ -92,7 +91,7 @@ class Session:
 
     def shell(self, block):
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-        environment |= {"LANG": "C.UTF-8", "TMPDIR": self.path("tmp"), "CURL_HOME": self.directory.name, processes.MARK: self.mark}
+        environment |= {"LANG": "C.UTF-8", "TMPDIR": self.path("tmp"), "CURL_HOME": self.directory.name}
         name = f"line-{block.line}"
         self.write(name, block.text)
         start = f'__state={self.path("state")} __block={self.path(name)}\n{SHELL}'
