@@ -6,7 +6,8 @@ from weather import Fault, handle
 
 LEASE, DRAIN, GRACE, MAX_DELIVERIES = (float(os.environ.get(name, default).removesuffix("s")) for name, default in (
     ("LEASE", "6s"), ("DRAIN_TIMEOUT", "25s"), ("CANCEL_GRACE", "1s"), ("MAX_DELIVERIES", "5")))
-GROUP, REQUESTS, REQUESTERS, REPLIES = "processing-group", "weather-requests", "weather-requesters", "weather-responses"
+GROUP, REQUESTS, COUNTS = "processing-group", "weather-requests", "weather-counts"
+REQUESTERS, REPLIES = "weather-requesters", "weather-responses"
 RECORDS = ["weather-result:", "weather-results:", "weather-results-expiry", "weather-changes", "weather-cancelling"]
 SWEPT, ENDS = [*RECORDS, REQUESTS, REQUESTERS], "queued processing succeeded failed expired cancelled".split()
 CHECKS = {"requestId": (re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch, "a UUID in lower case"),
@@ -50,7 +51,7 @@ class Worker:
         await asyncio.wait([working])
         self.job = None
         with contextlib.suppress(*ERRORS):  # what is left is another's at once; where this fails, after its lease
-            await self.call("leave", [REQUESTS], GROUP, self.me, DAY, "-", 256)
+            await self.call("leave", [REQUESTS, COUNTS], GROUP, self.me, DAY, "-", 256, "terminals:")
         working.cancelled() or working.result()  # where it broke, says how
 
     async def claim_and_work(self):
@@ -123,7 +124,7 @@ class Worker:
             try:
                 settled = await self.call("settle", keys, *words)
                 if settled and (letter or code in ("expired", "cancelled", "upstream-unavailable")):
-                    await self.redis.hincrby("weather-counts", "discarded", 1)
+                    await self.redis.hincrby(COUNTS, "discarded", 1)
                 return
             except ERRORS as error:
                 log.warning("settling again after a pause: %s", error)
@@ -141,7 +142,7 @@ class Worker:
                         job.is_cancelled = True  # the handler may look at it, and has this long
                         asyncio.get_running_loop().call_later(GRACE, job.task.cancel)
                 if now() >= tidy_at:
-                    await self.call("forget", [REQUESTS], GROUP, self.me, int(max(2 * LEASE, 10) * 1000))
+                    await self.call("forget", [REQUESTS, COUNTS], GROUP, self.me, int(max(2 * LEASE, 10) * 1000), "terminals:", 1)
                     swept = await self.call("sweep", SWEPT, GROUP, lost, REPLIES + ":", 45_000, *ENDS)
                     tidy_at = now() + (0 if any(swept) else random.uniform(4, 6))
             await asyncio.sleep(min(1, LEASE / 3))

@@ -1,6 +1,7 @@
--- Removes other consumers that hold nothing and were silent, and gives a sign of life.
--- KEYS: weather-requests.
--- ARGV: group, consumer, how long a consumer may be silent (ms).
+-- Removes other consumers that hold nothing and were silent, gives a sign of life, and says how many terminals there
+--   are.
+-- KEYS: weather-requests, weather-counts.
+-- ARGV: group, consumer, how long a consumer may be silent (ms), terminals:, how many terminals the consumer has.
 -- Returns {how many went, the last entry that was delivered to anybody}.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
@@ -8,6 +9,7 @@ local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return {0, '0-0'} end
 local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'
 redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], last_id)
+redis.pcall('HSET', KEYS[2], ARGV[4] .. ARGV[2], ARGV[5])
 local function named(row)
   local values = {}
   for i = 1, #row, 2 do values[row[i]] = row[i + 1] end
@@ -19,6 +21,12 @@ for _, row in ipairs(consumers) do
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
     forgotten = forgotten + 1
   end
+end
+local there = {}
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do there[ARGV[4] .. named(row).name] = true end
+local fields = redis.pcall('HKEYS', KEYS[2])
+for _, field in ipairs(fields.err and {} or fields) do
+  if string.sub(field, 1, #ARGV[4]) == ARGV[4] and not there[field] then redis.pcall('HDEL', KEYS[2], field) end
 end
 local last = '0-0'
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do

@@ -1,6 +1,6 @@
 -- Hands back all that a consumer holds, a part at a time, and forgets it once it holds nothing.
--- KEYS: weather-requests.
--- ARGV: group, consumer, 86400000, where to begin (- at first, then ( and what was returned), how many.
+-- KEYS: weather-requests, weather-counts.
+-- ARGV: group, consumer, 86400000, where to begin (- at first, then ( and what was returned), how many, terminals:.
 -- Returns the last entry of the part; '': there is no more.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
@@ -15,5 +15,6 @@ end
 if #held > 0 then return held[#held][1] end
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+  redis.pcall('HDEL', KEYS[2], ARGV[6] .. ARGV[2])
 end
 return ''

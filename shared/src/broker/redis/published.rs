@@ -87,8 +87,8 @@ const ALL: [Published; 11] = [
     Published {
         name: "leave",
         does: "Hands back all that a consumer holds, a part at a time, and forgets it once it holds nothing.",
-        keys: "weather-requests",
-        arguments: "group, consumer, 86400000, where to begin (- at first, then ( and what was returned), how many",
+        keys: "weather-requests, weather-counts",
+        arguments: "group, consumer, 86400000, where to begin (- at first, then ( and what was returned), how many, terminals:",
         returns: "the last entry of the part; '': there is no more",
         text: lease::LEAVE,
     },
@@ -119,9 +119,9 @@ const ALL: [Published; 11] = [
     },
     Published {
         name: "forget",
-        does: "Removes other consumers that hold nothing and were silent, and gives a sign of life.",
-        keys: "weather-requests",
-        arguments: "group, consumer, how long a consumer may be silent (ms)",
+        does: "Removes other consumers that hold nothing and were silent, gives a sign of life, and says how many terminals there are.",
+        keys: "weather-requests, weather-counts",
+        arguments: "group, consumer, how long a consumer may be silent (ms), terminals:, how many terminals the consumer has",
         returns: "{how many went, the last entry that was delivered to anybody}",
         text: tidy::FORGET,
     },

@@ -42,10 +42,14 @@ fn clean() -> Keyspace {
         ("weather-results:succeeded", sorted(&[ID])),
         ("weather-results-expiry", sorted(&[ID])),
         (KEY, key(Content::Text(format!("{ID} abcdef")))),
-        ("weather-counts", hash(&[("discarded", "12")])),
+        (
+            "weather-counts",
+            hash(&[("discarded", "12"), ("terminals:worker-1", "64")]),
+        ),
     ];
     Keyspace {
         keys: keys.into_iter().map(|(name, key)| (name.to_owned(), key)).collect(),
+        consumers: HashSet::from(["worker-1".to_owned()]),
     }
 }
 
@@ -180,6 +184,7 @@ fn wishes_and_counts_are_looked_at() {
     );
     assert_eq!(with("weather-counts", hash(&[("discarded", "-1")])).len(), 1);
     assert_eq!(with("weather-counts", hash(&[("other", "1")])).len(), 1);
+    assert_eq!(with("weather-counts", hash(&[("terminals:worker-2", "64")])).len(), 1);
 }
 
 #[test]
