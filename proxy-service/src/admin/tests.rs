@@ -133,7 +133,9 @@ impl DeadLetters for Stub {
 }
 
 fn count(metrics: &Metrics, action: &str, outcome: &str) -> bool {
-    let line = format!("roundtrip_proxy_admin_actions_total{{action=\"{action}\",outcome=\"{outcome}\"}} 1");
+    let line = format!(
+        "roundtrip_proxy_admin_actions_total{{action=\"{action}\",operation=\"test\",outcome=\"{outcome}\"}} 1"
+    );
     metrics.encode().lines().any(|other| other == line)
 }
 
