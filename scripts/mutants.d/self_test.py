@@ -1,5 +1,6 @@
 """This program tried on a small repository that is thrown away, with a cargo that compiles nothing."""
 
+import functools
 import os
 import shutil
 import signal
@@ -94,7 +95,9 @@ class Repository:
     def start(self, *arguments):
         environment = os.environ | {"CARGO": os.path.join(self.root, "cargo"), "HUNG": self.hung}
         program = os.path.join(self.root, "scripts", "mutants")
-        return subprocess.Popen([sys.executable, program, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen([sys.executable, program, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed)
 
     def expect(self, status, *said, of):
         child = self.start(*of)
