@@ -3,11 +3,10 @@ It works on one request at a time, so that a request that kills workers has no n
 import asyncio, contextlib, logging, os, pathlib, random, re, signal, socket, time, uuid
 import redis.asyncio as redis
 from weather import Fault, handle
-
 LEASE, DRAIN, GRACE, MAX_DELIVERIES = (float(os.environ.get(name, default).removesuffix("s")) for name, default in (
     ("LEASE", "6s"), ("DRAIN_TIMEOUT", "25s"), ("CANCEL_GRACE", "1s"), ("MAX_DELIVERIES", "5")))
 GROUP, REQUESTS, COUNTS = "processing-group", "weather-requests", "weather-counts"
-REQUESTERS, REPLIES = "weather-requesters", "weather-responses"
+REQUESTERS, REPLIES, SILENT = "weather-requesters", "weather-responses", int(max(2 * LEASE, 10) * 1000)
 RECORDS = ["weather-result:", "weather-results:", "weather-results-expiry", "weather-changes", "weather-cancelling"]
 SWEPT, ENDS = [*RECORDS, REQUESTS, REQUESTERS], "queued processing succeeded failed expired cancelled".split()
 CHECKS = {"requestId": (re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch, "a UUID in lower case"),
@@ -142,7 +141,7 @@ class Worker:
                         job.is_cancelled = True  # the handler may look at it, and has this long
                         asyncio.get_running_loop().call_later(GRACE, job.task.cancel)
                 if now() >= tidy_at:
-                    await self.call("forget", [REQUESTS, COUNTS], GROUP, self.me, int(max(2 * LEASE, 10) * 1000), "terminals:", 1)
+                    await self.call("forget", [REQUESTS, COUNTS], GROUP, self.me, SILENT, "terminals:", 1)
                     swept = await self.call("sweep", SWEPT, GROUP, lost, REPLIES + ":", 45_000, *ENDS)
                     tidy_at = now() + (0 if any(swept) else random.uniform(4, 6))
             await asyncio.sleep(min(1, LEASE / 3))

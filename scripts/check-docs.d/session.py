@@ -1,5 +1,6 @@
 """A reader who types what a document says: a clean shell, one directory, a terminal for each service."""
 
+import functools
 import os
 import re
 import shutil
@@ -96,8 +97,10 @@ class Session:
         self.write(name, block.text)
         start = f'__state={self.path("state")} __block={self.path(name)}\n{SHELL}'
         with open(self.path(name + ".out"), "w") as out, open(self.path(name + ".err"), "w") as err:
+            # What a shell starts in the background ignores Ctrl-C, and so would its children.
+            heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
             process = subprocess.Popen(["bash", "--noprofile", "--norc", "-c", start], cwd=self.root, env=environment, stdin=subprocess.DEVNULL,
-                                       stdout=out, stderr=err, start_new_session=True)
+                                       stdout=out, stderr=err, start_new_session=True, preexec_fn=heed)
         return process, name
 
     def run(self, block):
