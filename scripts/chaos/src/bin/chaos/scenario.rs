@@ -37,9 +37,9 @@ use crate::wishes::Wishes;
 /// How thorough a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
-    /// All scenarios within four minutes
+    /// All scenarios in about four minutes
     Ci,
-    /// Twenty minutes and a million messages
+    /// Half an hour and 1.8 million messages
     Long,
 }
 
