@@ -1,6 +1,8 @@
 //! What a process knows of its own condition. Sampled in the background, so that asking costs nothing and
 //! a broker that hangs does not hang those who ask.
 
+mod workforce;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +17,8 @@ use super::breaker::{Breaker, State};
 use super::metrics::BrokerMetrics;
 use super::outage::Outage;
 use super::telemetry::with_causes;
+use workforce::Workforce;
+
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, BrokerUrl, Depth, Role, Shortcoming};
 
 /// How often the broker is sampled. Also how soon a breaker that is open finds a broker that is back.
@@ -278,29 +282,6 @@ impl Health {
     }
 }
 
-/// Whether requests wait and nobody works, as it was last told.
-#[derive(Debug, Default)]
-struct Workforce {
-    is_missing: bool,
-}
-
-impl Workforce {
-    fn look(&mut self, depth: &Depth) {
-        let (waiting, workers) = (depth.waiting, depth.workers);
-        if workers == 0 && waiting > 0 && !self.is_missing {
-            tracing::warn!(
-                waiting,
-                "no worker is connected; requests wait for one until their time runs out"
-            );
-            self.is_missing = true;
-        }
-        if workers > 0 && self.is_missing {
-            tracing::info!(waiting, workers, "workers are connected again");
-            self.is_missing = false;
-        }
-    }
-}
-
 /// What was missing when the broker was last asked, and when it is asked again.
 #[derive(Debug, Default)]
 struct Fitness {
@@ -337,87 +318,4 @@ impl Ping {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use tokio::time::sleep;
-
-    use super::*;
-    use crate::broker::memory::MemoryBroker;
-    use crate::message::{Budget, CorrelationId, Keep, ReplyTo, Request};
-    use crate::service::guard::GuardedBroker;
-    use crate::service::metrics::Metrics;
-
-    fn watched(broker: Arc<dyn Broker>) -> Health {
-        let breaker = GuardedBroker::new(broker.clone()).breaker();
-        let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new("test")));
-        tokio::spawn(
-            health
-                .clone()
-                .watch(broker, "test".to_owned(), Role::Worker, CancellationToken::new()),
-        );
-        health
-    }
-
-    async fn with_one_waiting() -> Arc<dyn Broker> {
-        let request = Request {
-            id: CorrelationId::new(),
-            reply_to: ReplyTo::unique("r"),
-            budget: Budget::new(Duration::from_secs(60)),
-            traceparent: None,
-            keep: Keep::No,
-            data: "{}".into(),
-        };
-        let broker = MemoryBroker::new();
-        broker.publish(&[request]).await.unwrap();
-        Arc::new(broker)
-    }
-
-    /// How many samples come within two seconds, as somebody who follows sees them.
-    async fn samples(mut follower: watch::Receiver<Sample>) -> usize {
-        let end = sleep(Duration::from_secs(2) + BUSY_INTERVAL / 2);
-        let mut count = 0;
-        tokio::pin!(end);
-        loop {
-            tokio::select! {
-                () = &mut end => return count,
-                changed = follower.changed() => { changed.unwrap(); count += 1; }
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_broker_is_sampled_each_second() {
-        let health = watched(Arc::new(MemoryBroker::new()));
-        assert_eq!(samples(health.follow()).await, 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_broker_in_which_requests_wait_is_sampled_five_times_a_second() {
-        let health = watched(with_one_waiting().await);
-        assert_eq!(samples(health.follow()).await, 11);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_follower_once_a_second_is_enough() {
-        let health = watched(with_one_waiting().await);
-        sleep(Duration::from_millis(950)).await;
-        let seen = health.sample().taken.unwrap();
-        assert!(seen.elapsed() > BUSY_INTERVAL * 4, "{:?}", seen.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sample_asked_for_comes_early_and_asking_again_brings_no_more() {
-        let health = watched(Arc::new(MemoryBroker::new()));
-        let mut follower = health.follow();
-        follower.changed().await.unwrap();
-        let first = follower.borrow_and_update().taken.unwrap();
-        health.sample_soon();
-        health.sample_soon();
-        follower.changed().await.unwrap();
-        assert_eq!(follower.borrow_and_update().taken.unwrap() - first, BUSY_INTERVAL);
-        follower.changed().await.unwrap();
-        assert_eq!(
-            follower.borrow().taken.unwrap() - first,
-            BUSY_INTERVAL + SAMPLE_INTERVAL
-        );
-    }
-}
+mod tests;
