@@ -15,15 +15,16 @@ local function named(row)
   for i = 1, #row, 2 do values[row[i]] = row[i + 1] end
   return values
 end
+local there = { [ARGV[4] .. ARGV[2]] = true }
 for _, row in ipairs(consumers) do
   local of = named(row)
   if of.pending == 0 and of.idle >= tonumber(ARGV[3]) and of.name ~= ARGV[2] then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
     forgotten = forgotten + 1
+  else
+    there[ARGV[4] .. of.name] = true
   end
 end
-local there = {}
-for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do there[ARGV[4] .. named(row).name] = true end
 local fields = redis.pcall('HKEYS', KEYS[2])
 for _, field in ipairs(fields.err and {} or fields) do
   if string.sub(field, 1, #ARGV[4]) == ARGV[4] and not there[field] then redis.pcall('HDEL', KEYS[2], field) end
