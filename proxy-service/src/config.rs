@@ -40,7 +40,7 @@ pub struct Config {
     #[arg(long, env, value_parser = TokenParser, hide_env_values = true, help_heading = "Server")]
     pub admin_token: Option<AdminToken>,
 
-    /// Threads and the like
+    /// What it takes of its machine
     #[command(flatten)]
     pub process: ProcessOptions,
 

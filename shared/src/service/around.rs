@@ -57,7 +57,10 @@ async fn around(State(service): State<Around>, mut request: Request, next: Next)
     };
     let response = answered.unwrap_or_else(|panic| answer_panic(id, panic.as_ref()));
 
-    let problem = response.extensions().get::<Problem>().cloned();
+    let problem = match response.status().is_server_error() {
+        true => response.extensions().get::<Problem>().cloned(),
+        false => None,
+    };
     let mut response = problem::write_out(response, id);
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let status = response.status();

@@ -71,7 +71,7 @@ impl Parameters {
 
     /// The first of those whose names are none of these.
     fn unknown(&self, names: &[&'static str]) -> impl Iterator<Item = FieldError> {
-        let accepted = match names {
+        let accepted = move || match names {
             [] => "there is no such parameter; this route takes none".to_owned(),
             names => format!("there is no such parameter; this route takes {}", names.join(", ")),
         };
@@ -86,7 +86,7 @@ impl Parameters {
             })
             .collect();
         let named = unknown.into_iter().take(MAX_NAMED);
-        named.map(move |name| FieldError::in_query(name, accepted.clone()))
+        named.map(move |name| FieldError::in_query(name, accepted()))
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -23,7 +23,7 @@ pub enum Share {
     Half,
 }
 
-/// How a process takes its threads, and what it says of what it does.
+/// What a process takes of its machine.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ProcessOptions {
