@@ -119,8 +119,9 @@ impl Requester {
     /// Has something worked on.
     ///
     /// # Errors
-    /// A [`Problem`] for the caller. With 503 the request was not accepted and will not run; with 504 that
-    /// is unknown, or it goes on.
+    /// A [`Problem`] for the caller. With 503 the request was not accepted and will not run; with 504 that is unknown,
+    /// or it goes on. What a worker says of an accepted request, even that its upstream is unavailable, is no error but
+    /// an [`Answer::Done`].
     pub async fn request(&self, ask: Ask<'_>) -> Result<Answer, Problem> {
         let Ask { id, route, data, call } = ask;
         let wait = call.preference.wait();

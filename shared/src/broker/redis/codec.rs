@@ -176,7 +176,7 @@ fn traceparent(fields: &Fields) -> Option<std::sync::Arc<str>> {
 /// Reads a reply from an entry's fields; `None` when it is none.
 pub(super) fn read_reply(fields: &Fields) -> Option<Reply> {
     let id = CorrelationId::parse(field(fields, REQUEST_ID)?)?;
-    let outcome = read_outcome(field(fields, STATUS)?, field(fields, DATA)?, field(fields, DEAD_LETTER))?;
+    let outcome = read_outcome(field(fields, STATUS)?, field(fields, DATA)?, field(fields, DEAD_LETTER));
     Some(Reply { id, outcome })
 }
 
@@ -194,16 +194,16 @@ pub(super) fn unread_reply(fields: &Fields, too_large: bool) -> Option<Reply> {
     })
 }
 
-/// Reads a reply's outcome from its status, its data, and the letter it became; `None` when it is none.
-pub(super) fn read_outcome(status: &[u8], data: &Bytes, letter: Option<&Bytes>) -> Option<Result<Bytes, Fault>> {
-    match status {
-        status if status == STATUS_OK.as_bytes() => Some(Ok(data.clone())),
-        status if status == STATUS_FAULT.as_bytes() => Some(Err(Fault {
-            dead_letter: letter.and_then(|id| EntryId::parse(id)).map(|id| id.to_string()),
-            ..read_fault(data)
-        })),
-        _ => None,
+/// Reads a reply's outcome from its status, its data, and the letter it became. Every status but `ok` is a fault, as it
+/// is for the scripts: whoever waits hears of it, whatever a foreign worker wrote.
+pub(super) fn read_outcome(status: &[u8], data: &Bytes, letter: Option<&Bytes>) -> Result<Bytes, Fault> {
+    if status == STATUS_OK.as_bytes() {
+        return Ok(data.clone());
     }
+    Err(Fault {
+        dead_letter: letter.and_then(|id| EntryId::parse(id)).map(|id| id.to_string()),
+        ..read_fault(data)
+    })
 }
 
 fn read_fault(data: &[u8]) -> Fault {

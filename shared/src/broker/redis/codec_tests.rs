@@ -110,16 +110,16 @@ fn each_missing_field_is_named() {
 }
 
 #[test]
-fn a_fault_from_elsewhere_that_cannot_be_read_is_still_a_fault() {
-    let fields = vec![
-        ("requestId".into(), CorrelationId::new().to_string().into()),
-        ("status".into(), "fault".into()),
-        ("data".into(), "not json".into()),
-    ];
-    assert_eq!(
-        read_reply(&fields).unwrap().outcome.unwrap_err().code,
-        FaultCode::Internal
-    );
+fn what_a_foreign_worker_reports_in_its_own_words_is_a_fault() {
+    for (status, data) in [("fault", "not json"), ("done", "{}"), ("", "")] {
+        let fields = vec![
+            ("requestId".into(), CorrelationId::new().to_string().into()),
+            ("status".into(), status.into()),
+            ("data".into(), data.into()),
+        ];
+        let fault = read_reply(&fields).unwrap().outcome.unwrap_err();
+        assert_eq!(fault.code, FaultCode::Internal, "{status}");
+    }
 }
 
 #[test]

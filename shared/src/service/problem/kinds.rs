@@ -108,7 +108,7 @@ problem_types! {
     BrokerUnavailable = SERVICE_UNAVAILABLE, "broker-unavailable", "The broker is unavailable", retryable: true;
     /// The service is starting or draining; another instance serves.
     NotReady = SERVICE_UNAVAILABLE, "not-ready", "The service is starting or draining", retryable: true;
-    /// The upstream is known to be unavailable; nothing was attempted.
+    /// The request was accepted, and a worker found its upstream known to be unavailable: nothing was attempted.
     UpstreamUnavailable = SERVICE_UNAVAILABLE, "upstream-unavailable", "The upstream is unavailable", retryable: true;
     /// The connection to the broker failed while the request was handed over: it may run, or not.
     OutcomeUnknown = GATEWAY_TIMEOUT, "outcome-unknown", "It is unknown whether the request was accepted", retryable: true;

@@ -169,9 +169,9 @@ fn read_record(id: CorrelationId, fields: &Fields) -> Option<Record> {
 }
 
 fn read_outcome(fields: &Fields) -> Option<Result<bytes::Bytes, Fault>> {
-    codec::read_outcome(
+    Some(codec::read_outcome(
         codec::field(fields, "outcome")?,
         codec::field(fields, "data")?,
         codec::field(fields, codec::DEAD_LETTER),
-    )
+    ))
 }
