@@ -6,10 +6,10 @@ import sys
 
 SOURCES = {
     "ingress-service": ("ingress-service/src/config.rs", [("ingress-service/src/exchange.rs", "STOP_TIMEOUT")]),
-    "proxy-service": ("proxy-service/src/config.rs", [("proxy-service/src/workers.rs", "FLUSH_TIMEOUT"), ("proxy-service/src/lib.rs", "LAST_ANSWERS")]),
+    "proxy-service": ("proxy-service/src/config.rs", [("proxy-service/src/pool.rs", "FLUSH_TIMEOUT"), ("proxy-service/src/lib.rs", "LAST_ANSWERS")]),
 }
 # The last traces are sent when all else has ended; and loops that are told to end may be within a command.
-ALWAYS = [("shared/src/service/traces/exporter.rs", "FLUSH_TIMEOUT"), ("shared/src/broker/redis/connection.rs", "COMMAND_TIMEOUT")]
+ALWAYS = [("shared/src/observe/trace/exporter.rs", "FLUSH_TIMEOUT"), ("shared/src/broker/redis/connection/shared.rs", "COMMAND_TIMEOUT")]
 
 
 def seconds(duration):

@@ -4,7 +4,7 @@
 
 mod estimator;
 mod jobs;
-mod refusal;
+mod rejection;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use roundtrip::broker::Memory;
-use roundtrip::service::health::{Health, Sample};
+use roundtrip::observe::health::{Health, Sample};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::pending::Pending;
 use estimator::{Estimator, Share};
 pub(crate) use jobs::JobLimits;
 use jobs::Room;
-pub(crate) use refusal::Refusal;
+pub(crate) use rejection::Rejection;
 
 /// For how long a sample decides. Three of those that come when nothing waits; after that the broker is away.
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(3);
@@ -117,17 +117,17 @@ impl Admission {
     ///
     /// # Errors
     /// When it would wait for too long.
-    pub(crate) fn admit(&self, now: Instant, entrant: Entrant) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, now: Instant, entrant: Entrant) -> Result<(), Rejection> {
         let budget = entrant.budget;
         let now = self.nanos(now);
         let step = self.step.load(Relaxed);
         if now < self.decides_until.load(Relaxed) {
             if self.is_full.load(Relaxed) {
-                return Err(Refusal::Memory);
+                return Err(Rejection::Memory);
             }
             match self.too_old.load(Relaxed) {
                 age if age > nanos(self.oldest(budget, step > 0)) => {
-                    return Err(Refusal::QueueAge(Duration::from_nanos(age)));
+                    return Err(Rejection::QueueAge(Duration::from_nanos(age)));
                 }
                 _ => {}
             }
@@ -165,9 +165,9 @@ impl Admission {
     }
 
     /// What a request is told that finds no place among those in flight.
-    pub(crate) fn in_flight_is_full(&self) -> Refusal {
+    pub(crate) fn in_flight_is_full(&self) -> Rejection {
         let turnover = Duration::from_nanos(self.turnover.load(Relaxed));
-        Refusal::InFlight((!turnover.is_zero()).then_some(turnover))
+        Rejection::InFlight((!turnover.is_zero()).then_some(turnover))
     }
 
     /// How long what is let in now will wait, as far as that is known.
@@ -187,7 +187,7 @@ impl Admission {
         self.expired.load(Relaxed)
     }
 
-    fn queue(&self, now: u64, step: u64, entrant: &Entrant) -> Result<(), Refusal> {
+    fn queue(&self, now: u64, step: u64, entrant: &Entrant) -> Result<(), Rejection> {
         let own = self.longest_wait(entrant.budget);
         let longest = own.min(self.share_of_wait(entrant));
         let queue = |empty_at: u64| {
@@ -199,8 +199,8 @@ impl Admission {
             Err(empty_at) => {
                 let wait = Duration::from_nanos(empty_at.saturating_sub(now));
                 Err(match longest < own {
-                    true => Refusal::QueueShare { wait, longest },
-                    false => Refusal::QueueWait { wait, longest },
+                    true => Rejection::QueueShare { wait, longest },
+                    false => Rejection::QueueWait { wait, longest },
                 })
             }
         }

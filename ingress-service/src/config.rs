@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use proxy_service::OPERATION;
-use proxy_service::admin::{AdminToken, TokenParser};
 use proxy_service::config::{WeatherOptions, WorkerOptions};
+use proxy_service::dead_letters::{AdminToken, TokenParser};
 use roundtrip::broker::{BrokerOptions, BrokerUrl, Durability, Retention};
-use roundtrip::service::command_line::Check;
-use roundtrip::service::runtime::ProcessOptions;
-use roundtrip::service::server::ConnectionOptions;
-use roundtrip::service::telemetry::LogOptions;
-use roundtrip::service::traces::TraceOptions;
-use roundtrip::service::values;
+use roundtrip::http::server::ConnectionOptions;
+use roundtrip::observe::trace::TraceOptions;
+use roundtrip::process::command_line::Check;
+use roundtrip::process::logging::LogOptions;
+use roundtrip::process::runtime::ProcessOptions;
+use roundtrip::process::value_parsers;
 
 use crate::admission::{JobLimits, Limits};
 
@@ -29,19 +29,19 @@ use crate::admission::{JobLimits, Limits};
 )]
 pub struct Config {
     /// Address to serve on
-    #[arg(long, env, default_value = "127.0.0.1:5009", value_parser = values::address, help_heading = "Server")]
+    #[arg(long, env, default_value = "127.0.0.1:5009", value_parser = value_parsers::address, help_heading = "Server")]
     pub listen_addr: SocketAddr,
 
     /// The largest request body, 1B to 64MiB
     ///
     /// A route may take less: the weather takes 8KiB.
-    #[arg(long, env, default_value = "1MiB", value_parser = values::size, help_heading = "Server")]
+    #[arg(long, env, default_value = "1MiB", value_parser = value_parsers::size, help_heading = "Server")]
     pub max_body: usize,
 
     /// Memory for all bodies that are being read, up to 64GiB
     ///
     /// Further ones are refused with 503. At least MAX_BODY.
-    #[arg(long, env, default_value = "64MiB", value_parser = values::memory, help_heading = "Server")]
+    #[arg(long, env, default_value = "64MiB", value_parser = value_parsers::memory, help_heading = "Server")]
     pub max_body_memory: usize,
 
     /// What it takes of its machine
@@ -100,7 +100,7 @@ pub struct Config {
     pub idempotency_ttl: Duration,
 
     /// The largest result that is kept, 1B to 64MiB
-    #[arg(long, env, default_value = "1MiB", value_parser = values::size, help_heading = "Results")]
+    #[arg(long, env, default_value = "1MiB", value_parser = value_parsers::size, help_heading = "Results")]
     pub max_result: usize,
 
     /// How much memory:// keeps at most, 1MiB to 1TiB
@@ -112,13 +112,13 @@ pub struct Config {
     /// Calls in flight before further ones are refused with 503, 1 to 1000000
     ///
     /// Jobs whose callers have their 202 are no calls in flight: see MAX_QUEUED_JOBS.
-    #[arg(long, env, default_value_t = 1024, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    #[arg(long, env, default_value_t = 1024, value_parser = value_parsers::whole(1..=1_000_000_u32), help_heading = "Limits")]
     pub max_in_flight: u32,
 
     /// How long the oldest request may have waited before 503
     ///
     /// Without it half of REQUEST_TIMEOUT, and only where the wait cannot be predicted.
-    #[arg(long, env, value_parser = values::positive_duration, help_heading = "Limits")]
+    #[arg(long, env, value_parser = value_parsers::positive_duration, help_heading = "Limits")]
     pub max_queue_age: Option<Duration>,
 
     /// The share of Redis' maxmemory beyond which requests are refused with 503, above 0 and at most 1
@@ -136,31 +136,31 @@ pub struct Config {
     /// Requests that may wait for workers before further jobs are refused with 503, 1 to 1000000
     ///
     /// It counts while the wait cannot be predicted.
-    #[arg(long, env, default_value_t = 512, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    #[arg(long, env, default_value_t = 512, value_parser = value_parsers::whole(1..=1_000_000_u32), help_heading = "Limits")]
     pub max_queued_jobs: u32,
 
     /// What all requests in the broker may take together before further jobs are refused with 503, 1B to 1TiB
-    #[arg(long, env, default_value = "64MiB", value_parser = values::volume, help_heading = "Limits")]
+    #[arg(long, env, default_value = "64MiB", value_parser = value_parsers::volume, help_heading = "Limits")]
     pub max_queued_job_bytes: u64,
 
     /// Calls that may wait for a request of another call before further ones are refused with 503, 1 to 1000000
     ///
     /// Those with a known Idempotency-Key; as many GET /requests/{id} may wait.
-    #[arg(long, env, default_value_t = 1024, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    #[arg(long, env, default_value_t = 1024, value_parser = value_parsers::whole(1..=1_000_000_u32), help_heading = "Limits")]
     pub max_followers: u32,
 
     /// Streams of events that may be open before further ones are refused with 503, 1 to 1000000
-    #[arg(long, env, default_value_t = 10_000, value_parser = values::whole(1..=1_000_000_u32), help_heading = "Limits")]
+    #[arg(long, env, default_value_t = 10_000, value_parser = value_parsers::whole(1..=1_000_000_u32), help_heading = "Limits")]
     pub max_event_streams: u32,
 
     /// Time between SIGTERM and the end of accepting
     ///
     /// For load balancers and clients to go elsewhere.
-    #[arg(long, env, default_value = "1s", value_parser = values::duration, help_heading = "Shutdown")]
+    #[arg(long, env, default_value = "1s", value_parser = value_parsers::duration, help_heading = "Shutdown")]
     pub shutdown_delay: Duration,
 
     /// How long requests in flight may take to finish after that
-    #[arg(long, env, default_value = "25s", value_parser = values::duration, help_heading = "Shutdown")]
+    #[arg(long, env, default_value = "25s", value_parser = value_parsers::duration, help_heading = "Shutdown")]
     pub drain_timeout: Duration,
 
     /// Token of operators, for /admin with memory://: 16 to 1024 characters of visible ASCII
@@ -285,7 +285,7 @@ fn replicas(text: &str) -> Result<NonZeroU32, String> {
 
 fn kept(text: &str) -> Result<Duration, String> {
     const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-    match values::positive_duration(text)? {
+    match value_parsers::positive_duration(text)? {
         kept if (Duration::from_secs(1)..=YEAR).contains(&kept) => Ok(kept),
         _ => Err("a duration from 1s to a year is expected, such as 24h".to_owned()),
     }
@@ -299,13 +299,13 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn memory(text: &str) -> Result<usize, String> {
     const LEAST: u64 = 1 << 20;
-    let bytes = values::volume(text).ok().filter(|bytes| *bytes >= LEAST);
+    let bytes = value_parsers::volume(text).ok().filter(|bytes| *bytes >= LEAST);
     let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| "a size from 1MiB to 1TiB is expected, such as 256MiB or 4GiB".to_owned())
 }
 
 fn request_timeout(text: &str) -> Result<Duration, String> {
-    match values::positive_duration(text)? {
+    match value_parsers::positive_duration(text)? {
         timeout if timeout <= roundtrip::Budget::MAX => Ok(timeout),
         _ => Err("a duration of at most a day is expected, such as 30s".to_owned()),
     }

@@ -1,15 +1,15 @@
-//! Workers inside the ingress, for memory://: the whole of Roundtrip in one process.
+//! WorkerPool inside the ingress, for memory://: the whole of Roundtrip in one process.
 
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy_service::metrics::WorkerMetrics;
-use proxy_service::weather::handler::WeatherHandler;
-use proxy_service::workers::{Running, Workers};
+use proxy_service::operations::weather::handler::WeatherHandler;
+use proxy_service::pool::{Running, WorkerPool};
 use roundtrip::Broker;
-use roundtrip::broker::Records;
-use roundtrip::service::metrics::Metrics;
+use roundtrip::broker::ResultStore;
+use roundtrip::observe::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -18,13 +18,13 @@ use crate::config::Config;
 pub(crate) fn start(
     config: &Config,
     broker: Arc<dyn Broker>,
-    records: Arc<dyn Records>,
+    records: Arc<dyn ResultStore>,
     metrics: &Metrics,
     ended: &CancellationToken,
 ) -> Result<Running, Box<dyn Error + Send + Sync>> {
     let worker_metrics = WorkerMetrics::new(metrics);
     let handler = WeatherHandler::new(config.weather.provider()?);
-    let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
+    let workers = WorkerPool::new(handler, &config.worker, worker_metrics.clone());
     Ok(workers.start(broker, records, &config.worker, &worker_metrics, ended))
 }
 

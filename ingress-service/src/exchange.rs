@@ -7,35 +7,37 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::future::join_all;
 use proxy_service::OPERATION;
-use proxy_service::workers::Running;
+use proxy_service::pool::Running;
 use roundtrip::batch::Batcher;
-use roundtrip::broker::{Backend, Durability, Records, Role};
-use roundtrip::service::admin::Admin;
-use roundtrip::service::guard::GuardedBroker;
-use roundtrip::service::health::Health;
-use roundtrip::service::listener;
-use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
-use roundtrip::service::shutdown::spawn_essential;
-use roundtrip::service::task::spawn;
-use roundtrip::service::{around, openapi as documents};
+use roundtrip::broker::{Backend, Durability, ResultStore, Role};
+use roundtrip::http::middleware;
+use roundtrip::http::openapi as documents;
+use roundtrip::http::probes::Admin;
+use roundtrip::observe::health::Health;
+use roundtrip::observe::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::process::listener;
+use roundtrip::process::shutdown::spawn_essential;
+use roundtrip::process::task::spawn;
+use roundtrip::resilience::circuit_broker::CircuitBroker;
 use roundtrip::{Broker, ReplyTo, Request, batch};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::acceptor::Application;
 use crate::admission::{self, Admission};
 use crate::config::{Config, OnDisconnect};
-use crate::hangups::Hangup;
+use crate::disconnects::Disconnect;
 use crate::json_body::Bodies;
 use crate::metrics::IngressMetrics;
-use crate::onlookers::Onlookers;
 use crate::pending::Pending;
+use crate::publisher::recorded::Application;
+use crate::publisher::{plain, recorded};
 use crate::requester::{Requester, Times};
 use crate::routes::weather::WeatherState;
+use crate::wait_limits::WaitLimits;
 use crate::watches::{self, Watches};
-use crate::{acceptor, embedded, ends, hangups, presence, publisher, replies, router};
+use crate::{disconnects, embedded, heartbeat, replies, result_writer, router};
 
 /// How long before connections are cut off those who still wait are promised their results.
 const LAST_CALL: Duration = Duration::from_secs(4);
@@ -46,11 +48,11 @@ const PROBATION: Duration = Duration::from_millis(1500);
 /// How long background loops may take to end after the last caller was answered.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An ingress that works, behind whatever door is put before [`Exchange::app`]. Ends with [`Exchange::drain`].
+/// An ingress that works, behind whatever door is put before [`Exchange::app`]. ResultWriter with [`Exchange::drain`].
 #[derive(Debug)]
 pub struct Exchange {
-    broker: Arc<GuardedBroker<dyn Broker>>,
-    records: Arc<dyn Records>,
+    broker: Arc<CircuitBroker<dyn Broker>>,
+    records: Arc<dyn ResultStore>,
     metrics: Metrics,
     http: HttpMetrics,
     health: Health,
@@ -84,8 +86,8 @@ impl Exchange {
     /// Starts everything but the door.
     #[must_use]
     pub fn start(config: &Config, backend: Backend) -> Self {
-        let broker = Arc::new(GuardedBroker::new(backend.broker));
-        let records: Arc<dyn Records> = Arc::new(broker.beside(backend.records));
+        let broker = Arc::new(CircuitBroker::new(backend.broker));
+        let records: Arc<dyn ResultStore> = Arc::new(broker.beside(backend.records));
         let metrics = Metrics::new(OPERATION);
         let ingress_metrics = IngressMetrics::new(&metrics);
         let health = Health::new("ingress-service", broker.breaker(), BrokerMetrics::new(&metrics));
@@ -115,11 +117,11 @@ impl Exchange {
         let mut routes = router::router(state, admin);
         // Where workers are apart, letters are looked after at their side.
         if let Some(token) = config.admin_token.clone().filter(|_| config.broker_url.is_memory()) {
-            routes = proxy_service::admin::enable(routes, token, backend.dead_letters, &metrics);
+            routes = proxy_service::dead_letters::enable(routes, token, backend.dead_letters, &metrics);
         }
         let (routes, _) = documents::serve(routes);
         Self {
-            app: around::every_call(routes, http.clone(), health.clone()),
+            app: middleware::every_call(routes, http.clone(), health.clone()),
             broker,
             records,
             metrics,
@@ -233,8 +235,8 @@ impl Loops {
 /// What the loops share.
 struct Parts<'a> {
     config: &'a Config,
-    broker: &'a Arc<GuardedBroker<dyn Broker>>,
-    records: &'a Arc<dyn Records>,
+    broker: &'a Arc<CircuitBroker<dyn Broker>>,
+    records: &'a Arc<dyn ResultStore>,
     metrics: &'a IngressMetrics,
     health: &'a Health,
     pending: &'a Arc<Pending>,
@@ -245,7 +247,7 @@ impl Parts<'_> {
     fn connect(self, loops: &mut Loops) -> Arc<Requester> {
         let Self { config, metrics, .. } = self;
         let admission = Arc::new(Admission::new(config.limits(), self.health.clone()));
-        let reply_to = ReplyTo::unique(&roundtrip::service::hostname());
+        let reply_to = ReplyTo::unique(&roundtrip::process::hostname());
         let watches = Watches::new(self.records.clone());
         self.receive(loops, &reply_to);
         let senders = self.send(loops);
@@ -258,8 +260,8 @@ impl Parts<'_> {
             acceptor: senders.acceptor,
             records: self.records.clone(),
             watches,
-            onlookers: Onlookers::new(config.max_followers, config.max_event_streams, metrics),
-            hangups: senders.hangups,
+            wait_limits: WaitLimits::new(config.max_followers, config.max_event_streams, metrics),
+            disconnects: senders.disconnects,
             ends: senders.ends,
             times: Times {
                 request: config.request_timeout,
@@ -285,7 +287,7 @@ impl Parts<'_> {
             loops.stop_replies.clone(),
         );
         loops.reading = Some(spawn_essential(&loops.ended, reading));
-        let attending = presence::run(
+        let attending = heartbeat::run(
             self.broker.clone(),
             reply_to.clone(),
             self.metrics.clone(),
@@ -298,25 +300,25 @@ impl Parts<'_> {
     fn send(&self, loops: &mut Loops) -> Senders {
         // A place for each request that can be admitted: one waits only behind those whose callers have gone.
         let places = self.config.max_in_flight as usize;
-        let (publisher, batches) = batch::channel(places, publisher::MAX_BATCH);
-        let (acceptor, applications) = batch::channel(places, acceptor::MAX_BATCH);
-        let (hangups, hung_up) = hangups::channel();
-        let hangups = (self.config.on_disconnect == OnDisconnect::Cancel).then_some(hangups);
-        let (ends, ended) = ends::Ends::channel();
+        let (publisher, batches) = batch::channel(places, plain::MAX_BATCH);
+        let (acceptor, applications) = batch::channel(places, recorded::MAX_BATCH);
+        let (disconnects, hung_up) = disconnects::channel();
+        let disconnects = (self.config.on_disconnect == OnDisconnect::Cancel).then_some(disconnects);
+        let (ends, ended) = result_writer::ResultWriter::channel();
         let (broker, pending, metrics) = (self.broker.clone(), self.pending.clone(), self.metrics.clone());
-        let publishing = publisher::run(broker, pending, batches, hangups.clone(), metrics);
-        let accepting = acceptor::run(self.records.clone(), applications);
+        let publishing = plain::run(broker, pending, batches, disconnects.clone(), metrics);
+        let accepting = recorded::run(self.records.clone(), applications);
         loops.senders = vec![
             spawn_essential(&loops.ended, publishing),
             spawn_essential(&loops.ended, accepting),
             // Without a sender it ends at once, and that is no reason to leave.
-            spawn(hangups::run(self.records.clone(), hung_up, self.metrics.clone())),
-            spawn(ends::run(self.records.clone(), ended)),
+            spawn(disconnects::run(self.records.clone(), hung_up, self.metrics.clone())),
+            spawn(result_writer::run(self.records.clone(), ended)),
         ];
         Senders {
             publisher,
             acceptor,
-            hangups,
+            disconnects,
             ends,
         }
     }
@@ -351,6 +353,6 @@ impl Parts<'_> {
 struct Senders {
     publisher: Batcher<Request>,
     acceptor: Batcher<Application>,
-    hangups: Option<mpsc::Sender<Hangup>>,
-    ends: ends::Ends,
+    disconnects: Option<mpsc::Sender<Disconnect>>,
+    ends: result_writer::ResultWriter,
 }

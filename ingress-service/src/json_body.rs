@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use prometheus::IntCounter;
-use roundtrip::service::problem::{Problem, ProblemType};
+use roundtrip::http::problem::{Problem, ProblemType};
 use tokio::time::timeout;
 
 use crate::body_memory::{BodyMemory, Share};

@@ -2,38 +2,39 @@
 //! [`requester`] asks `admission`, registers, publishes and awaits, `publisher` and `replies` move batches to and from the
 //! broker, `pending` knows who waits for what. [`exchange`] is all of it together, between its door and its broker.
 
-pub mod answer;
-pub mod call;
 pub mod config;
+pub mod documents;
 pub mod exchange;
 pub mod json_body;
 pub mod metrics;
 pub mod openapi;
+pub mod request_options;
 pub mod requester;
+pub mod response;
 pub mod router;
 pub mod routes;
 
 #[cfg(feature = "bench")]
 pub mod bench;
 
-mod acceptor;
 mod admission;
 mod body_memory;
+mod disconnects;
 mod embedded;
-mod ends;
-mod hangups;
-mod onlookers;
+mod heartbeat;
 mod pending;
-mod presence;
+mod problems;
 mod publisher;
 mod replies;
+mod result_writer;
+mod wait_limits;
 mod watches;
 
 use std::error::Error;
 
 use roundtrip::broker;
-use roundtrip::service::server;
-use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
+use roundtrip::http::server;
+use roundtrip::process::shutdown::{LoopEnded, spawn_essential};
 use tokio_util::sync::CancellationToken;
 
 use config::Config;

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use ingress_service::config::Config;
-use roundtrip::service::command_line::{self, Start};
-use roundtrip::service::runtime::{self, Share};
-use roundtrip::service::{healthcheck, telemetry, traces};
+use roundtrip::observe::trace;
+use roundtrip::process::command_line::{self, Start};
+use roundtrip::process::runtime::{self, Share};
+use roundtrip::process::{healthcheck, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,13 +16,13 @@ fn main() -> ExitCode {
         Start::Serve(config) => config,
         Start::Healthcheck(config) => return healthcheck::probe(config.listen_addr),
     };
-    telemetry::init("ingress-service", &config.logs);
+    logging::init("ingress-service", &config.logs);
     command_line::warn_of_near_misses::<Config>();
-    let _flush = match traces::start("ingress-service", &config.traces) {
+    let _flush = match trace::start("ingress-service", &config.traces) {
         Ok(flush) => flush,
         Err(error) => {
             tracing::error!(
-                error = telemetry::with_causes(error.as_ref()),
+                error = logging::with_causes(error.as_ref()),
                 "could not set up the sending of traces"
             );
             return ExitCode::FAILURE;

@@ -1,10 +1,8 @@
 //! What the ingress measures, besides its HTTP requests.
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
-use roundtrip::broker::Cancelled;
-use roundtrip::service::metrics::Metrics;
-
-use crate::hangups::outcome;
+use roundtrip::broker::CancelOutcome;
+use roundtrip::observe::metrics::Metrics;
 
 /// The ingress' metrics.
 #[derive(Debug, Clone)]
@@ -137,7 +135,17 @@ impl IngressMetrics {
         }
     }
 
-    pub(crate) fn count_cancelled(&self, cancelled: Cancelled) {
-        self.cancelled.with_label_values(&[outcome(cancelled)]).inc();
+    pub(crate) fn count_cancelled(&self, cancelled: CancelOutcome) {
+        self.cancelled.with_label_values(&[cancel_outcome(cancelled)]).inc();
+    }
+}
+
+/// What became of a cancellation, as a label.
+pub(crate) fn cancel_outcome(cancelled: CancelOutcome) -> &'static str {
+    match cancelled {
+        CancelOutcome::Cancelled => "never_started",
+        CancelOutcome::Requested => "asked",
+        CancelOutcome::AlreadyFinished(_) => "ended_before",
+        CancelOutcome::Unknown => "unknown",
     }
 }

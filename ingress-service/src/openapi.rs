@@ -1,9 +1,9 @@
 //! What the OpenAPI document says besides its routes.
 
-use roundtrip::service::problem::ProblemDocument;
+use roundtrip::http::problem::ProblemDocument;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
-use crate::routes::requests::RequestStatus;
+use crate::documents::RequestStatus;
 
 /// The document's frame.
 #[derive(OpenApi)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use prometheus::IntGauge;
 use roundtrip::broker::{BrokerErrorKind, EntryId};
-use roundtrip::service::traces::Span;
+use roundtrip::observe::trace::Span;
 use roundtrip::{CorrelationId, Fault};
 use tokio::sync::oneshot;
 
@@ -43,7 +43,7 @@ struct Waiter {
     stage: Stage,
     /// Told when the stage changes, where somebody waits for that.
     moved: Option<oneshot::Sender<()>>,
-    /// Ends when the request is published, or nobody waits any more.
+    /// ResultWriter when the request is published, or nobody waits any more.
     publishing: Span,
 }
 

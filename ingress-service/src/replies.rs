@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::Reply;
-use roundtrip::broker::{Records, ReplyStream};
-use roundtrip::service::outage::broker_failed;
-use roundtrip::service::retry::Delays;
-use roundtrip::service::telemetry::with_causes;
+use roundtrip::broker::{ReplyStream, ResultStore};
+use roundtrip::observe::outage::broker_failed;
+use roundtrip::process::logging::with_causes;
+use roundtrip::resilience::backoff::Backoff;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -22,12 +22,12 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Reads until `stop`, then removes the stream.
 pub(crate) async fn run(
     mut replies: Box<dyn ReplyStream>,
-    records: Arc<dyn Records>,
+    records: Arc<dyn ResultStore>,
     pending: Arc<Pending>,
     metrics: IngressMetrics,
     stop: CancellationToken,
 ) {
-    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     while !stop.is_cancelled() {
         match replies.next().await {
             Ok(batch) => {
@@ -67,10 +67,10 @@ fn unclaimed(pending: &Pending, reply: Reply) -> Option<Reply> {
 
 /// Tries until it worked: the next read removes from the stream what was handed out. At the end, what is left there
 /// is adopted.
-async fn store(records: &dyn Records, late: &[Reply], metrics: &IngressMetrics, stop: &CancellationToken) {
-    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
+async fn store(records: &dyn ResultStore, late: &[Reply], metrics: &IngressMetrics, stop: &CancellationToken) {
+    let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     while !stop.is_cancelled() {
-        match records.finish(late).await {
+        match records.complete(late).await {
             Ok(stored) => {
                 metrics.stored.inc_by(stored as u64);
                 tracing::debug!(late = late.len(), stored, "replies came that nobody waited for");

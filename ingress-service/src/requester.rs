@@ -1,11 +1,11 @@
 //! The round trip: register, publish, await, answer. A caller who does not wait to the end is promised the result
 //! under the request's id, and only then something is kept.
 
-mod promise;
+mod deferred;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use promise::away;
+pub(crate) use deferred::away;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use proxy_service::OPERATION;
 use roundtrip::batch::Batcher;
-use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record, Records};
-use roundtrip::service::problem::{Problem, ProblemType};
-use roundtrip::service::traces::{Kind, Span};
+use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record, ResultStore};
+use roundtrip::http::problem::{Problem, ProblemType};
+use roundtrip::observe::trace::{Kind, Span};
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::acceptor::Application;
-use crate::admission::{Admission, Entrant, Refusal};
-use crate::call::{Call, Wait};
-use crate::ends::Ends;
-use crate::hangups::Hangup;
+use crate::admission::{Admission, Entrant, Rejection};
+use crate::disconnects::Disconnect;
 use crate::metrics::IngressMetrics;
-use crate::onlookers::Onlookers;
 use crate::pending::{Outcome, Pending, PendingReply};
+use crate::publisher::recorded::Application;
+use crate::request_options::{RequestOptions, Wait};
+use crate::result_writer::ResultWriter;
+use crate::wait_limits::WaitLimits;
 use crate::watches::{Seen, Watches};
 
 /// When to come back while the broker is away: each second it is looked for.
@@ -58,13 +58,13 @@ pub struct Requester {
     pub(crate) pending: Arc<Pending>,
     pub(crate) publisher: Batcher<Request>,
     pub(crate) acceptor: Batcher<Application>,
-    pub(crate) records: Arc<dyn Records>,
+    pub(crate) records: Arc<dyn ResultStore>,
     pub(crate) watches: Arc<Watches>,
-    pub(crate) onlookers: Onlookers,
+    pub(crate) wait_limits: WaitLimits,
     /// Whom to tell that a caller has gone; `None` where work is finished all the same.
-    pub(crate) hangups: Option<mpsc::Sender<Hangup>>,
+    pub(crate) disconnects: Option<mpsc::Sender<Disconnect>>,
     /// Where results are noted whose records may not know them.
-    pub(crate) ends: Ends,
+    pub(crate) ends: ResultWriter,
     pub(crate) times: Times,
     /// Cancelled when this instance drains: nobody waits for longer than needed then.
     pub(crate) draining: CancellationToken,
@@ -85,7 +85,7 @@ pub struct Ask<'a> {
     /// The operation's input, a JSON document.
     pub data: Bytes,
     /// What its caller wishes.
-    pub call: &'a Call,
+    pub call: &'a RequestOptions,
 }
 
 /// What a caller gets who is not refused.
@@ -156,7 +156,7 @@ impl Requester {
             has_record: key.is_some() || wait == Wait::Not,
             has_key: key.is_some(),
             ends: &self.ends,
-            hangups: self.hangups.as_ref().filter(|_| key.is_none()),
+            disconnects: self.disconnects.as_ref().filter(|_| key.is_none()),
             place,
         };
         let deadline = admitted + patience;
@@ -164,11 +164,11 @@ impl Requester {
             let accepted = self.accept(request, key).await;
             if accepted.is_err() {
                 // It may run all the same, and its caller is told so.
-                waiting.hangups = None;
+                waiting.disconnects = None;
             }
             match accepted? {
                 Accepted::As(entry) if wait == Wait::Not => {
-                    waiting.hangups = None;
+                    waiting.disconnects = None;
                     self.metrics.promised.with_label_values(&["async"]).inc();
                     let accepted = Some(entry.millis);
                     return Ok(Answer::Promised {
@@ -193,9 +193,9 @@ impl Requester {
             }
         } else {
             // The queue is full of those whose callers have gone, or it is closed: either way it was not sent.
-            let queued = timeout_at(deadline + promise::PUBLICATION, self.publisher.send(request)).await;
+            let queued = timeout_at(deadline + deferred::PUBLICATION, self.publisher.send(request)).await;
             if !matches!(queued, Ok(Ok(()))) {
-                waiting.hangups = None;
+                waiting.disconnects = None;
                 return Err(self.unpublished(BrokerErrorKind::Unavailable));
             }
         }
@@ -208,7 +208,7 @@ impl Requester {
         };
         match outcome {
             Some(outcome) => {
-                waiting.hangups = None;
+                waiting.disconnects = None;
                 self.done(&waiting, id, outcome, admitted).await
             }
             None => {
@@ -236,7 +236,7 @@ impl Requester {
     }
 
     /// How long the work may take, and how long its caller waits.
-    fn times_of(&self, call: &Call, wait: Wait) -> (Duration, Duration) {
+    fn times_of(&self, call: &RequestOptions, wait: Wait) -> (Duration, Duration) {
         match wait {
             Wait::ForAnswer => {
                 let budget = call.timeout.unwrap_or(self.times.request);
@@ -248,7 +248,7 @@ impl Requester {
     }
 
     /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
-    fn publishing(&self, call: &Call, id: CorrelationId) -> Span {
+    fn publishing(&self, call: &RequestOptions, id: CorrelationId) -> Span {
         let mut span = call
             .trace
             .begin(Kind::Producer, || format!("publish {OPERATION}-requests"));
@@ -270,7 +270,7 @@ impl Requester {
         }
     }
 
-    fn admit(&self, id: CorrelationId, now: Instant, entrant: Entrant) -> Result<PendingReply, Refusal> {
+    fn admit(&self, id: CorrelationId, now: Instant, entrant: Entrant) -> Result<PendingReply, Rejection> {
         let full = || self.admission.in_flight_is_full();
         // Before the queue, which counts those it lets in.
         if self.pending.is_full() {
@@ -281,7 +281,7 @@ impl Requester {
     }
 
     /// Counts a refusal; returns what the call of this id is told.
-    pub(crate) fn refuse(&self, refusal: Refusal, id: CorrelationId) -> Problem {
+    pub(crate) fn refuse(&self, refusal: Rejection, id: CorrelationId) -> Problem {
         self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
         refusal.problem(id)
     }
@@ -373,13 +373,13 @@ struct Waiting<'a> {
     budget: Budget,
     has_record: bool,
     has_key: bool,
-    ends: &'a Ends,
-    hangups: Option<&'a mpsc::Sender<Hangup>>,
+    ends: &'a ResultWriter,
+    disconnects: Option<&'a mpsc::Sender<Disconnect>>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !self.has_record && self.hangups.is_none() {
+        if !self.has_record && self.disconnects.is_none() {
             return;
         }
         let entry = self.place.entry();
@@ -390,9 +390,9 @@ impl Drop for Waiting<'_> {
             let id = self.place.id();
             self.ends.note(Reply { id, outcome });
         }
-        if let Some(hangups) = self.hangups {
+        if let Some(disconnects) = self.disconnects {
             // Where there is no room the work is done for nobody: no worse than without this.
-            let _ = hangups.try_send((self.place.id(), entry));
+            let _ = disconnects.try_send((self.place.id(), entry));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! All routes of the ingress, with their document.
 
-use roundtrip::service::admin::{self, Admin};
+use roundtrip::http::probes::{self, Admin};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -13,5 +13,5 @@ pub fn router(weather: WeatherState, admin: Admin) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(requests::router(weather.requester.clone()))
         .merge(weather::router(weather))
-        .merge(admin::router(admin))
+        .merge(probes::router(admin))
 }

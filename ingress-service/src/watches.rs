@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use roundtrip::broker::{Change, Record, Records};
-use roundtrip::service::listener::Listener;
+use roundtrip::broker::{Change, Record, ResultStore};
+use roundtrip::process::listener::Listener;
 use roundtrip::{BrokerError, CorrelationId};
 use tokio::sync::watch;
 
 /// How often everything watched is read, whatever was heard.
 pub(crate) const FALLBACK: Duration = Duration::from_secs(10);
 
-/// Records read at once; bounds the memory of one answer.
+/// ResultStore read at once; bounds the memory of one answer.
 const MAX_READ: usize = 64;
 
 /// A record as it was last seen; `None` inside where there is none.
@@ -23,7 +23,7 @@ pub(crate) type Seen = Option<Arc<Record>>;
 /// The records that somebody watches.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    records: Arc<dyn Records>,
+    records: Arc<dyn ResultStore>,
     watched: Mutex<HashMap<CorrelationId, Watched>>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Watch {
 }
 
 impl Watches {
-    pub(crate) fn new(records: Arc<dyn Records>) -> Arc<Self> {
+    pub(crate) fn new(records: Arc<dyn ResultStore>) -> Arc<Self> {
         Arc::new(Self {
             records,
             watched: Mutex::default(),
@@ -145,7 +145,7 @@ impl Drop for Watch {
 mod tests {
     use roundtrip::broker::memory::MemoryBroker;
     use roundtrip::broker::{Acceptance, Status};
-    use roundtrip::service::listener;
+    use roundtrip::process::listener;
     use roundtrip::{Budget, Keep, Reply, ReplyTo, Request};
     use tokio_util::sync::CancellationToken;
 
@@ -173,12 +173,12 @@ mod tests {
         let id = request.id;
         let mut many: Vec<_> = (0..100).map(|_| watches.watch(id)).collect();
         assert_eq!(many[0].next().await.unwrap(), None);
-        broker.accept(&[Acceptance { request, key: None }]).await.unwrap();
+        broker.submit(&[Acceptance { request, key: None }]).await.unwrap();
         let done = Reply {
             id,
             outcome: Ok("{}".into()),
         };
-        broker.finish(&[done]).await.unwrap();
+        broker.complete(&[done]).await.unwrap();
         for watch in &mut many {
             let ended = async {
                 while watch

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use roundtrip::broker::BrokerUrl;
-use roundtrip::service::command_line::Check;
-use roundtrip::service::runtime::ProcessOptions;
-use roundtrip::service::server::ConnectionOptions;
-use roundtrip::service::telemetry::LogOptions;
-use roundtrip::service::traces::TraceOptions;
-use roundtrip::service::values;
+use roundtrip::http::server::ConnectionOptions;
+use roundtrip::observe::trace::TraceOptions;
+use roundtrip::process::command_line::Check;
+use roundtrip::process::logging::LogOptions;
+use roundtrip::process::runtime::ProcessOptions;
+use roundtrip::process::value_parsers;
 use url::Url;
 
-use crate::admin::{AdminToken, TokenParser};
-use crate::weather::WeatherProvider;
-use crate::weather::open_meteo::{self, OpenMeteo};
-use crate::weather::simulated::{Latency, Simulated};
+use crate::dead_letters::{AdminToken, TokenParser};
+use crate::operations::weather::WeatherProvider;
+use crate::operations::weather::open_meteo::{self, OpenMeteo};
+use crate::operations::weather::simulated::{Latency, Simulated};
 
-/// Workers of Roundtrip: claim requests from the stream, do the work, answer through the reply stream.
+/// WorkerPool of Roundtrip: claim requests from the stream, do the work, answer through the reply stream.
 ///
 /// Every option can be set as an environment variable; a flag wins over a variable.
 #[derive(Debug, Clone, Parser)]
@@ -30,7 +30,7 @@ use crate::weather::simulated::{Latency, Simulated};
 )]
 pub struct Config {
     /// Address to serve Swagger, health and metrics on
-    #[arg(long, env, default_value = "127.0.0.1:5010", value_parser = values::address, help_heading = "Server")]
+    #[arg(long, env, default_value = "127.0.0.1:5010", value_parser = value_parsers::address, help_heading = "Server")]
     pub listen_addr: SocketAddr,
 
     /// Token of operators, for /admin: 16 to 1024 characters of visible ASCII
@@ -60,7 +60,7 @@ pub struct Config {
     /// How long work in hand may take to finish after SIGTERM
     ///
     /// What is left then goes to another worker.
-    #[arg(long, env, default_value = "25s", value_parser = values::duration, help_heading = "Shutdown")]
+    #[arg(long, env, default_value = "25s", value_parser = value_parsers::duration, help_heading = "Shutdown")]
     pub drain_timeout: Duration,
 
     /// How the workers work
@@ -82,10 +82,10 @@ pub struct Config {
 
 /// How workers work.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Workers (an ingress has them with memory:// only)")]
+#[command(next_help_heading = "WorkerPool (an ingress has them with memory:// only)")]
 pub struct WorkerOptions {
     /// Requests worked on at the same time, 1 to 65536
-    #[arg(long, env, default_value_t = 64, value_parser = values::whole(1..=65536_u32))]
+    #[arg(long, env, default_value_t = 64, value_parser = value_parsers::whole(1..=65536_u32))]
     pub terminals: u32,
 
     /// How long a worker that fell silent keeps its requests before another takes over, 1s to 1h
@@ -97,19 +97,19 @@ pub struct WorkerOptions {
     /// How often a worker renews what it holds, at most half of LEASE
     ///
     /// Without it a third of LEASE.
-    #[arg(long, env, value_parser = values::positive_duration)]
+    #[arg(long, env, value_parser = value_parsers::positive_duration)]
     pub lease_renewal: Option<Duration>,
 
     /// How often a request is delivered before it is set aside as a dead letter, 1 to 1000
-    #[arg(long, env, default_value_t = 5, value_parser = values::whole(1..=1000_u32))]
+    #[arg(long, env, default_value_t = 5, value_parser = value_parsers::whole(1..=1000_u32))]
     pub max_deliveries: u32,
 
     /// How long one attempt on the upstream may take
-    #[arg(long, env, default_value = "10s", value_parser = values::positive_duration)]
+    #[arg(long, env, default_value = "10s", value_parser = value_parsers::positive_duration)]
     pub attempt_timeout: Duration,
 
     /// How long work may go on after somebody cancelled its request
-    #[arg(long, env, default_value = "1s", value_parser = values::duration)]
+    #[arg(long, env, default_value = "1s", value_parser = value_parsers::duration)]
     pub cancel_grace: Duration,
 }
 
@@ -147,7 +147,7 @@ impl Check for WorkerOptions {
 
 /// Where the weather comes from.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Workers (an ingress has them with memory:// only)")]
+#[command(next_help_heading = "WorkerPool (an ingress has them with memory:// only)")]
 pub struct WeatherOptions {
     /// Who knows the weather
     #[arg(long, env, default_value = "simulated")]
@@ -216,7 +216,7 @@ fn shared_broker(text: &str) -> Result<BrokerUrl, String> {
 
 fn lease(text: &str) -> Result<Duration, String> {
     let accepted = Duration::from_secs(1)..=Duration::from_secs(3600);
-    match values::duration(text) {
+    match value_parsers::duration(text) {
         Ok(lease) if accepted.contains(&lease) => Ok(lease),
         _ => Err("a duration from 1s to 1h is expected, such as 6s".to_owned()),
     }
@@ -233,7 +233,7 @@ fn http_url(text: &str) -> Result<Url, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::CommandFactory;
-    use roundtrip::service::command_line;
+    use roundtrip::process::command_line;
     use rstest::rstest;
 
     use super::*;

@@ -1,52 +1,49 @@
-//! Workers of Roundtrip: claim requests from the stream, do the work behind a resilience stack, settle.
+//! WorkerPool of Roundtrip: claim requests from the stream, do the work behind a resilience stack, settle.
 //! The flow of one delivery reads top down: [`worker`](self) claims, `judge` decides, the [`stack`] works,
 //! `settler` answers.
 
-pub mod admin;
-pub mod classify;
 pub mod config;
-pub mod job;
+pub mod dead_letters;
+pub mod failure;
+pub mod handler;
 pub mod metrics;
+pub mod operations;
+pub mod pool;
 pub mod progress;
 pub mod router;
 pub mod stack;
-pub mod weather;
-pub mod workers;
 
-mod again;
-mod attempts;
-mod cancels;
-mod due;
-mod held;
-mod judge;
-mod reclaimer;
+mod cancellation;
+mod claimer;
+mod executor;
+mod in_flight;
+mod lease;
+mod maintenance;
+mod redelivery;
 mod settler;
 mod spans;
-mod suspects;
 mod terminals;
-mod upkeep;
-mod worker;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::broker::{self, BrokerOptions, Durability, Retention, Role};
-use roundtrip::service::admin::Admin;
-use roundtrip::service::guard::GuardedBroker;
-use roundtrip::service::health::Health;
-use roundtrip::service::metrics::{BrokerMetrics, HttpMetrics, Metrics};
-use roundtrip::service::shutdown::{LoopEnded, spawn_essential};
-use roundtrip::service::{around, openapi, server};
+use roundtrip::http::probes::Admin;
+use roundtrip::http::{middleware, openapi, server};
+use roundtrip::observe::health::Health;
+use roundtrip::observe::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::process::shutdown::{LoopEnded, spawn_essential};
+use roundtrip::resilience::circuit_broker::CircuitBroker;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
-use job::Handler;
+use handler::Handler;
 use metrics::WorkerMetrics;
+use operations::weather::handler::WeatherHandler;
+use pool::WorkerPool;
 use router::ProxyState;
-use weather::handler::WeatherHandler;
-use workers::Workers;
 
 /// The operation of this service; the streams are named after it.
 pub const OPERATION: &str = "weather";
@@ -83,13 +80,13 @@ pub async fn run_with(
         retention: Retention::default(),
     };
     let backend = broker::connect(&config.broker_url, options);
-    let broker = Arc::new(GuardedBroker::new(backend.broker));
+    let broker = Arc::new(CircuitBroker::new(backend.broker));
     let records = Arc::new(broker.beside(backend.records));
     let metrics = Metrics::new(OPERATION);
     let worker_metrics = WorkerMetrics::new(&metrics);
     let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));
 
-    let workers = Workers::new(handler, &config.worker, worker_metrics.clone());
+    let workers = WorkerPool::new(handler, &config.worker, worker_metrics.clone());
     let ended = CancellationToken::new();
     let running = workers.start(broker.clone(), records, &config.worker, &worker_metrics, &ended);
 
@@ -106,10 +103,10 @@ pub async fn run_with(
     };
     let mut routes = router::router(state, admin);
     if let Some(token) = config.admin_token {
-        routes = admin::enable(routes, token, backend.dead_letters, &metrics);
+        routes = dead_letters::enable(routes, token, backend.dead_letters, &metrics);
     }
     let (routes, _) = openapi::serve(routes);
-    let app = around::every_call(routes, http.clone(), health.clone());
+    let app = middleware::every_call(routes, http.clone(), health.clone());
 
     // Health and metrics are served until the work is done: a drain is worth watching.
     let stop_serving = CancellationToken::new();

@@ -4,9 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
-use roundtrip::service::metrics::Metrics;
+use roundtrip::observe::metrics::Metrics;
 
-use crate::classify::Failure;
+use crate::failure::Failure;
 
 /// The workers' metrics. Cloned for every request, so it is one pointer.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ impl WorkerMetrics {
             ),
             records_ended: metrics.counter(
                 "roundtrip_proxy_records_ended_total",
-                "Records ended as expired whose requests were past their deadline and in nobody's hands any more",
+                "ResultStore ended as expired whose requests were past their deadline and in nobody's hands any more",
             ),
             paused: metrics.counter(
                 "roundtrip_proxy_claim_pauses_total",

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::CorrelationId;
-use roundtrip::broker::{Progress, Records};
-use roundtrip::service::telemetry::with_causes;
+use roundtrip::broker::{Progress, ResultStore};
+use roundtrip::process::logging::with_causes;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -68,7 +68,7 @@ impl Reports {
 }
 
 /// Writes reports until the last reporter is gone.
-pub(crate) async fn run(records: Arc<dyn Records>, mut reports: mpsc::Receiver<Report>) {
+pub(crate) async fn run(records: Arc<dyn ResultStore>, mut reports: mpsc::Receiver<Report>) {
     let mut latest = HashMap::new();
     while let Some((id, progress)) = reports.recv().await {
         latest.insert(id, progress);

@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use roundtrip::service::admin::{self, Admin};
-use roundtrip::service::parameters::Parameters;
-use roundtrip::service::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
-use roundtrip::service::request_id::RequestId;
+use roundtrip::http::parameters::Parameters;
+use roundtrip::http::probes::{self, Admin};
+use roundtrip::http::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
+use roundtrip::http::request_id::RequestId;
 use roundtrip::{Budget, Keep, ReplyTo, Request};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
@@ -18,9 +18,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::ProviderKind;
-use crate::weather::contract::DailyForecast;
-use crate::weather::query::{ForecastParameters, WeatherQuery};
-use crate::workers::Workers;
+use crate::operations::weather::contract::DailyForecast;
+use crate::operations::weather::query::{ForecastParameters, WeatherQuery};
+use crate::pool::WorkerPool;
 
 /// What a caller past the stream gets at most.
 const DIRECT_BUDGET: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const DIRECT_BUDGET: Duration = Duration::from_secs(30);
 #[openapi(
     info(
         title = "Roundtrip proxy-service",
-        description = "Workers that claim requests from the stream, do the work behind a resilience stack, and answer \
+        description = "WorkerPool that claim requests from the stream, do the work behind a resilience stack, and answer \
                        through the reply stream. Callers talk to ingress-service; this API is for operators.\n\n\
                        Every error is an RFC 9457 problem document.",
     ),
@@ -45,7 +45,7 @@ struct Document;
 #[derive(Debug, Clone)]
 pub struct ProxyState {
     /// The workers of this process.
-    pub workers: Workers,
+    pub workers: WorkerPool,
     /// Who knows the weather.
     pub provider: ProviderKind,
 }
@@ -56,7 +56,7 @@ pub fn router(state: ProxyState, admin: Admin) -> OpenApiRouter {
         .routes(routes!(forecast))
         .routes(routes!(status))
         .with_state(state)
-        .merge(admin::router(admin))
+        .merge(probes::router(admin))
 }
 
 /// A forecast straight from this proxy's provider, past the stream

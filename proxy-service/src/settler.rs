@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use roundtrip::batch::Batches;
 use roundtrip::broker::{BrokerErrorKind, Settlement};
-use roundtrip::service::retry::Delays;
-use roundtrip::service::telemetry::with_causes;
+use roundtrip::process::logging::with_causes;
+use roundtrip::resilience::backoff::Backoff;
 use roundtrip::{Broker, BrokerError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -51,7 +51,7 @@ pub(crate) async fn run(
             }
         }
         metrics.settle.observe(started.elapsed().as_secs_f64());
-        terminals.held().remove(&batch);
+        terminals.in_flight().remove(&batch);
     }
 }
 
@@ -64,7 +64,7 @@ async fn while_refused(
     give_up: &CancellationToken,
 ) {
     let mut rest = batch[from..].to_vec();
-    let mut pauses = Delays::new(FIRST_REFUSED_PAUSE, MAX_REFUSED_PAUSE);
+    let mut pauses = Backoff::new(FIRST_REFUSED_PAUSE, MAX_REFUSED_PAUSE);
     for round in 0.. {
         if rest.len() > 1 && one_by_one(broker, &rest, round % rest.len(), give_up).await {
             return;

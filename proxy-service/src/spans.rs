@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use roundtrip::broker::{Delivery, Settlement};
-use roundtrip::service::traces::{Kind, Span, Trace};
+use roundtrip::observe::trace::{Kind, Span, Trace};
 
 use crate::OPERATION;
 

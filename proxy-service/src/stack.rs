@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failsafe::failure_policy::{FailurePolicy as _, consecutive_failures, success_rate_over_time_window};
-use roundtrip::service::breaker::Breaker;
+use roundtrip::resilience::breaker::Breaker;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
-use crate::job::{BoxHandler, Handler};
+use crate::handler::{BoxHandler, Handler};
 use crate::metrics::WorkerMetrics;
 
 /// Calls that may run while the upstream's breaker is half-open.

@@ -9,17 +9,17 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use roundtrip::batch::Batcher;
 use roundtrip::broker::{Delivery, Settlement};
-use roundtrip::service::task;
+use roundtrip::process::task;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::due::DUE;
-use crate::held::Held;
-use crate::job::BoxHandler;
-use crate::judge::{self, Judge};
+use crate::executor::{self, Executor};
+use crate::handler::BoxHandler;
+use crate::in_flight::InFlight;
 use crate::metrics::WorkerMetrics;
+use crate::redelivery::deadlines::DUE;
 use crate::spans;
 
 /// The most deliveries of one claim; bounds the memory of one answer.
@@ -32,7 +32,7 @@ pub(crate) struct Terminals {
     count: usize,
     /// Those of the claim that waits.
     lent: Mutex<Option<OwnedSemaphorePermit>>,
-    held: Arc<Held>,
+    in_flight: Arc<InFlight>,
     running: TaskTracker,
     abandon: CancellationToken,
     metrics: WorkerMetrics,
@@ -58,7 +58,7 @@ impl Taken {
 /// Who works, and where the results go.
 pub(crate) struct Work {
     pub(crate) handler: BoxHandler,
-    pub(crate) judge: Judge,
+    pub(crate) executor: Executor,
     pub(crate) settler: Batcher<Settlement>,
 }
 
@@ -69,7 +69,7 @@ impl Terminals {
             free: Arc::new(Semaphore::new(count)),
             count,
             lent: Mutex::default(),
-            held: Arc::default(),
+            in_flight: Arc::default(),
             running: TaskTracker::new(),
             abandon: CancellationToken::new(),
             metrics,
@@ -98,7 +98,7 @@ impl Terminals {
         let all = async {
             let count = u32::try_from(self.count).expect("TERMINALS is a u32");
             let taken = self.free.clone().acquire_many_owned(count).await;
-            self.held.wait_until_at_most(0).await;
+            self.in_flight.wait_until_at_most(0).await;
             Taken(taken.expect("the terminals are never closed"))
         };
         tokio::time::timeout(patience, all).await.ok()
@@ -138,20 +138,20 @@ impl Terminals {
     pub(crate) fn start_alone(&self, mut taken: Taken, delivery: Delivery, time: Duration, work: &Arc<Work>) {
         let own = taken.0.split(1);
         self.start_in(own, delivery, work);
-        let (held, abandon) = (self.held.clone(), self.abandon.clone());
+        let (in_flight, abandon) = (self.in_flight.clone(), self.abandon.clone());
         self.running.spawn(task::owned(async move {
-            let done = timeout(time, held.wait_until_at_most(0));
+            let done = timeout(time, in_flight.wait_until_at_most(0));
             let _ = abandon.run_until_cancelled(done).await;
             drop(taken);
         }));
     }
 
     fn start_in(&self, terminal: Option<OwnedSemaphorePermit>, delivery: Delivery, work: &Arc<Work>) {
-        let Some(cancelled) = self.held.insert(&delivery) else {
+        let Some(cancelled) = self.in_flight.insert(&delivery) else {
             return;
         };
         self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
-        let (work, abandon, held) = (work.clone(), self.abandon.clone(), self.held.clone());
+        let (work, abandon, in_flight) = (work.clone(), self.abandon.clone(), self.in_flight.clone());
         let (metrics, terminal) = (
             self.metrics.clone(),
             terminal.ok_or_else(|| next_free(self.free.clone())),
@@ -162,7 +162,7 @@ impl Terminals {
                 Err(next) => match abandon.run_until_cancelled(timeout_at(patience(&delivery), next)).await {
                     Some(Ok(terminal)) => terminal,
                     Some(Err(_)) => {
-                        let told = work.judge.tell(delivery, Duration::ZERO);
+                        let told = work.executor.tell(delivery, Duration::ZERO);
                         return settle(told, &work, &abandon).await;
                     }
                     None => return,
@@ -173,21 +173,21 @@ impl Terminals {
             let worked = spans::process(&delivery);
             let trace = worked.trace();
             let wish = cancelled.clone();
-            let settlement = judge::settlement(delivery, cancelled, &trace, work.handler.clone(), &work.judge);
+            let settlement = executor::settlement(delivery, cancelled, &trace, work.handler.clone(), &work.executor);
             match abandon
                 .run_until_cancelled(AssertUnwindSafe(settlement).catch_unwind())
                 .await
             {
                 Some(Ok(settlement)) => {
                     let settlement = settlement.asked_to_end(wish.is_cancelled());
-                    held.settling(entry, spans::settle(worked, &settlement));
+                    in_flight.settling(entry, spans::settle(worked, &settlement));
                     settle(settlement, &work, &abandon).await;
                 }
                 Some(Err(_)) => {
                     // The handler's panics are caught further in: this is a mistake in the stack. Not
                     // renewed any more, the request goes to another attempt, and at last to the dead letters.
                     tracing::error!(%entry, "the stack around the handler panicked");
-                    held.forget(entry);
+                    in_flight.forget(entry);
                 }
                 None => {}
             }
@@ -200,13 +200,13 @@ impl Terminals {
     /// upstream will not be asked.
     pub(crate) fn tell(&self, deliveries: Vec<Delivery>, pause: Duration, work: &Arc<Work>) {
         for delivery in deliveries {
-            if self.held.insert(&delivery).is_none() {
+            if self.in_flight.insert(&delivery).is_none() {
                 continue;
             }
             self.metrics.queue_wait.observe(delivery.waited.as_secs_f64());
             let (entry, told) = (delivery.receipt.entry, spans::process(&delivery));
-            let settlement = work.judge.tell(delivery, pause);
-            self.held.settling(entry, spans::settle(told, &settlement));
+            let settlement = work.executor.tell(delivery, pause);
+            self.in_flight.settling(entry, spans::settle(told, &settlement));
             let (work, abandon) = (work.clone(), self.abandon.clone());
             let settling = async move { settle(settlement, &work, &abandon).await };
             self.running.spawn(task::owned(settling));
@@ -217,8 +217,8 @@ impl Terminals {
         self.count
     }
 
-    pub(crate) fn held(&self) -> &Held {
-        &self.held
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// Waits until all work is done, at most `grace`; what is not done then is dropped. Returns whether all

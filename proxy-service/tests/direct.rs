@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
-use proxy_service::workers::Workers;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
+use proxy_service::pool::WorkerPool;
 use roundtrip::Broker;
 use tokio::time::sleep;
 
@@ -33,7 +33,7 @@ impl Busy {
     }
 }
 
-fn call(setup: &Setup, workers: &Workers) -> tokio::task::JoinHandle<Option<Result<Bytes, Failure>>> {
+fn call(setup: &Setup, workers: &WorkerPool) -> tokio::task::JoinHandle<Option<Result<Bytes, Failure>>> {
     let (workers, request) = (workers.clone(), setup.request(7, LONG));
     tokio::spawn(async move { workers.work_on(request).await })
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
-use proxy_service::workers::Running;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
+use proxy_service::pool::Running;
 use roundtrip::broker::{Consumer, MAX_WAIT};
 use roundtrip::{Broker, FaultCode, Request};
 use tokio::time::{Instant, sleep};

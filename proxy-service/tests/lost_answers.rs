@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
 use roundtrip::broker::{Consumer, MAX_WAIT};
 use roundtrip::{Broker, CorrelationId, FaultCode};
 use rstest::rstest;

@@ -1,4 +1,4 @@
-//! Workers on a real Redis: one that refuses what settles, and looks into what others dropped.
+//! WorkerPool on a real Redis: one that refuses what settles, and looks into what others dropped.
 #![allow(clippy::unwrap_used)]
 
 mod setup;
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
 use proxy_service::metrics::WorkerMetrics;
-use proxy_service::workers::Workers;
+use proxy_service::pool::WorkerPool;
 use roundtrip::broker::{self, Backend, BrokerOptions, Consumer, Durability, Retention};
-use roundtrip::service::metrics::Metrics;
+use roundtrip::observe::metrics::Metrics;
 use roundtrip::test_util::RedisServer;
 use roundtrip::{Budget, CorrelationId, FaultCode, Keep, ReplyTo, Request};
 use rstest::rstest;
@@ -75,7 +75,7 @@ async fn is_idle(server: &RedisServer) -> bool {
 async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[case] command: &str) {
     let server = RedisServer::spawn().await;
     let (backend, requester) = (connect(&server), ReplyTo::unique("test"));
-    backend.broker.attend(&requester).await.unwrap();
+    backend.broker.heartbeat(&requester).await.unwrap();
     server
         .command(&["ACL", "SETUSER", "default", &format!("-{command}")])
         .await
@@ -90,7 +90,7 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
         }
     });
     let (flags, worker_metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&metrics));
-    let workers = Workers::new(handler, &flags, worker_metrics.clone());
+    let workers = WorkerPool::new(handler, &flags, worker_metrics.clone());
     let ended = CancellationToken::new();
     let (broker, records) = (backend.broker.clone(), backend.records.clone());
     let running = workers.start(broker, records, &flags, &worker_metrics, &ended);
@@ -157,13 +157,13 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
 async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_attempt() {
     let server = RedisServer::spawn().await;
     let (backend, requester) = (connect(&server), ReplyTo::unique("test"));
-    backend.broker.attend(&requester).await.unwrap();
+    backend.broker.heartbeat(&requester).await.unwrap();
     let (flags, worker_metrics) = (
         options(&["--lease", "1s", "--terminals", "1"]),
         WorkerMetrics::new(&Metrics::new("test")),
     );
     let hanging = service_fn(|_: Job| std::future::pending::<Result<Bytes, Failure>>());
-    let workers = Workers::new(hanging, &flags, worker_metrics.clone());
+    let workers = WorkerPool::new(hanging, &flags, worker_metrics.clone());
     publish(&backend, &requester, &[("hangs", Keep::No)]).await;
     let (broker, records) = (backend.broker.clone(), backend.records.clone());
     let running = workers.start(broker, records, &flags, &worker_metrics, &CancellationToken::new());

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
-use roundtrip::broker::{Acceptance, Cancelled, Records};
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
+use roundtrip::broker::{Acceptance, CancelOutcome, ResultStore};
 use roundtrip::{FaultCode, Keep, Request};
 use tokio::time::sleep;
 
@@ -59,9 +59,9 @@ async fn what_was_cancelled_between_two_deliveries_is_not_begun() {
         ..setup.request(1, LONG)
     };
     let id = request.id;
-    setup.broker.accept(&[Acceptance { request, key: None }]).await.unwrap();
+    setup.broker.submit(&[Acceptance { request, key: None }]).await.unwrap();
     setup.crash_on_all(1).await;
-    assert_eq!(setup.broker.cancel(id, None).await.unwrap(), Cancelled::Asked);
+    assert_eq!(setup.broker.cancel(id, None).await.unwrap(), CancelOutcome::Requested);
     let running = setup.start(&FLAGS, slow);
     let reply = setup.read(1).await.remove(0);
     assert_eq!((reply.id, reply.outcome.unwrap_err().code), (id, FaultCode::Cancelled));

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proxy_service::job::Job;
+use proxy_service::handler::Job;
 use proxy_service::metrics::WorkerMetrics;
-use proxy_service::workers::{Running, Workers};
+use proxy_service::pool::{Running, WorkerPool};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
-    Acceptance, Accepted, Begun, BrokerErrorKind, Cancelled, Changes, EntryId, IdempotencyKey, Progress, Record,
-    Records, Status, Swept,
+    Acceptance, Accepted, BrokerErrorKind, CancelOutcome, Changes, EntryId, IdempotencyKey, Progress, Purged, Record,
+    ResultStore, Started, Status,
 };
 use roundtrip::{Broker, BrokerError, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::time::sleep;
@@ -22,15 +22,15 @@ use tower::service_fn;
 
 use setup::{LONG, Setup, echo, options};
 
-/// Records that cannot be told that work begins.
+/// ResultStore that cannot be told that work begins.
 #[derive(Debug)]
 struct Unsaid(Arc<MemoryBroker>);
 
 type Answer<T> = Result<T, BrokerError>;
 
 #[async_trait]
-impl Records for Unsaid {
-    async fn begin(&self, _: CorrelationId, _: u32) -> Answer<Begun> {
+impl ResultStore for Unsaid {
+    async fn start(&self, _: CorrelationId, _: u32) -> Answer<Started> {
         let kind = BrokerErrorKind::Unavailable;
         Err(BrokerError::new(kind, "begin", "away for a moment"))
     }
@@ -43,19 +43,19 @@ impl Records for Unsaid {
     async fn cancelling(&self, ids: &[CorrelationId]) -> Answer<Vec<CorrelationId>> {
         self.0.cancelling(ids).await
     }
-    async fn sweep(&self) -> Answer<Swept> {
-        self.0.sweep().await
+    async fn purge_expired(&self) -> Answer<Purged> {
+        self.0.purge_expired().await
     }
     fn changes(&self) -> Box<dyn Changes> {
         self.0.changes()
     }
-    async fn accept(&self, _: &[Acceptance]) -> Answer<Vec<Answer<Accepted>>> {
+    async fn submit(&self, _: &[Acceptance]) -> Answer<Vec<Answer<Accepted>>> {
         unreachable!("a worker accepts nothing")
     }
-    async fn keep(&self, _: CorrelationId, _: Option<EntryId>, _: Budget, _: &ReplyTo) -> Answer<()> {
+    async fn create(&self, _: CorrelationId, _: Option<EntryId>, _: Budget, _: &ReplyTo) -> Answer<()> {
         unreachable!("a worker promises nothing")
     }
-    async fn finish(&self, _: &[Reply]) -> Answer<usize> {
+    async fn complete(&self, _: &[Reply]) -> Answer<usize> {
         unreachable!("a worker settles")
     }
     async fn store(&self, _: &[Reply]) -> Answer<()> {
@@ -64,7 +64,7 @@ impl Records for Unsaid {
     async fn list(&self, _: Option<Status>, _: Option<CorrelationId>, _: usize) -> Answer<Vec<Record>> {
         unreachable!("a worker lists nothing")
     }
-    async fn cancel(&self, _: CorrelationId, _: Option<EntryId>) -> Answer<Cancelled> {
+    async fn cancel(&self, _: CorrelationId, _: Option<EntryId>) -> Answer<CancelOutcome> {
         unreachable!("a worker cancels nothing")
     }
 }
@@ -81,18 +81,18 @@ async fn accept(setup: &Setup, budget: Duration) -> Acceptance {
             fingerprint: [1; 32],
         }),
     };
-    setup.broker.accept(std::slice::from_ref(&acceptance)).await.unwrap();
+    setup.broker.submit(std::slice::from_ref(&acceptance)).await.unwrap();
     acceptance
 }
 
-/// Workers whose work takes longer than anybody waits.
+/// WorkerPool whose work takes longer than anybody waits.
 fn start(setup: &Setup) -> Running {
     let (options, metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&setup.metrics));
     let handler = service_fn(|job: Job| async {
         sleep(LONG).await;
         echo(job).await
     });
-    let workers = Workers::new(handler, &options, metrics.clone());
+    let workers = WorkerPool::new(handler, &options, metrics.clone());
     let records = Arc::new(Unsaid(setup.broker.clone()));
     workers.start(
         setup.broker.clone(),
@@ -108,7 +108,7 @@ async fn assert_ends_and_keeps_its_key(setup: &mut Setup, acceptance: Acceptance
     let reply = setup.read(1).await.remove(0);
     assert_eq!(reply.outcome.clone().unwrap_err().code, code);
     let id = acceptance.request.id;
-    let again = setup.broker.accept(&[acceptance]).await.unwrap().remove(0);
+    let again = setup.broker.submit(&[acceptance]).await.unwrap().remove(0);
     assert_eq!(again.unwrap(), Accepted::Known(id), "it may have been done");
     let record = setup.broker.records(&[id]).await.unwrap().remove(0).unwrap();
     assert!(record.key_stands_for(&reply.outcome), "and its caller is told so");
@@ -130,8 +130,8 @@ async fn work_that_began_unsaid_and_was_cancelled_frees_no_key() {
     while setup.broker.depth().await.unwrap().claimed == 0 {
         sleep(Duration::from_millis(10)).await;
     }
-    let asked = Records::cancel(setup.broker.as_ref(), acceptance.request.id, None).await;
-    assert_eq!(asked.unwrap(), Cancelled::Asked);
+    let asked = ResultStore::cancel(setup.broker.as_ref(), acceptance.request.id, None).await;
+    assert_eq!(asked.unwrap(), CancelOutcome::Requested);
     assert_ends_and_keeps_its_key(&mut setup, acceptance, FaultCode::Cancelled).await;
 }
 

@@ -1,4 +1,4 @@
-//! Workers on a broker: what is claimed is bounded, settled once, and handed back when there is no time.
+//! WorkerPool on a broker: what is claimed is bounded, settled once, and handed back when there is no time.
 #![allow(clippy::unwrap_used)]
 
 mod setup;
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
 use roundtrip::broker::{Consumer, DeadLetters, Depth, MAX_WAIT};
 use roundtrip::{Broker, CorrelationId, Fault, FaultCode};
 use tokio::time::{Instant, sleep};

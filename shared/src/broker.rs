@@ -7,7 +7,7 @@ pub mod redis;
 mod dead_letters;
 mod durability;
 mod error;
-mod records;
+mod result_store;
 mod url;
 
 #[cfg(feature = "test-util")]
@@ -28,9 +28,9 @@ use crate::message::{CorrelationId, ENVELOPE, FaultCode, Keep, Reply, ReplyTo, R
 pub use dead_letters::{DeadLetters, Replayed, StoredLetter};
 pub use durability::Durability;
 pub use error::{BrokerError, BrokerErrorKind};
-pub use records::{
-    Acceptance, Accepted, Begun, Cancelled, Change, Changes, IdempotencyKey, Noted, Progress, Record, Records,
-    Retention, Status, Swept,
+pub use result_store::{
+    Acceptance, Accepted, CancelOutcome, Change, Changes, IdempotencyKey, Noted, Progress, Purged, Record, ResultStore,
+    Retention, Started, Status,
 };
 pub use url::{BrokerUrl, InvalidBrokerUrl};
 
@@ -40,7 +40,7 @@ pub use url::{BrokerUrl, InvalidBrokerUrl};
 pub const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// How long ago a worker gave its last sign of life, at most, where it counts among those that are there. Each gives one
-/// every 5 seconds, with [`Broker::tidy`].
+/// every 5 seconds, with [`Broker::maintain`].
 pub const WORKER_SEEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long a requester may be silent before its replies are removed. Longer than a slow start or a short
@@ -98,12 +98,12 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Hands back everything `consumer` still holds; a consumer that holds nothing is forgotten. Being
     /// handed back is no sign of poison, so from the second delivery on it takes one off the count.
-    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError>;
+    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError>;
 
     /// Says that a consumer with so many terminals is there, and clears up after others: forgets consumers that hold nothing and were silent for `silent`, and brings
     /// back entries that are in nobody's hands and that no claim would find. Those are `consumer`'s to
     /// reclaim at once.
-    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError>;
+    async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Maintained, BrokerError>;
 
     /// Makes replies readable, then removes their requests, atomically. Safe to repeat after an error:
     /// a delivery that is already settled, or that another consumer took over, is left alone.
@@ -113,7 +113,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// a requester without one goes to its record, or nowhere. Adopts what requesters left behind that said nothing
     /// for [`ABSENCE`], and went on saying nothing for some more calls: their replies become results, some at a time. To be
     /// called about once a second, and at once where more is left.
-    async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError>;
+    async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError>;
 
     /// The replies for one requester, from the first that is still there.
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream>;
@@ -241,7 +241,7 @@ pub struct Dropped {
 
 /// What there was to clear up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tidied {
+pub struct Maintained {
     /// Consumers that were forgotten.
     pub consumers: u64,
     /// Entries that were brought back.
@@ -250,7 +250,7 @@ pub struct Tidied {
 
 /// What others left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attended {
+pub struct Adoption {
     /// Requesters that are gone, and whose streams were removed.
     pub removed: u64,
     /// Replies in them that became results.
@@ -452,7 +452,7 @@ pub struct Backend {
     /// What was given up.
     pub dead_letters: Arc<dyn DeadLetters>,
     /// What is kept of requests.
-    pub records: Arc<dyn Records>,
+    pub records: Arc<dyn ResultStore>,
 }
 
 /// Opens the backend that `url` names. Nothing is connected yet: a Redis that is down is an error of the
@@ -466,7 +466,7 @@ pub fn connect(url: &BrokerUrl, options: BrokerOptions<'_>) -> Backend {
 }
 
 impl Backend {
-    fn of(backend: impl Broker + DeadLetters + Records) -> Self {
+    fn of(backend: impl Broker + DeadLetters + ResultStore) -> Self {
         let backend = Arc::new(backend);
         Self {
             broker: backend.clone(),

@@ -1,14 +1,16 @@
 //! Roundtrip: a durable, bounded request/reply queue between an HTTP API and a slow or fragile backend.
 //!
-//! The transport half knows no HTTP and no operation:
-//! [`message`] says what travels, [`broker`] is the seam with its two backends, [`batch`] turns a stream
-//! of single items into few large calls. What both processes share *as processes* lives in [`service`]:
-//! configuration values, telemetry, problem documents, the circuit breaker around the broker, shutdown.
+//! The transport knows no HTTP and no operation: [`message`] says what travels, [`broker`] is the seam with its two
+//! backends, [`batch`] turns a stream of single items into few large calls. What both services share beside it stands
+//! on it, each on those before: [`resilience`], [`process`], [`observe`], [`http`].
 
 pub mod batch;
 pub mod broker;
+pub mod http;
 pub mod message;
-pub mod service;
+pub mod observe;
+pub mod process;
+pub mod resilience;
 
 #[cfg(feature = "test-util")]
 pub mod test_util;

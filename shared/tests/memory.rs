@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::broker::{Broker, DeadLetters, Malformed, Records, Retention};
+use roundtrip::broker::{Broker, DeadLetters, Malformed, ResultStore, Retention};
 
 struct Memory(Arc<MemoryBroker>);
 
@@ -20,11 +20,11 @@ impl Harness for Memory {
         self.0.clone()
     }
 
-    fn records(&self) -> Arc<dyn Records> {
+    fn records(&self) -> Arc<dyn ResultStore> {
         self.0.clone()
     }
 
-    fn records_kept(&self, retention: Retention) -> Arc<dyn Records> {
+    fn records_kept(&self, retention: Retention) -> Arc<dyn ResultStore> {
         Arc::new(MemoryBroker::with(retention))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roundtrip::broker::Depth;
 
-use super::{Refusal, take_off};
+use super::{Rejection, take_off};
 
 /// How many jobs a burst may bring where nothing waits, before anything is known of them.
 const BURST: u64 = 256;
@@ -78,14 +78,14 @@ impl Room {
     ///
     /// # Errors
     /// When there is none.
-    pub(super) fn look(&self, now: u64, rate_is_known: bool) -> Result<(), Refusal> {
+    pub(super) fn look(&self, now: u64, rate_is_known: bool) -> Result<(), Rejection> {
         let (bytes, most) = (self.bytes.load(Relaxed), self.limits.bytes);
         if bytes >= most {
-            return Err(Refusal::QueueBytes { bytes, most });
+            return Err(Rejection::QueueBytes { bytes, most });
         }
         let (waiting, most) = (self.waiting(now), self.most());
         if !rate_is_known && waiting >= most {
-            return Err(Refusal::QueueLength { waiting, most });
+            return Err(Rejection::QueueLength { waiting, most });
         }
         Ok(())
     }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::service::guard::GuardedBroker;
-use roundtrip::service::health::Health;
-use roundtrip::service::metrics::{BrokerMetrics, Metrics};
+use roundtrip::observe::health::Health;
+use roundtrip::observe::metrics::{BrokerMetrics, Metrics};
+use roundtrip::resilience::circuit_broker::CircuitBroker;
 
 use super::{Admission, Entrant, JobLimits, Limits};
 
@@ -25,7 +25,7 @@ const JOBS: JobLimits = JobLimits {
 const TICK: Duration = Duration::from_millis(1);
 
 fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admission {
-    let breaker = GuardedBroker::new(Arc::new(MemoryBroker::new())).breaker();
+    let breaker = CircuitBroker::new(Arc::new(MemoryBroker::new())).breaker();
     let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new("test")));
     let limits = Limits {
         request_timeout,

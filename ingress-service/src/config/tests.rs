@@ -1,7 +1,7 @@
 //! What is accepted, and how the rest is refused.
 
 use clap::CommandFactory;
-use roundtrip::service::command_line;
+use roundtrip::process::command_line;
 use rstest::rstest;
 
 use super::*;

@@ -7,7 +7,7 @@ use std::io;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::stream;
-use roundtrip::service::metrics::Metrics;
+use roundtrip::observe::metrics::Metrics;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;

@@ -1,6 +1,5 @@
 //! Requests that can be asked for again: as they are, their results, their events, and their end.
 
-mod document;
 mod events;
 mod parameters;
 #[cfg(test)]
@@ -16,18 +15,18 @@ use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use roundtrip::CorrelationId;
-use roundtrip::broker::{Cancelled, Record, Status};
-use roundtrip::service::parameters::{NoParameters, Parameters};
-use roundtrip::service::problem::{FieldError, Problem, ProblemDocument, ProblemType};
+use roundtrip::broker::{CancelOutcome, Record, Status};
+use roundtrip::http::parameters::{NoParameters, Parameters};
+use roundtrip::http::problem::{FieldError, Problem, ProblemDocument, ProblemType};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::answer;
-use crate::call::{PREFERENCE_APPLIED, Preference, Wait};
-use crate::hangups::outcome;
+use crate::documents::{RequestList, RequestStatus};
+use crate::metrics::cancel_outcome;
+use crate::request_options::{PREFERENCE_APPLIED, Preference, Wait};
 use crate::requester::{Requester, away};
-pub use document::{Links, ProgressDocument, RequestList, RequestStatus};
+use crate::response;
 use parameters::{PageParameters, RequestIdParameter, WaitHeader};
 
 const PROBLEM: &str = "application/problem+json";
@@ -89,7 +88,7 @@ async fn show(
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if !record.status.is_final() {
-        headers.insert(RETRY_AFTER, answer::seconds(ASK_AGAIN));
+        headers.insert(RETRY_AFTER, response::seconds(ASK_AGAIN));
     }
     if let Some(applied) = preference.applied() {
         headers.insert(PREFERENCE_APPLIED, applied);
@@ -124,7 +123,7 @@ async fn result(
 ) -> Result<Response, Problem> {
     let (record, preference) = find(&requester, id, &headers).await?;
     let mut response = match record.outcome.clone() {
-        Some(outcome) => answer::result(record.id, outcome, record.has_key),
+        Some(outcome) => response::result(record.id, outcome, record.has_key),
         None => {
             let detail = "the request has not ended yet; ask again later, or with Prefer: wait=N";
             let problem = Problem::new(ProblemType::NotFinished, detail).of(record.id);
@@ -159,7 +158,7 @@ async fn list(State(requester): State<Arc<Requester>>, parameters: Parameters) -
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
 }
 
-/// Ends a request
+/// ResultWriter a request
 ///
 /// What waits never starts (200). What is at work is told (202), and ends within CANCEL_GRACE, or has its result before
 /// that. What has ended stays as it is (409); cancelling again what was cancelled is fine.
@@ -208,21 +207,21 @@ async fn cancel(
     let cancelled = requester.records.cancel(id, None).await.map_err(|error| away(&error))?;
     requester.metrics.count_cancelled(cancelled);
     let status = match cancelled {
-        Cancelled::Done | Cancelled::Ended(Status::Cancelled) => StatusCode::OK,
-        Cancelled::Asked => StatusCode::ACCEPTED,
-        Cancelled::Unknown => return Err(unknown()),
-        Cancelled::Ended(status) => {
+        CancelOutcome::Cancelled | CancelOutcome::AlreadyFinished(Status::Cancelled) => StatusCode::OK,
+        CancelOutcome::Requested => StatusCode::ACCEPTED,
+        CancelOutcome::Unknown => return Err(unknown()),
+        CancelOutcome::AlreadyFinished(status) => {
             let detail = format!("the request has ended before: {status}; its result stays");
             return Err(Problem::new(ProblemType::AlreadyFinished, detail).of(id));
         }
     };
-    tracing::info!(request_id = %id, outcome = outcome(cancelled), "a request was cancelled");
+    tracing::info!(request_id = %id, outcome = cancel_outcome(cancelled), "a request was cancelled");
     let record = requester.watches.read(id).await.map_err(|error| away(&error))?;
     let record = record.ok_or_else(unknown)?;
     let mut response = (status, Json(RequestStatus::of(&record))).into_response();
     if status == StatusCode::ACCEPTED {
         let headers = response.headers_mut();
-        headers.insert(axum::http::header::LOCATION, answer::location(id));
+        headers.insert(axum::http::header::LOCATION, response::location(id));
     }
     Ok(response)
 }
@@ -235,7 +234,7 @@ async fn find(
 ) -> Result<(Arc<Record>, Preference), Problem> {
     let (id, preference) = (parse(id)?, Preference::of(headers));
     let place = match preference.wait() {
-        Wait::UpTo(patience) => requester.onlookers.waits.take().map(|place| (place, patience)),
+        Wait::UpTo(patience) => requester.wait_limits.waits.take().map(|place| (place, patience)),
         Wait::ForAnswer | Wait::Not => None,
     };
     let patience = place.as_ref().map_or(Duration::ZERO, |(_, patience)| *patience);

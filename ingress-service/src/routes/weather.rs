@@ -5,21 +5,21 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use proxy_service::weather::contract::{CurrentWeather, DailyForecast};
-use proxy_service::weather::query::{CityRequest, ForecastParameters, QueryError, WeatherQuery};
-use roundtrip::service::admin::HealthReport;
-use roundtrip::service::health::Health;
-use roundtrip::service::parameters::{NoParameters, Parameters};
-use roundtrip::service::problem::{Problem, ProblemType};
-use roundtrip::service::request_id::RequestId;
+use proxy_service::operations::weather::contract::{CurrentWeather, DailyForecast};
+use proxy_service::operations::weather::query::{CityRequest, ForecastParameters, QueryError, WeatherQuery};
+use roundtrip::http::parameters::{NoParameters, Parameters};
+use roundtrip::http::probes::HealthReport;
+use roundtrip::http::problem::{Problem, ProblemType};
+use roundtrip::http::request_id::RequestId;
+use roundtrip::observe::health::Health;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::answer;
-use crate::call::Call;
 use crate::json_body::{Bodies, JsonBody};
 use crate::openapi::{CallHeaders, Promised, ReadErrors, RoundTripErrors};
+use crate::request_options::RequestOptions;
 use crate::requester::{Ask, Requester};
+use crate::response;
 
 /// What the routes of this module need.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ async fn city(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
     _: NoParameters,
-    call: Call,
+    call: RequestOptions,
     request: Request,
 ) -> Result<Response, Problem> {
     state.requester.check_room(id.0)?;
@@ -102,7 +102,7 @@ fn validate(body: JsonBody) -> Result<WeatherQuery, Problem> {
 async fn forecast(
     State(state): State<WeatherState>,
     Extension(id): Extension<RequestId>,
-    call: Call,
+    call: RequestOptions,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let query = WeatherQuery::forecast(&parameters)?;
@@ -113,7 +113,7 @@ async fn answer(
     state: &WeatherState,
     id: RequestId,
     route: &'static str,
-    call: &Call,
+    call: &RequestOptions,
     query: &WeatherQuery,
 ) -> Response {
     let ask = Ask {
@@ -123,7 +123,7 @@ async fn answer(
         call,
     };
     let answered = state.requester.request(ask).await;
-    answer::response(answered, call, state.requester.ask_again())
+    response::response(answered, call, state.requester.ask_again())
 }
 
 /// The condition of this service, under the name its predecessor used

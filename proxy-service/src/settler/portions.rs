@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roundtrip::batch::{self, Weigh};
 use roundtrip::broker::{BrokerErrorKind, Settlement};
-use roundtrip::service::outage::broker_failed;
-use roundtrip::service::retry::Delays;
+use roundtrip::observe::outage::broker_failed;
+use roundtrip::resilience::backoff::Backoff;
 use roundtrip::{Broker, BrokerError, Fault, FaultCode};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ pub(super) struct Stopped {
 /// that will not pass, or any after `give_up`, is the end.
 pub(super) async fn settle(to: &impl Takes, batch: &[Settlement], give_up: &CancellationToken) -> Result<(), Stopped> {
     let (mut settled, mut portion) = (0, batch.len());
-    let mut pauses = Delays::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     let mut unconfirmed = 0;
     while settled < batch.len() {
         let now = &batch[settled..batch.len().min(settled + portion)];

@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use roundtrip::service::breaker::{Breaker, Refused};
+use roundtrip::resilience::breaker::{Breaker, Rejection};
 use tokio::time::Instant;
 use tower::Service;
 
 use super::fair::FairTime;
-use crate::classify::Failure;
-use crate::job::{Handler, Job};
+use crate::failure::Failure;
+use crate::handler::{Handler, Job};
 use crate::metrics::WorkerMetrics;
 
 /// Runs attempts through the upstream's circuit breaker.
@@ -61,8 +61,8 @@ impl<S: Handler> Service<Job> for CircuitBreaker<S> {
             let outcome = breaker.call(judge, attempt).await;
             metrics.upstream_circuit.set(breaker.state().gauge());
             outcome.map_err(|refused| match refused {
-                Refused::Failed(failure) => failure,
-                Refused::Open { retry_after } => Failure::CircuitOpen { retry_after },
+                Rejection::Failed(failure) => failure,
+                Rejection::Open { retry_after } => Failure::CircuitOpen { retry_after },
             })
         })
     }

@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use tower::Service;
 
-use crate::classify::Failure;
-use crate::job::{Handler, Job};
+use crate::failure::Failure;
+use crate::handler::{Handler, Job};
 
 /// Drops work that goes on for longer than a grace after its end was asked for. A handler that watches
 /// [`Job::cancelled`] can use that time; one that ends within it has its result.

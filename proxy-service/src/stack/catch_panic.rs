@@ -9,8 +9,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tower::Service;
 
-use crate::classify::Failure;
-use crate::job::{Handler, Job};
+use crate::failure::Failure;
+use crate::handler::{Handler, Job};
 
 /// Turns a handler's panic into [`Failure::Panicked`].
 #[derive(Debug, Clone)]

@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::classify::Failure;
-use crate::job::{Handler, Job};
+use crate::failure::Failure;
+use crate::handler::{Handler, Job};
 
 /// What is left of the budget for the answer's way back: the settlement, and its reader. A tenth of the budget where
 /// that is less; and half of what is left where even that is less, as what is quick is still worth a try.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use roundtrip::service::retry::Delays;
-use roundtrip::service::traces::Kind;
+use roundtrip::observe::trace::Kind;
+use roundtrip::resilience::backoff::Backoff;
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use crate::classify::{Failure, MAX_RETRY_DELAY};
-use crate::job::{Handler, Job};
+use crate::failure::{Failure, MAX_RETRY_DELAY};
+use crate::handler::{Handler, Job};
 use crate::metrics::WorkerMetrics;
 
 /// Attempts on a first delivery. A redelivery gets one: its worker died, perhaps of it.
@@ -65,7 +65,7 @@ impl<S: Handler> Service<Job> for Retry<S> {
 
 impl<S: Handler> Retry<S> {
     async fn attempt_until_done(mut self, job: Job) -> Result<Bytes, Failure> {
-        let mut delays = Delays::new(FIRST_DELAY, MAX_RETRY_DELAY);
+        let mut delays = Backoff::new(FIRST_DELAY, MAX_RETRY_DELAY);
         let mut attempts_left = if job.delivery == 1 { ATTEMPTS } else { 1 };
         let mut earlier = None;
         let mut number = 0;

@@ -6,15 +6,15 @@ mod upstream;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use roundtrip::service::breaker::State;
-use roundtrip::service::metrics::Metrics;
+use roundtrip::observe::metrics::Metrics;
+use roundtrip::resilience::breaker::State;
 use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::classify::Failure;
-use crate::job::Job;
+use crate::failure::Failure;
+use crate::handler::Job;
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const CANCEL_GRACE: Duration = Duration::from_millis(100);

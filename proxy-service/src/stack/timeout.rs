@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
-use crate::classify::Failure;
-use crate::job::{Handler, Job};
+use crate::failure::Failure;
+use crate::handler::{Handler, Job};
 
 /// Ends an attempt after a time, or at the deadline.
 #[derive(Debug, Clone)]

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use proxy_service::operations::weather::contract::{Condition, DailyForecast};
 use proxy_service::progress::Reporter;
-use proxy_service::weather::contract::{Condition, DailyForecast};
 use serde_json::{Value, json};
 use time::macros::{date, datetime};
 use wiremock::matchers::{header, query_param};

@@ -5,10 +5,10 @@
 mod answers;
 mod transport;
 
-use proxy_service::classify::Failure;
+use proxy_service::failure::Failure;
+use proxy_service::operations::weather::open_meteo::OpenMeteo;
+use proxy_service::operations::weather::{Place, WeatherProvider};
 use proxy_service::progress::Reporter;
-use proxy_service::weather::open_meteo::OpenMeteo;
-use proxy_service::weather::{Place, WeatherProvider};
 use rstest::rstest;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
-    Attended, BrokerErrorKind, Consumer, Delivery, Depth, Dropped, EntryId, Receipt, ReplyStream, Role, Settlement,
-    Shortcoming, Tidied,
+    Adoption, BrokerErrorKind, Consumer, Delivery, Depth, Dropped, EntryId, Maintained, Receipt, ReplyStream, Role,
+    Settlement, Shortcoming,
 };
 use roundtrip::{Broker, BrokerError, ReplyTo, Request};
 use tokio::time::sleep;
@@ -149,17 +149,17 @@ impl Broker for Faulty {
         }
         self.inner.renew(consumer, receipts).await
     }
-    async fn leave(&self, consumer: &Consumer) -> Answer<()> {
-        self.inner.leave(consumer).await
+    async fn deregister(&self, consumer: &Consumer) -> Answer<()> {
+        self.inner.deregister(consumer).await
     }
-    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Answer<Tidied> {
-        self.inner.tidy(consumer, terminals, silent).await
+    async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Answer<Maintained> {
+        self.inner.maintain(consumer, terminals, silent).await
     }
     async fn settle(&self, settlements: &[Settlement]) -> Answer<()> {
         self.inner.settle(settlements).await
     }
-    async fn attend(&self, requester: &ReplyTo) -> Answer<Attended> {
-        self.inner.attend(requester).await
+    async fn heartbeat(&self, requester: &ReplyTo) -> Answer<Adoption> {
+        self.inner.heartbeat(requester).await
     }
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
         self.inner.replies(reply_to)

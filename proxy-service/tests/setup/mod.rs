@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use proxy_service::classify::Failure;
 use proxy_service::config::{Config, WorkerOptions};
-use proxy_service::job::Job;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
 use proxy_service::metrics::WorkerMetrics;
-use proxy_service::workers::{Running, Workers};
+use proxy_service::pool::{Running, WorkerPool};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{Consumer, ReplyStream};
-use roundtrip::service::metrics::Metrics;
+use roundtrip::observe::metrics::Metrics;
 use roundtrip::{Broker, Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -55,25 +55,25 @@ impl Setup {
         &self,
         flags: &[&str],
         handler: impl Fn(Job) -> F + Clone + Send + Sync + 'static,
-    ) -> (Workers, Running)
+    ) -> (WorkerPool, Running)
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
         self.start_on(self.broker.clone(), flags, handler)
     }
 
-    /// Workers that reach the broker through another.
+    /// WorkerPool that reach the broker through another.
     pub(crate) fn start_on<F>(
         &self,
         broker: Arc<dyn Broker>,
         flags: &[&str],
         handler: impl Fn(Job) -> F + Clone + Send + Sync + 'static,
-    ) -> (Workers, Running)
+    ) -> (WorkerPool, Running)
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
         let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
-        let workers = Workers::new(service_fn(handler), &options, metrics.clone());
+        let workers = WorkerPool::new(service_fn(handler), &options, metrics.clone());
         let running = workers.start(
             broker,
             self.broker.clone(),

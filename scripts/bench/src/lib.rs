@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use ingress_service::bench::PendingTable;
 use mimalloc::MiMalloc;
-use proxy_service::weather::query::WeatherQuery;
+use proxy_service::operations::weather::query::WeatherQuery;
 use roundtrip::broker::Settlement;
 use roundtrip::broker::redis::bench::Bench;
 use roundtrip::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};

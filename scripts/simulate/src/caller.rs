@@ -9,7 +9,7 @@ use axum::http::{Request, Response, header};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use roundtrip::CorrelationId;
-use roundtrip::service::task::Instance;
+use roundtrip::process::task::Instance;
 use serde::Deserialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roundtrip::broker::{Backend, BrokerError, BrokerErrorKind};
-use roundtrip::service::task::Instance;
+use roundtrip::process::task::Instance;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 

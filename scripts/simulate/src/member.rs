@@ -10,12 +10,12 @@ use ingress_service::config::Config;
 use ingress_service::exchange::Exchange;
 use proxy_service::config::WorkerOptions;
 use proxy_service::metrics::WorkerMetrics;
-use proxy_service::weather::handler::WeatherHandler;
-use proxy_service::weather::simulated::Simulated;
-use proxy_service::workers::{Running, Workers};
-use roundtrip::service::guard::GuardedBroker;
-use roundtrip::service::metrics::Metrics;
-use roundtrip::service::task::Condition;
+use proxy_service::operations::weather::handler::WeatherHandler;
+use proxy_service::operations::weather::simulated::Simulated;
+use proxy_service::pool::{Running, WorkerPool};
+use roundtrip::observe::metrics::Metrics;
+use roundtrip::process::task::Condition;
+use roundtrip::resilience::circuit_broker::CircuitBroker;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ pub(crate) struct Ingress {
 #[derive(Debug)]
 pub(crate) struct Labour {
     pub(crate) link: Link,
-    pub(crate) workers: Workers,
+    pub(crate) workers: WorkerPool,
     pub(crate) active: Arc<AtomicUsize>,
     ended: CancellationToken,
     /// Whether it was asked to leave.
@@ -119,10 +119,10 @@ impl Labour {
                 active: active.clone(),
             };
             let backend = link.backend();
-            let broker = Arc::new(GuardedBroker::new(backend.broker));
+            let broker = Arc::new(CircuitBroker::new(backend.broker));
             let records = Arc::new(broker.beside(backend.records));
             let metrics = WorkerMetrics::new(&Metrics::new("test"));
-            let workers = Workers::new(handler, &options, metrics.clone());
+            let workers = WorkerPool::new(handler, &options, metrics.clone());
             let running = workers.start(broker, records, &options, &metrics, &ended);
             (workers, running)
         });

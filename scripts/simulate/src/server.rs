@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
-    ABSENCE, Acceptance, Accepted, Attended, Broker, BrokerError, Consumer, Delivery, EntryId, Records, ReplyStream,
-    Retention, Settlement,
+    ABSENCE, Acceptance, Accepted, Adoption, Broker, BrokerError, Consumer, Delivery, EntryId, ReplyStream,
+    ResultStore, Retention, Settlement,
 };
 use roundtrip::{Reply, ReplyTo, Request};
 use tokio::time::Instant;
@@ -55,12 +55,12 @@ impl Server {
         Ok(entries)
     }
 
-    pub(crate) async fn accept(
+    pub(crate) async fn submit(
         &self,
         by: &str,
         requests: &[Acceptance],
     ) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
-        let outcomes = self.memory.accept(requests).await?;
+        let outcomes = self.memory.submit(requests).await?;
         for (acceptance, outcome) in requests.iter().zip(&outcomes) {
             match outcome {
                 Ok(Accepted::As(_)) => self.log.published(by, &acceptance.request),
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Says that a requester is there, and adopts what those left who are not.
-    pub(crate) async fn attend(&self, me: &ReplyTo) -> Result<Attended, BrokerError> {
+    pub(crate) async fn heartbeat(&self, me: &ReplyTo) -> Result<Adoption, BrokerError> {
         let now = Instant::now();
         // Makes its place where that is missing.
         drop(self.memory.replies(me));
@@ -113,7 +113,7 @@ impl Server {
             let gone = all.extract_if(|_, one| one.absent >= LOOKS);
             gone.map(|(name, one)| (name, one.unread)).collect()
         };
-        let mut attended = Attended::default();
+        let mut attended = Adoption::default();
         for (name, unread) in gone {
             let mut stream = self.memory.replies(&name);
             let rest = stream.next().now_or_never();

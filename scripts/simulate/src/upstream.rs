@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use proxy_service::classify::Failure;
-use proxy_service::job::Job;
-use proxy_service::weather::handler::WeatherHandler;
-use roundtrip::service::task::{Condition, Instance};
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
+use proxy_service::operations::weather::handler::WeatherHandler;
+use roundtrip::process::task::{Condition, Instance};
 use tokio::time::sleep;
 use tower::Service;
 

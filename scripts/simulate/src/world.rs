@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use roundtrip::CorrelationId;
 use roundtrip::broker::{Broker as _, Depth, Retention};
-use roundtrip::service::task::Instance;
+use roundtrip::process::task::Instance;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;

@@ -27,8 +27,8 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Broker, Cancelled, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Records,
-    Replayed, ReplyStream, Retention, Settlement,
+    Broker, CancelOutcome, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Replayed,
+    ReplyStream, ResultStore, Retention, Settlement,
 };
 use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
 
@@ -40,9 +40,9 @@ pub trait Harness: Send + Sync {
     /// Its dead letters.
     fn dead_letters(&self) -> Arc<dyn DeadLetters>;
     /// Its records.
-    fn records(&self) -> Arc<dyn Records>;
+    fn records(&self) -> Arc<dyn ResultStore>;
     /// Records of the same backend that are kept so.
-    fn records_kept(&self, retention: Retention) -> Arc<dyn Records>;
+    fn records_kept(&self, retention: Retention) -> Arc<dyn ResultStore>;
     /// Breaks every connection there is; nothing, where there is none.
     async fn cut(&self);
     /// Puts an entry into the request stream that is no request: it has one field, `garbage`.
@@ -240,7 +240,7 @@ async fn again(broker: &dyn Broker, consumer: &Consumer, dropped: &[Dropped]) ->
 /// The replies of a requester that is there.
 async fn replies_of(broker: &dyn Broker, requester: &ReplyTo) -> Box<dyn ReplyStream> {
     let replies = broker.replies(requester);
-    broker.attend(requester).await.expect("the broker answers");
+    broker.heartbeat(requester).await.expect("the broker answers");
     replies
 }
 

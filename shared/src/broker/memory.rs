@@ -6,8 +6,8 @@ mod changes;
 mod index;
 mod keys;
 mod letters;
-mod records;
 mod replies;
+mod results;
 mod room;
 mod state;
 #[cfg(test)]
@@ -22,11 +22,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, Cancelled, Changes, Consumer, Delivery, Depth, Dropped,
-    EntryId, MAX_WAIT, Progress, Receipt, Record, Records, ReplyStream, Retention, Role, Settlement, Shortcoming,
-    Status, Swept, Tidied,
+    Acceptance, Accepted, Adoption, Broker, BrokerError, CancelOutcome, Changes, Consumer, Delivery, Depth, Dropped,
+    EntryId, MAX_WAIT, Maintained, Progress, Purged, Receipt, Record, ReplyStream, ResultStore, Retention, Role,
+    Settlement, Shortcoming, Started, Status,
 };
-use crate::broker::records::cancelled;
+use crate::broker::result_store::cancelled;
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use beginning::Beginning;
 use changes::MemoryChanges;
@@ -169,15 +169,15 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
-        self.store.lock().leave(consumer);
+    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+        self.store.lock().deregister(consumer);
         Ok(())
     }
 
     /// No entry can get out of all hands here, and consumers are only names.
-    async fn tidy(&self, consumer: &Consumer, terminals: u32, _: Duration) -> Result<Tidied, BrokerError> {
+    async fn maintain(&self, consumer: &Consumer, terminals: u32, _: Duration) -> Result<Maintained, BrokerError> {
         self.store.lock().workers.insert(consumer.clone(), terminals);
-        Ok(Tidied::default())
+        Ok(Maintained::default())
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
@@ -187,8 +187,8 @@ impl Broker for MemoryBroker {
     }
 
     /// A requester here lives as long as the process, and its mailbox with it.
-    async fn attend(&self, _: &ReplyTo) -> Result<Attended, BrokerError> {
-        Ok(Attended::default())
+    async fn heartbeat(&self, _: &ReplyTo) -> Result<Adoption, BrokerError> {
+        Ok(Adoption::default())
     }
 
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
@@ -229,16 +229,16 @@ impl Broker for MemoryBroker {
 }
 
 #[async_trait]
-impl Records for MemoryBroker {
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
+impl ResultStore for MemoryBroker {
+    async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let mut state = self.store.lock();
-        let accepted = requests.iter().map(|acceptance| state.accept(acceptance)).collect();
+        let accepted = requests.iter().map(|acceptance| state.submit(acceptance)).collect();
         drop(state);
         self.store.arrived.notify_one();
         Ok(accepted)
     }
 
-    async fn keep(
+    async fn create(
         &self,
         id: CorrelationId,
         entry: Option<EntryId>,
@@ -266,8 +266,8 @@ impl Records for MemoryBroker {
         Ok(())
     }
 
-    async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
-        Ok(self.store.lock().kept.begin(id, attempt))
+    async fn start(&self, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
+        Ok(self.store.lock().kept.start(id, attempt))
     }
 
     async fn note_progress(&self, id: CorrelationId, progress: &Progress) -> Result<(), BrokerError> {
@@ -275,9 +275,9 @@ impl Records for MemoryBroker {
         Ok(())
     }
 
-    async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
+    async fn complete(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
         let mut state = self.store.lock();
-        Ok(replies.iter().filter(|reply| state.kept.finish(reply, false)).count())
+        Ok(replies.iter().filter(|reply| state.kept.complete(reply, false)).count())
     }
 
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
@@ -304,11 +304,11 @@ impl Records for MemoryBroker {
         Ok(self.store.lock().kept.list(status, before, max))
     }
 
-    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError> {
+    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {
         let mut state = self.store.lock();
         let status = state.kept.status(id);
         if let Some(ended) = status.filter(|status| status.is_final()) {
-            return Ok(Cancelled::Ended(ended));
+            return Ok(CancelOutcome::AlreadyFinished(ended));
         }
         let place = state.kept.place(id).or(entry);
         if let Some(content) = place.and_then(|place| state.take_waiting(place)) {
@@ -317,16 +317,16 @@ impl Records for MemoryBroker {
                 id,
                 outcome: Err(cancelled()),
             };
-            state.kept.finish(&reply, false);
+            state.kept.complete(&reply, false);
             if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {
                 state.deliver(&request.reply_to, reply);
             }
-            return Ok(Cancelled::Done);
+            return Ok(CancelOutcome::Cancelled);
         }
         let at_work = place.is_some_and(|place| state.claimed.contains_key(&place));
         match status.is_some() || at_work {
             true => Ok(state.kept.wish(id)),
-            false => Ok(Cancelled::Unknown),
+            false => Ok(CancelOutcome::Unknown),
         }
     }
 
@@ -334,9 +334,9 @@ impl Records for MemoryBroker {
         Ok(self.store.lock().kept.cancelling(ids))
     }
 
-    async fn sweep(&self) -> Result<Swept, BrokerError> {
-        let removed = self.store.lock().kept.sweep();
-        Ok(Swept { removed, ended: 0 })
+    async fn purge_expired(&self) -> Result<Purged, BrokerError> {
+        let removed = self.store.lock().kept.purge_expired();
+        Ok(Purged { removed, ended: 0 })
     }
 
     fn changes(&self) -> Box<dyn Changes> {

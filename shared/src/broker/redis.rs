@@ -6,7 +6,6 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 
-mod changes;
 mod claim;
 mod clock;
 mod codec;
@@ -14,28 +13,23 @@ mod connection;
 mod dead_letters;
 mod depth;
 mod discards;
-mod due;
 mod errors;
+mod heartbeat;
 mod keys;
-mod lane;
 mod lease;
-mod orphans;
-mod patience;
+mod maintenance;
 mod portion;
-mod presence;
 mod publish;
 #[cfg(test)]
 mod published;
 mod reclaim;
-mod records;
 mod redeliver;
 mod replies;
+mod results;
 mod rights;
 mod script;
 mod settle;
-mod socket;
-mod tidy;
-mod wire;
+mod subscription;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -45,18 +39,18 @@ use ::redis::ConnectionInfo;
 use async_trait::async_trait;
 
 use super::{
-    Acceptance, Accepted, Attended, Begun, Broker, BrokerError, BrokerOptions, Cancelled, Changes, Consumer,
-    DeadLetters, Delivery, Depth, Dropped, Durability, EntryId, Progress, Receipt, Record, Records, Replayed,
-    ReplyStream, Retention, Role, Settlement, Shortcoming, Status, StoredLetter, Swept, Tidied,
+    Acceptance, Accepted, Adoption, Broker, BrokerError, BrokerOptions, CancelOutcome, Changes, Consumer, DeadLetters,
+    Delivery, Depth, Dropped, Durability, EntryId, Maintained, Progress, Purged, Receipt, Record, Replayed,
+    ReplyStream, ResultStore, Retention, Role, Settlement, Shortcoming, Started, Status, StoredLetter,
 };
 use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
 use claim::{Reader, Readers, Taking};
 use clock::ServerClock;
-use connection::Link;
+use connection::dedicated::Dedicated;
+use connection::shared::Link;
+use heartbeat::Silent;
 use keys::Keys;
-use lane::Lane;
-use orphans::Search;
-use presence::Silent;
+use maintenance::orphans::Search;
 use reclaim::Scan;
 use settle::{Settling, Unsure};
 
@@ -68,9 +62,9 @@ const GROUP: &str = "processing-group";
 pub struct RedisBroker {
     keys: Arc<Keys>,
     link: Link,
-    publishing: Lane,
-    accepting: Lane,
-    settling: Lane,
+    publishing: Dedicated,
+    accepting: Dedicated,
+    settling: Dedicated,
     readers: Readers,
     scan: Scan,
     clock: ServerClock,
@@ -91,9 +85,9 @@ impl RedisBroker {
         Self {
             keys: Arc::new(Keys::new(options.operation)),
             link: Link::new(info),
-            publishing: Lane::quick(),
-            accepting: Lane::quick(),
-            settling: Lane::quick(),
+            publishing: Dedicated::quick(),
+            accepting: Dedicated::quick(),
+            settling: Dedicated::quick(),
             readers: Readers::default(),
             scan: Scan::default(),
             clock: ServerClock::new(options.lease),
@@ -168,13 +162,13 @@ impl Broker for RedisBroker {
         lease::release(&self.link, &self.keys, consumer, entries).await
     }
 
-    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
         self.readers.forget(consumer);
-        lease::leave(&self.link, &self.keys, consumer).await
+        lease::deregister(&self.link, &self.keys, consumer).await
     }
 
-    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError> {
-        tidy::tidy(&self.search, &self.link, &self.keys, consumer, terminals, silent).await
+    async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Maintained, BrokerError> {
+        maintenance::maintain(&self.search, &self.link, &self.keys, consumer, terminals, silent).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
@@ -188,8 +182,8 @@ impl Broker for RedisBroker {
         self.unsure.settle(with, settlements).await
     }
 
-    async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError> {
-        presence::attend(&self.link, &self.keys, &self.retention, &self.silent, requester).await
+    async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError> {
+        heartbeat::heartbeat(&self.link, &self.keys, &self.retention, &self.silent, requester).await
     }
 
     fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
@@ -233,40 +227,40 @@ impl DeadLetters for RedisBroker {
 }
 
 #[async_trait]
-impl Records for RedisBroker {
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
+impl ResultStore for RedisBroker {
+    async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let (lane, retention) = (&self.accepting, &self.retention);
-        records::accept(lane, &self.link, &self.keys, self.durability, retention, requests).await
+        results::submit(lane, &self.link, &self.keys, self.durability, retention, requests).await
     }
 
-    async fn keep(
+    async fn create(
         &self,
         id: CorrelationId,
         entry: Option<EntryId>,
         budget: Budget,
         requester: &ReplyTo,
     ) -> Result<(), BrokerError> {
-        records::keep(&self.link, &self.keys, &self.retention, id, entry, budget, requester).await
+        results::create(&self.link, &self.keys, &self.retention, id, entry, budget, requester).await
     }
 
-    async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
-        records::begin(&self.link, &self.keys, id, attempt).await
+    async fn start(&self, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
+        results::start(&self.link, &self.keys, id, attempt).await
     }
 
     async fn note_progress(&self, id: CorrelationId, progress: &Progress) -> Result<(), BrokerError> {
-        records::note_progress(&self.link, &self.keys, id, progress).await
+        results::note_progress(&self.link, &self.keys, id, progress).await
     }
 
-    async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
-        records::finish(&self.link, &self.keys, replies).await
+    async fn complete(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
+        results::complete(&self.link, &self.keys, replies).await
     }
 
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
-        records::store(&self.link, &self.keys, &self.retention, replies).await
+        results::store(&self.link, &self.keys, &self.retention, replies).await
     }
 
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
-        records::records(&self.link, &self.keys, ids).await
+        results::records(&self.link, &self.keys, ids).await
     }
 
     async fn list(
@@ -275,22 +269,22 @@ impl Records for RedisBroker {
         before: Option<CorrelationId>,
         max: usize,
     ) -> Result<Vec<Record>, BrokerError> {
-        records::list(&self.link, &self.keys, status, before, max).await
+        results::list(&self.link, &self.keys, status, before, max).await
     }
 
-    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError> {
-        records::cancel(&self.link, &self.keys, id, entry).await
+    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {
+        results::cancel(&self.link, &self.keys, id, entry).await
     }
 
     async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {
-        records::cancelling(&self.link, &self.keys, ids).await
+        results::cancelling(&self.link, &self.keys, ids).await
     }
 
-    async fn sweep(&self) -> Result<Swept, BrokerError> {
-        records::sweep(&self.link, &self.keys).await
+    async fn purge_expired(&self) -> Result<Purged, BrokerError> {
+        results::purge_expired(&self.link, &self.keys).await
     }
 
     fn changes(&self) -> Box<dyn Changes> {
-        Box::new(changes::RedisChanges::new(self.link.clone(), self.keys.clone()))
+        Box::new(subscription::RedisChanges::new(self.link.clone(), self.keys.clone()))
     }
 }

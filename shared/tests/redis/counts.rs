@@ -1,12 +1,12 @@
 //! Counting and weighing help admission; where they do not work, everything else does.
 
-use roundtrip::broker::{Cancelled, Settlement};
+use roundtrip::broker::{CancelOutcome, Settlement};
 use roundtrip::{Fault, FaultCode};
 
 use super::*;
 
 /// Ends a request in each way that is counted; returns what was counted.
-async fn discard(broker: &dyn Broker, records: &dyn Records, scripted: bool) -> u64 {
+async fn discard(broker: &dyn Broker, records: &dyn ResultStore, scripted: bool) -> u64 {
     let (me, requester) = (Consumer::unique("w"), ReplyTo::unique("r"));
     let mut sent = vec![request(&requester); 3];
     for request in &mut sent {
@@ -30,7 +30,7 @@ async fn discard(broker: &dyn Broker, records: &dyn Records, scripted: bool) -> 
     }
     broker.settle(&settlements).await.unwrap();
     let cancelled = records.cancel(sent[2].id, Some(entries[2])).await.unwrap();
-    assert_eq!(cancelled, Cancelled::Done);
+    assert_eq!(cancelled, CancelOutcome::Cancelled);
     let depth = broker.depth().await.unwrap();
     assert_eq!((depth.waiting, depth.claimed), (0, 0));
     depth.discarded

@@ -94,7 +94,7 @@ async fn a_request_whose_server_was_demoted_while_it_waited_has_an_unknown_outco
                 false => backend.broker.publish(&vec![request(&requester); 3]).await.unwrap_err(),
                 true => {
                     let asked = acceptance(&kept(&requester, Keep::Only), Some(1));
-                    let mut outcomes = backend.records.accept(&[asked]).await.unwrap();
+                    let mut outcomes = backend.records.submit(&[asked]).await.unwrap();
                     outcomes.remove(0).unwrap_err()
                 }
             }
@@ -136,7 +136,7 @@ async fn what_misses_its_tier_is_taken_back_with_its_record_and_its_key() {
     until("the server says in time that it took them back", async || {
         harness.server.command(&["FLUSHALL"]).await.unwrap();
         let asked = [acceptance(&keyed, Some(7)), acceptance(&plain, None)];
-        let Ok(outcomes) = records.accept(&asked).await else {
+        let Ok(outcomes) = records.submit(&asked).await else {
             return false;
         };
         let kinds = outcomes.into_iter().map(|outcome| outcome.unwrap_err().kind());

@@ -49,7 +49,7 @@ async fn a_settlement_whose_answer_was_lost_is_repeated_without_a_second_reply()
     let (port, mute) = mutable_path_to(harness.server.url()).await;
     let url: BrokerUrl = format!("redis://127.0.0.1:{port}").parse().unwrap();
     let broker = connect(&url, Duration::from_secs(60), Durability::Volatile).broker;
-    broker.attend(&requester).await.unwrap();
+    broker.heartbeat(&requester).await.unwrap();
     let sent = request(&requester);
     broker.publish(std::slice::from_ref(&sent)).await.unwrap();
     let mut deliveries = Vec::new();

@@ -12,7 +12,7 @@ async fn what_was_accepted_is_settled_on_a_full_server() {
     let url: BrokerUrl = harness.server.url().parse().unwrap();
     // Long enough that quick work is settled plainly.
     let broker = connect(&url, Duration::from_secs(60), Durability::Volatile).broker;
-    broker.attend(&requester).await.unwrap();
+    broker.heartbeat(&requester).await.unwrap();
     let plain = [request(&requester), request(&requester)];
     broker.publish(&plain).await.unwrap();
     let mut settlements: Vec<_> = broker.claim(&me, 2).await.unwrap().iter().map(answered).collect();
@@ -26,8 +26,8 @@ async fn what_was_accepted_is_settled_on_a_full_server() {
     fill(&harness.server).await;
     assert!(broker.publish(&plain).await.unwrap_err().is_full());
     assert_eq!(
-        harness.records.begin(with_record.id, 1).await.unwrap(),
-        broker::Begun::Go
+        harness.records.start(with_record.id, 1).await.unwrap(),
+        broker::Started::Proceed
     );
     broker.settle(&settlements).await.unwrap();
     assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
@@ -40,7 +40,7 @@ async fn what_was_accepted_is_settled_on_a_full_server() {
             status
         );
     }
-    broker.attend(&requester).await.expect("who is there can say so");
+    broker.heartbeat(&requester).await.expect("who is there can say so");
 }
 
 #[tokio::test]
@@ -52,16 +52,16 @@ async fn late_results_promises_and_wishes_are_kept_on_a_full_server() {
     fill(&harness.server).await;
     let kept = harness
         .records
-        .keep(sent[0].id, Some(entries[0]), sent[0].budget, &requester)
+        .create(sent[0].id, Some(entries[0]), sent[0].budget, &requester)
         .await;
     kept.unwrap();
     let reply = Reply {
         id: sent[0].id,
         outcome: Ok("{}".into()),
     };
-    assert_eq!(harness.records.finish(&[reply]).await.unwrap(), 1);
+    assert_eq!(harness.records.complete(&[reply]).await.unwrap(), 1);
     let asked = harness.records.cancel(sent[1].id, Some(entries[1])).await.unwrap();
-    assert_eq!(asked, Cancelled::Asked);
+    assert_eq!(asked, CancelOutcome::Requested);
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
         .enumerate()
         .map(|(n, request)| acceptance(request, Some(n as u8)))
         .collect();
-    let outcomes = harness.records.accept(&asked).await.unwrap();
+    let outcomes = harness.records.submit(&asked).await.unwrap();
     let accepted: Vec<_> = outcomes
         .iter()
         .map(|outcome| matches!(outcome, Ok(Accepted::As(_))))
@@ -85,7 +85,7 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
     assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 4);
     fill(&harness.server).await;
     let late = [(); 3].map(|()| acceptance(&kept(&requester, Keep::Only), Some(9)));
-    for outcome in harness.records.accept(&late).await.unwrap() {
+    for outcome in harness.records.submit(&late).await.unwrap() {
         let error = outcome.unwrap_err();
         assert!(error.is_full(), "{error:?}");
     }
@@ -96,7 +96,7 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
         .unwrap();
     assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 4);
     assert_eq!(harness.server.number(&["ZCARD", "test-results:queued"]).await, 4);
-    let again = harness.records.accept(&late[..1]).await.unwrap();
+    let again = harness.records.submit(&late[..1]).await.unwrap();
     assert!(
         matches!(again[0], Ok(Accepted::As(_))),
         "its key names nothing: {again:?}"

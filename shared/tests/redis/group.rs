@@ -81,7 +81,7 @@ async fn a_consumer_with_nothing_in_hand_is_forgotten_when_it_leaves() {
     harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
     while harness.broker.claim(&busy, 1).await.unwrap().is_empty() {}
     for consumer in [&idle, &busy] {
-        harness.broker.leave(consumer).await.unwrap();
+        harness.broker.deregister(consumer).await.unwrap();
     }
     let consumers = harness
         .server
@@ -109,13 +109,13 @@ async fn a_dead_consumer_is_forgotten_once_it_holds_nothing() {
     assert_eq!(harness.broker.claim(&dead, 1).await.unwrap().len(), 1);
     tokio::time::sleep(Duration::from_millis(60)).await;
     let silent = Duration::from_millis(50);
-    let tidied = harness.broker.tidy(&heir, 4, silent).await.unwrap();
-    assert_eq!(tidied, Tidied::default(), "its work would be discarded with it");
+    let tidied = harness.broker.maintain(&heir, 4, silent).await.unwrap();
+    assert_eq!(tidied, Maintained::default(), "its work would be discarded with it");
     until("its work is taken over", async || {
         harness.broker.reclaim(&heir, silent, 1).await.unwrap().len() == 1
     })
     .await;
-    assert_eq!(harness.broker.tidy(&heir, 4, silent).await.unwrap().consumers, 1);
+    assert_eq!(harness.broker.maintain(&heir, 4, silent).await.unwrap().consumers, 1);
     let left = consumers(&harness.server).await;
     assert!(!left.contains(dead.as_str()) && left.contains(heir.as_str()), "{left}");
 }
@@ -126,8 +126,8 @@ async fn tidying_takes_nothing_that_waits() {
     let batch = vec![request(&ReplyTo::unique("a")); 3];
     harness.broker.publish(&batch).await.unwrap();
     for _ in 0..3 {
-        let tidied = harness.broker.tidy(&me, 4, Duration::from_secs(60)).await.unwrap();
-        assert_eq!(tidied, Tidied::default());
+        let tidied = harness.broker.maintain(&me, 4, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(tidied, Maintained::default());
     }
     let depth = harness.broker.depth().await.unwrap();
     assert_eq!((depth.waiting, depth.claimed), (3, 0));
@@ -155,14 +155,17 @@ async fn entries_that_no_claim_would_find_are_brought_back() {
     let silent = Duration::from_secs(60);
     let mut found = 0;
     while found < 80 {
-        assert!(broker.tidy(&me, 4, silent).await.unwrap().rescued > 0, "{found} found");
+        assert!(
+            broker.maintain(&me, 4, silent).await.unwrap().rescued > 0,
+            "{found} found"
+        );
         let dropped = broker.reclaim(&me, silent, 100).await.unwrap();
         assert!(dropped.iter().all(|one| one.deliveries == 0), "{dropped:?}");
         let attempts: Vec<_> = dropped.iter().map(|one| (one.entry, 1)).collect();
         found += broker.redeliver(&me, &attempts).await.unwrap().len();
     }
     assert_eq!(found, 80, "and none of the {} that are at work", held.len());
-    assert_eq!(broker.tidy(&me, 4, silent).await.unwrap(), Tidied::default());
+    assert_eq!(broker.maintain(&me, 4, silent).await.unwrap(), Maintained::default());
 }
 
 #[tokio::test]
@@ -184,7 +187,7 @@ async fn requests_from_before_a_group_that_begins_at_the_end_are_served() {
     assert_eq!(
         harness
             .broker
-            .tidy(&me, 4, Duration::from_secs(60))
+            .maintain(&me, 4, Duration::from_secs(60))
             .await
             .unwrap()
             .rescued,
@@ -244,7 +247,7 @@ async fn however_much_is_held_all_of_it_is_renewed_and_handed_back() {
     receipts.push(receipt(HELD + 1));
     let broker = unhurried(&harness.server);
     assert_eq!(broker.renew(&me, &receipts).await.unwrap(), HELD);
-    broker.leave(&me).await.unwrap();
+    broker.deregister(&me).await.unwrap();
     let heir = Consumer::unique("heir");
     let mut taken = 0;
     for _ in 0..HELD / 1000 {
@@ -322,7 +325,7 @@ async fn orphans_behind_much_that_is_held_are_found_while_others_wait() {
     harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
     let mut rescued = 0;
     for _ in 0..4 {
-        let tidied = harness.broker.tidy(&me, 4, Duration::from_secs(60)).await.unwrap();
+        let tidied = harness.broker.maintain(&me, 4, Duration::from_secs(60)).await.unwrap();
         rescued += tidied.rescued;
     }
     assert_eq!(rescued, 2100);

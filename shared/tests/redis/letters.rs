@@ -64,12 +64,12 @@ async fn a_replay_gives_the_idempotency_key_the_time_of_the_new_budget() {
         request,
         key: Some(key),
     };
-    redis.records.accept(&[acceptance]).await.unwrap();
+    redis.records.submit(&[acceptance]).await.unwrap();
     let given_up = Reply {
         id: CorrelationId::parse(id.as_bytes()).unwrap(),
         outcome: Err(Fault::new(FaultCode::DeadLettered, "")),
     };
-    redis.records.finish(&[given_up]).await.unwrap();
+    redis.records.complete(&[given_up]).await.unwrap();
     let name = format!("test-key:{}", "01".repeat(32));
     redis.server.command(&["PEXPIRE", &name, "600000"]).await.unwrap();
     redis.server.command(&letter(&[], &id)).await.unwrap();

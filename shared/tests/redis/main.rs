@@ -23,9 +23,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roundtrip::broker::conformance::Harness;
 use roundtrip::broker::{
-    self, Acceptance, Accepted, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, Cancelled, Consumer,
-    DeadLetter, DeadLetters, Delivery, Durability, EntryId, IdempotencyKey, Record, Records, Retention, Role,
-    Settlement, Status, Swept, Tidied,
+    self, Acceptance, Accepted, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, CancelOutcome, Consumer,
+    DeadLetter, DeadLetters, Delivery, Durability, EntryId, IdempotencyKey, Maintained, Purged, Record, ResultStore,
+    Retention, Role, Settlement, Status,
 };
 use roundtrip::test_util::{RedisServer, free_port};
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
@@ -36,7 +36,7 @@ struct Redis {
     server: RedisServer,
     broker: Arc<dyn Broker>,
     dead_letters: Arc<dyn DeadLetters>,
-    records: Arc<dyn Records>,
+    records: Arc<dyn ResultStore>,
 }
 
 #[async_trait]
@@ -49,11 +49,11 @@ impl Harness for Redis {
         self.dead_letters.clone()
     }
 
-    fn records(&self) -> Arc<dyn Records> {
+    fn records(&self) -> Arc<dyn ResultStore> {
         self.records.clone()
     }
 
-    fn records_kept(&self, retention: Retention) -> Arc<dyn Records> {
+    fn records_kept(&self, retention: Retention) -> Arc<dyn ResultStore> {
         let options = BrokerOptions {
             retention,
             ..options(Duration::from_millis(40), Durability::Volatile)
@@ -124,7 +124,7 @@ fn request(reply_to: &ReplyTo) -> Request {
 
 /// A request with a record, published; returns it as it was claimed.
 async fn accepted_and_claimed(redis: &Redis, me: &Consumer, request: &Request, key: Option<u8>) -> Delivery {
-    let accepted = redis.records.accept(&[acceptance(request, key)]).await.unwrap();
+    let accepted = redis.records.submit(&[acceptance(request, key)]).await.unwrap();
     assert!(matches!(accepted[0], Ok(Accepted::As(_))), "{accepted:?}");
     redis.broker.claim(me, 1).await.unwrap().remove(0)
 }
@@ -196,6 +196,6 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-async fn record(records: &dyn Records, id: CorrelationId) -> Option<Record> {
+async fn record(records: &dyn ResultStore, id: CorrelationId) -> Option<Record> {
     records.records(&[id]).await.unwrap().remove(0)
 }

@@ -13,14 +13,14 @@ async fn let_time_pass(server: &RedisServer, requests: &[&Request]) {
     }
 }
 
-async fn sweep(records: &dyn Records) -> Swept {
-    records.sweep().await.unwrap()
+async fn sweep(records: &dyn ResultStore) -> Purged {
+    records.purge_expired().await.unwrap()
 }
 
 #[tokio::test]
 async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    harness.broker.attend(&requester).await.unwrap();
+    harness.broker.heartbeat(&requester).await.unwrap();
     let (lost, at_work, waiting) = (
         kept(&requester, Keep::Only),
         kept(&requester, Keep::Only),
@@ -29,7 +29,7 @@ async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
     for request in [&lost, &at_work] {
         accepted_and_claimed(&harness, &me, request, None).await;
     }
-    harness.records.accept(&[acceptance(&waiting, None)]).await.unwrap();
+    harness.records.submit(&[acceptance(&waiting, None)]).await.unwrap();
     let lost_entry = harness
         .server
         .command(&["HGET", &format!("test-result:{}", lost.id), "entry"])
@@ -51,11 +51,11 @@ async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
 
     assert_eq!(
         sweep(harness.records.as_ref()).await,
-        Swept::default(),
+        Purged::default(),
         "its time is not over"
     );
     let_time_pass(&harness.server, &[&lost, &at_work, &waiting]).await;
-    assert_eq!(sweep(harness.records.as_ref()).await, Swept { removed: 0, ended: 1 });
+    assert_eq!(sweep(harness.records.as_ref()).await, Purged { removed: 0, ended: 1 });
     let ended = record(harness.records.as_ref(), lost.id).await.unwrap();
     assert_eq!(ended.status, Status::Expired);
     assert!(matches!(ended.outcome, Some(Err(fault)) if fault.code == FaultCode::Expired));
@@ -67,23 +67,23 @@ async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
     }
     assert_eq!(
         sweep(harness.records.as_ref()).await,
-        Swept::default(),
+        Purged::default(),
         "they are looked at again later"
     );
     let_time_pass(&harness.server, &[&lost]).await;
-    assert_eq!(sweep(harness.records.as_ref()).await, Swept { removed: 1, ended: 0 });
+    assert_eq!(sweep(harness.records.as_ref()).await, Purged { removed: 1, ended: 0 });
 }
 
 #[tokio::test]
 async fn a_record_waits_for_a_reply_that_nobody_has_read_yet() {
     let (harness, me, away) = (harness().await, Consumer::unique("w"), ReplyTo::unique("away"));
-    harness.broker.attend(&away).await.unwrap();
+    harness.broker.heartbeat(&away).await.unwrap();
     let sent = request(&away);
     let entries = harness.broker.publish(std::slice::from_ref(&sent)).await.unwrap();
     let delivery = harness.broker.claim(&me, 1).await.unwrap().remove(0);
     harness
         .records
-        .keep(sent.id, Some(entries[0]), sent.budget, &away)
+        .create(sent.id, Some(entries[0]), sent.budget, &away)
         .await
         .unwrap();
     harness.broker.settle(&[answered(&delivery)]).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_record_waits_for_a_reply_that_nobody_has_read_yet() {
         .await
         .unwrap();
     let_time_pass(&harness.server, &[&sent]).await;
-    assert_eq!(sweep(harness.records.as_ref()).await, Swept::default());
+    assert_eq!(sweep(harness.records.as_ref()).await, Purged::default());
     replies::looks(&harness, &ReplyTo::unique("there")).await;
     assert_eq!(
         record(harness.records.as_ref(), sent.id).await.unwrap().status,
@@ -104,7 +104,7 @@ async fn a_record_waits_for_a_reply_that_nobody_has_read_yet() {
 #[tokio::test]
 async fn a_wish_to_end_goes_with_the_settlement_and_with_the_deadline() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    harness.broker.attend(&requester).await.unwrap();
+    harness.broker.heartbeat(&requester).await.unwrap();
     let sent = [
         request(&requester),
         request(&requester),
@@ -116,7 +116,7 @@ async fn a_wish_to_end_goes_with_the_settlement_and_with_the_deadline() {
     entries.push(deliveries[2].receipt.entry);
     for (request, entry) in sent.iter().zip(&entries) {
         let asked = harness.records.cancel(request.id, Some(*entry)).await.unwrap();
-        assert_eq!(asked, Cancelled::Asked);
+        assert_eq!(asked, CancelOutcome::Requested);
         let score = ["ZSCORE", "test-cancelling", &request.id.to_string()];
         let Some(redis::Value::BulkString(score)) = harness.server.command(&score).await else {
             panic!("no wish")
@@ -152,7 +152,7 @@ async fn a_page_is_full_although_records_expired_that_nobody_swept() {
     let (harness, requester) = (harness().await, ReplyTo::unique("r"));
     let requests = [(); 30].map(|()| kept(&requester, Keep::Only));
     let asked: Vec<_> = requests.iter().map(|request| acceptance(request, None)).collect();
-    harness.records.accept(&asked).await.unwrap();
+    harness.records.submit(&asked).await.unwrap();
     for request in &requests[5..25] {
         harness
             .server
@@ -172,7 +172,7 @@ async fn a_page_is_full_although_records_expired_that_nobody_swept() {
 #[tokio::test]
 async fn a_record_that_something_is_wrong_with_stops_nothing_else() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    harness.broker.attend(&requester).await.unwrap();
+    harness.broker.heartbeat(&requester).await.unwrap();
     let requests = [(); 3].map(|()| kept(&requester, Keep::WithReply));
     let mut deliveries = Vec::new();
     for request in &requests {
@@ -202,7 +202,7 @@ async fn a_record_that_something_is_wrong_with_stops_nothing_else() {
     );
     let all: Vec<_> = requests.iter().collect();
     let_time_pass(&harness.server, &all).await;
-    assert_eq!(sweep(harness.records.as_ref()).await, Swept { removed: 1, ended: 0 });
+    assert_eq!(sweep(harness.records.as_ref()).await, Purged { removed: 1, ended: 0 });
 }
 
 #[tokio::test]

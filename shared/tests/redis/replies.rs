@@ -38,7 +38,7 @@ async fn a_reply_is_written_although_somebody_deleted_everything() {
     // The second is never certain that it still holds what it settles, and asks first.
     let mut replies = harness.broker.replies(&requester);
     for (broker, by_script) in [(&unhurried(&harness.server), false), (&harness.broker, true)] {
-        broker.attend(&requester).await.unwrap();
+        broker.heartbeat(&requester).await.unwrap();
         harness.server.command(&["FLUSHALL"]).await.unwrap();
         broker.prepare().await.unwrap();
         broker.publish(&[request(&requester)]).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_stream_that_a_reply_made_is_removed_with_the_others() {
     let stream = format!("test-responses:{requester}");
     assert_eq!(harness.server.number(&["XLEN", &stream]).await, 1, "its reply is there");
     assert_eq!(
-        broker.attend(&there).await.unwrap().removed,
+        broker.heartbeat(&there).await.unwrap().removed,
         0,
         "it has time to read it"
     );
@@ -98,7 +98,7 @@ async fn a_stream_that_a_reply_made_is_removed_with_the_others() {
 async fn what_a_dead_requester_leaves_is_removed_after_its_absence() {
     let (harness, dead, there) = (harness().await, ReplyTo::unique("dead"), ReplyTo::unique("there"));
     for requester in [&dead, &there] {
-        assert_eq!(harness.broker.attend(requester).await.unwrap().removed, 0);
+        assert_eq!(harness.broker.heartbeat(requester).await.unwrap().removed, 0);
     }
     let stream = |requester: &ReplyTo| format!("test-responses:{requester}");
     assert_eq!(harness.server.number(&["EXISTS", &stream(&dead)]).await, 1);
@@ -117,10 +117,10 @@ async fn what_a_dead_requester_leaves_is_removed_after_its_absence() {
 }
 
 /// Looks often enough to judge who is gone.
-pub(crate) async fn looks(harness: &Redis, there: &ReplyTo) -> broker::Attended {
-    let mut all = broker::Attended::default();
+pub(crate) async fn looks(harness: &Redis, there: &ReplyTo) -> broker::Adoption {
+    let mut all = broker::Adoption::default();
     for _ in 0..11 {
-        let one = harness.broker.attend(there).await.unwrap();
+        let one = harness.broker.heartbeat(there).await.unwrap();
         all.removed += one.removed;
         all.adopted += one.adopted;
     }
@@ -138,7 +138,7 @@ async fn who_says_something_between_two_looks_is_not_gone() {
             .await
             .unwrap();
         for _ in 0..9 {
-            assert_eq!(harness.broker.attend(&there).await.unwrap().removed, 0);
+            assert_eq!(harness.broker.heartbeat(&there).await.unwrap().removed, 0);
         }
     }
     assert_eq!(looks(&harness, &there).await.removed, 1, "now it says nothing any more");
@@ -148,7 +148,7 @@ async fn who_says_something_between_two_looks_is_not_gone() {
 async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
     let (harness, me) = (harness().await, Consumer::unique("w"));
     let (frozen, there) = (ReplyTo::unique("frozen"), ReplyTo::unique("there"));
-    harness.broker.attend(&frozen).await.unwrap();
+    harness.broker.heartbeat(&frozen).await.unwrap();
     let broker = unhurried(&harness.server);
     let sent = [request(&frozen), request(&frozen), request(&frozen)];
     let entries = broker.publish(&sent).await.unwrap();
@@ -168,7 +168,7 @@ async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
         // It wakes up, and its caller's time is over.
         let promised = harness
             .records
-            .keep(request.id, Some(entry), request.budget, &frozen)
+            .create(request.id, Some(entry), request.budget, &frozen)
             .await;
         promised.unwrap();
         let record = record(harness.records.as_ref(), request.id).await.unwrap();
@@ -184,7 +184,7 @@ async fn however_many_replies_are_left_all_are_adopted() {
     const REPLIES: usize = 130;
     let (harness, me) = (harness().await, Consumer::unique("w"));
     let (dead, there) = (ReplyTo::unique("dead"), ReplyTo::unique("there"));
-    harness.broker.attend(&dead).await.unwrap();
+    harness.broker.heartbeat(&dead).await.unwrap();
     let sent: Vec<_> = (0..REPLIES).map(|_| request(&dead)).collect();
     harness.broker.publish(&sent).await.unwrap();
     let mut answers = Vec::new();

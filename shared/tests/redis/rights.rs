@@ -15,11 +15,14 @@ async fn a_user_without_channels_does_all_the_work() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
     let user = as_user(&harness.server, &["~test-*", "+@all"]).await;
     let asked = kept(&requester, Keep::Only);
-    let outcomes = user.records.accept(&[acceptance(&asked, Some(1))]).await.unwrap();
+    let outcomes = user.records.submit(&[acceptance(&asked, Some(1))]).await.unwrap();
     assert!(matches!(outcomes[0], Ok(Accepted::As(_))), "{outcomes:?}");
     let delivery = user.broker.claim(&me, 1).await.unwrap().remove(0);
-    assert_eq!(user.records.begin(asked.id, 1).await.unwrap(), broker::Begun::Go);
-    assert_eq!(user.records.cancel(asked.id, None).await.unwrap(), Cancelled::Asked);
+    assert_eq!(user.records.start(asked.id, 1).await.unwrap(), broker::Started::Proceed);
+    assert_eq!(
+        user.records.cancel(asked.id, None).await.unwrap(),
+        CancelOutcome::Requested
+    );
     user.broker.settle(&[answered(&delivery)]).await.unwrap();
     assert_eq!(
         record(user.records.as_ref(), asked.id).await.unwrap().status,
@@ -34,7 +37,7 @@ async fn a_request_that_is_refused_for_any_missing_right_never_runs() {
     for missing in ["-xadd", "-zadd", "-hset", "-pexpireat", "-set", "-publish"] {
         let user = as_user(&harness.server, &["~test-*", "+@all", missing]).await;
         let asked = acceptance(&kept(&requester, Keep::Only), Some(1));
-        let accepted = user.records.accept(&[asked]).await;
+        let accepted = user.records.submit(&[asked]).await;
         let outcome = accepted.and_then(|mut outcomes| outcomes.remove(0));
         let length = harness.server.command(&["XLEN", "test-requests"]).await;
         let refused = outcome.is_err();
@@ -56,7 +59,7 @@ async fn a_request_that_is_refused_for_any_missing_right_never_runs() {
 #[tokio::test]
 async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    harness.broker.attend(&requester).await.unwrap();
+    harness.broker.heartbeat(&requester).await.unwrap();
     for missing in ["-xdel", "-xack"] {
         let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
         let asked = kept(&requester, Keep::WithReply);
@@ -90,7 +93,7 @@ async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters()
             .command(&["DEL", &format!("test-responses:{requester}")])
             .await
             .unwrap();
-        harness.broker.attend(&requester).await.unwrap();
+        harness.broker.heartbeat(&requester).await.unwrap();
     }
 }
 
@@ -211,7 +214,7 @@ async fn a_password_that_was_changed_is_no_passing_refusal() {
 #[tokio::test]
 async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    harness.broker.attend(&requester).await.unwrap();
+    harness.broker.heartbeat(&requester).await.unwrap();
     for missing in ["-hset", "-zadd", "-pexpireat", "-zrem", "-xpending"] {
         let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
         let asked = kept(&requester, Keep::WithReply);
@@ -231,7 +234,7 @@ async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
         assert_eq!((written, letters), (1 - left, 0), "{missing}");
         harness.server.command(&["FLUSHALL"]).await.unwrap();
         harness.broker.prepare().await.unwrap();
-        harness.broker.attend(&requester).await.unwrap();
+        harness.broker.heartbeat(&requester).await.unwrap();
     }
 }
 
@@ -248,7 +251,7 @@ async fn who_may_not_see_who_holds_a_request_neither_ends_it_nor_takes_it_back()
     let replicated = connect(&url.parse().unwrap(), Duration::from_secs(6), one);
     let outcome = replicated
         .records
-        .accept(&[acceptance(&kept(&requester, Keep::Only), None)])
+        .submit(&[acceptance(&kept(&requester, Keep::Only), None)])
         .await;
     let error = outcome.and_then(|mut all| all.remove(0)).unwrap_err();
     assert!(error.may_have_applied(), "{error:?}");

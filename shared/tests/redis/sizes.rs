@@ -225,7 +225,7 @@ async fn orphans_are_found_whatever_their_size() {
     let (broker, me) = (patient(harness.server.port()), Consumer::unique("w"));
     let mut rescued = 0;
     until("all are found", async || {
-        let tidied = broker.tidy(&me, 4, Duration::from_secs(60)).await;
+        let tidied = broker.maintain(&me, 4, Duration::from_secs(60)).await;
         rescued += tidied.map_or(0, |tidied| tidied.rescued);
         rescued == 5
     })

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use roundtrip::broker::Depth;
-use roundtrip::service::health::Sample;
+use roundtrip::observe::health::Sample;
 use tokio::time::Instant;
 
 use super::world::World;
 use super::{JOBS, TICK, TIMEOUT, admission, caller, job, secs};
-use crate::admission::{Admission, Entrant, Refusal, SAMPLE_LIFETIME};
+use crate::admission::{Admission, Entrant, Rejection, SAMPLE_LIFETIME};
 
 /// 16 terminals, 20 ms a job: 800 a second.
 const TERMINALS: usize = 16;
@@ -41,7 +41,7 @@ fn a_burst_of_jobs_while_nothing_is_known_leaves_room() {
     let admitted = world.job_count.admitted;
     assert!((240..=330).contains(&admitted), "{:?}", world.job_count);
     assert!(
-        matches!(world.refusal, Some(Refusal::QueueLength { .. })),
+        matches!(world.refusal, Some(Rejection::QueueLength { .. })),
         "{:?}",
         world.refusal
     );
@@ -80,7 +80,7 @@ fn where_nobody_works_jobs_may_wait_for_workers_to_come() {
     assert!(admission.admit(now, job()).is_ok());
     assert!(matches!(
         admission.admit(now, job()),
-        Err(Refusal::QueueLength { most: 80, .. })
+        Err(Rejection::QueueLength { most: 80, .. })
     ));
 }
 
@@ -144,7 +144,7 @@ fn a_predicted_wait_of_their_share_refuses_jobs_and_nobody_else() {
     let (admission, now) = seen(waiting(80), Some(100.0), 0.5);
     assert!(matches!(
         admission.admit(now, job()),
-        Err(Refusal::QueueShare { wait, longest })
+        Err(Rejection::QueueShare { wait, longest })
             if wait == Duration::from_millis(800) && longest == Duration::from_millis(750)
     ));
     assert!(admission.admit(now, caller(TIMEOUT)).is_ok());
@@ -160,7 +160,7 @@ fn a_job_with_less_time_than_its_share_is_refused_for_that() {
         budget: TIMEOUT / 4,
         ..job()
     };
-    assert!(matches!(admission.admit(now, short), Err(Refusal::QueueWait { .. })));
+    assert!(matches!(admission.admit(now, short), Err(Rejection::QueueWait { .. })));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn their_number_counts_while_the_wait_is_not_known() {
     assert!(admission.admit(now, job()).is_ok());
     assert!(matches!(
         admission.admit(now, job()),
-        Err(Refusal::QueueLength { waiting, most }) if waiting == most
+        Err(Rejection::QueueLength { waiting, most }) if waiting == most
     ));
     assert!(admission.admit(now, caller(TIMEOUT)).is_ok());
     assert!(
@@ -200,7 +200,7 @@ fn their_bytes_count_always() {
         let (admission, now) = seen(waiting(1), rate, 1.0);
         let admitted = (0..5).filter(|_| admission.admit(now, large).is_ok()).count();
         assert_eq!(admitted, 2, "{rate:?}");
-        assert!(matches!(admission.admit(now, large), Err(Refusal::QueueBytes { .. })));
+        assert!(matches!(admission.admit(now, large), Err(Rejection::QueueBytes { .. })));
         admission.withdraw(large);
         assert!(admission.admit(now, large).is_ok());
         let waits = Entrant { is_job: false, ..large };
@@ -210,6 +210,6 @@ fn their_bytes_count_always() {
             ..waiting(1)
         };
         let (admission, now) = seen(full, rate, 0.5);
-        assert!(matches!(admission.admit(now, job()), Err(Refusal::QueueBytes { .. })));
+        assert!(matches!(admission.admit(now, job()), Err(Rejection::QueueBytes { .. })));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::World;
 use super::{TICK, TIMEOUT, admission, secs};
-use crate::admission::Refusal;
+use crate::admission::Rejection;
 
 /// 16 terminals, 20 ms a job: 800 a second.
 const TERMINALS: usize = 16;
@@ -32,7 +32,7 @@ fn overload_is_refused_at_three_quarters_of_the_budget_and_costs_no_goodput() {
     let wait = world.longest_wait;
     assert!(wait > TIMEOUT * 7 / 10 && wait < TIMEOUT * 9 / 10, "{wait:?}");
     assert!(
-        matches!(world.refusal, Some(Refusal::QueueWait { wait, longest })
+        matches!(world.refusal, Some(Rejection::QueueWait { wait, longest })
             if longest == TIMEOUT * 3 / 4 && wait > longest && wait < TIMEOUT),
         "{:?}",
         world.refusal
@@ -112,7 +112,7 @@ fn where_completions_are_not_counted_age_decides() {
     world.run(Duration::from_millis(400), 100.0);
     let old = world.run(Duration::from_millis(100), 100.0);
     assert_eq!((old.admitted, old.refused), (0, 10));
-    assert!(matches!(world.refusal, Some(Refusal::QueueAge(age)) if age > TIMEOUT / 2 && age < TIMEOUT));
+    assert!(matches!(world.refusal, Some(Rejection::QueueAge(age)) if age > TIMEOUT / 2 && age < TIMEOUT));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn workers_that_come_back_after_a_minute_find_callers_let_in_within_seconds() {
     let dead = world.run(secs(40), CAPACITY);
     assert_eq!(dead.admitted, 0, "{dead:?}");
     assert!(
-        matches!(world.refusal, Some(Refusal::QueueAge(_))),
+        matches!(world.refusal, Some(Rejection::QueueAge(_))),
         "{:?}",
         world.refusal
     );

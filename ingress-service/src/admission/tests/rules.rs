@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use roundtrip::broker::{Depth, Memory};
-use roundtrip::service::health::Sample;
+use roundtrip::observe::health::Sample;
 use tokio::time::Instant;
 
 use super::{TICK, TIMEOUT, admission, caller, secs};
 use crate::admission::estimator::Estimator;
-use crate::admission::{Admission, Follower, Refusal, SAMPLE_LIFETIME};
+use crate::admission::{Admission, Follower, Rejection, SAMPLE_LIFETIME};
 
 /// What an estimator gets to see.
 struct Seen {
@@ -179,16 +179,16 @@ fn who_turned_out_to_add_nothing_is_taken_off_again() {
 fn the_turnover_of_those_in_flight_is_measured() {
     let (admission, now) = (admission(TIMEOUT, None), Instant::now());
     let mut follower = Follower::new(&admission, now);
-    assert_eq!(admission.in_flight_is_full(), Refusal::InFlight(None));
+    assert_eq!(admission.in_flight_is_full(), Rejection::InFlight(None));
     // 100 places, 125 a second leave.
     admission.admitted.store(350, Relaxed);
     follower.take(&Sample::default(), 100, now + secs(2));
     assert_eq!(
         admission.in_flight_is_full(),
-        Refusal::InFlight(Some(Duration::from_millis(800)))
+        Rejection::InFlight(Some(Duration::from_millis(800)))
     );
     follower.take(&Sample::default(), 99, now + secs(4));
-    assert_eq!(admission.in_flight_is_full(), Refusal::InFlight(Some(TIMEOUT)));
+    assert_eq!(admission.in_flight_is_full(), Rejection::InFlight(Some(TIMEOUT)));
 }
 
 #[test]
@@ -217,6 +217,6 @@ fn a_broker_with_little_memory_left_keeps_it_for_what_was_accepted() {
         };
         follower.take(&sample, 0, now);
         let refusal = admission.admit(now, caller(TIMEOUT)).err();
-        assert_eq!(refusal, refused.then_some(Refusal::Memory), "{used} of {max}");
+        assert_eq!(refusal, refused.then_some(Rejection::Memory), "{used} of {max}");
     }
 }

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use roundtrip::broker::Depth;
-use roundtrip::service::health::Sample;
+use roundtrip::observe::health::Sample;
 use tokio::time::Instant;
 
 use super::{TICK, caller, job};
-use crate::admission::{Admission, Entrant, Follower, Refusal};
+use crate::admission::{Admission, Entrant, Follower, Rejection};
 
 /// How many ticks from one sample to the next.
 const SAMPLE: u32 = 200;
@@ -50,7 +50,7 @@ pub(super) struct World<'a> {
     pub(super) job_count: Count,
     turn: usize,
     pub(super) longest_wait: Duration,
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<Rejection>,
     count: Count,
 }
 

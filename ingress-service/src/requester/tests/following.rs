@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roundtrip::service::problem::ProblemType;
+use roundtrip::http::problem::ProblemType;
 use tokio::time::sleep;
 
 use super::stage::{Calling, MAX_FOLLOWERS, MAX_IN_FLIGHT, Stage, is_done};

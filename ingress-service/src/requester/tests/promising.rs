@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use roundtrip::broker::Status;
-use roundtrip::service::problem::ProblemType;
+use roundtrip::http::problem::ProblemType;
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply};
 use tokio::time::{Instant, sleep};
 
@@ -124,7 +124,7 @@ async fn nobody_is_sent_to_a_record_that_found_no_room() {
     let stage = Stage::new();
     let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
     let budget = Budget::new(TIMEOUT);
-    while records.keep(CorrelationId::new(), None, budget, me).await.is_ok() {}
+    while records.create(CorrelationId::new(), None, budget, me).await.is_ok() {}
     let call = stage.call(&[]).await;
     let delivery = stage.claim().await;
     let expired = Fault::new(FaultCode::Expired, "the budget ran out");
@@ -144,7 +144,7 @@ async fn a_promise_that_cannot_be_written_at_once_is_written_a_moment_later() {
         let mut kept = Vec::new();
         loop {
             let id = CorrelationId::new();
-            if records.keep(id, None, Budget::new(TIMEOUT), me).await.is_err() {
+            if records.create(id, None, Budget::new(TIMEOUT), me).await.is_err() {
                 break;
             }
             kept.push(id);
@@ -158,7 +158,7 @@ async fn a_promise_that_cannot_be_written_at_once_is_written_a_moment_later() {
             id: *id,
             outcome: Ok("{}".into()),
         });
-        records.finish(&ended.collect::<Vec<_>>()).await.unwrap();
+        records.complete(&ended.collect::<Vec<_>>()).await.unwrap();
         match call.await.unwrap() {
             Ok(answer) => assert!(matches!(answer, Answer::Promised { .. }), "{answer:?}"),
             Err(problem) => assert!(problem.into_response().headers().contains_key("location")),
@@ -172,7 +172,7 @@ async fn a_reply_that_comes_while_its_promise_cannot_be_written_is_the_answer() 
     let stage = Stage::new();
     let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
     while records
-        .keep(CorrelationId::new(), None, Budget::new(TIMEOUT), me)
+        .create(CorrelationId::new(), None, Budget::new(TIMEOUT), me)
         .await
         .is_ok()
     {}

@@ -7,26 +7,27 @@ use axum::extract::FromRequestParts;
 use bytes::Bytes;
 use roundtrip::batch::{self, Batches};
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::broker::{Consumer, Delivery, Records, Settlement};
-use roundtrip::service::guard::GuardedBroker;
-use roundtrip::service::health::Health;
-use roundtrip::service::listener;
-use roundtrip::service::metrics::{BrokerMetrics, Metrics};
-use roundtrip::service::problem::Problem;
+use roundtrip::broker::{Consumer, Delivery, ResultStore, Settlement};
+use roundtrip::http::problem::Problem;
+use roundtrip::observe::health::Health;
+use roundtrip::observe::metrics::{BrokerMetrics, Metrics};
+use roundtrip::process::listener;
+use roundtrip::resilience::circuit_broker::CircuitBroker;
 use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, Request};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, JobLimits, Limits};
-use crate::call::Call;
-use crate::hangups::{self, Hangup};
+use crate::disconnects::{self, Disconnect};
 use crate::metrics::IngressMetrics;
-use crate::onlookers::Onlookers;
 use crate::pending::Pending;
+use crate::publisher::{plain, recorded};
+use crate::replies;
+use crate::request_options::RequestOptions;
 use crate::requester::{Answer, Ask, Requester, Times};
+use crate::wait_limits::WaitLimits;
 use crate::watches::{FALLBACK, Watches};
-use crate::{acceptor, publisher, replies};
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const MAX_IN_FLIGHT: u32 = 4;
@@ -50,20 +51,20 @@ impl Stage {
     }
 
     /// A stage on which it is told who hangs up, as with ON_DISCONNECT=cancel.
-    pub(super) fn told_of_hangups() -> (Self, mpsc::Receiver<Hangup>) {
-        let (mut stage, (sender, receiver)) = (Self::new(), hangups::channel());
+    pub(super) fn told_of_hangups() -> (Self, mpsc::Receiver<Disconnect>) {
+        let (mut stage, (sender, receiver)) = (Self::new(), disconnects::channel());
         let requester = Arc::get_mut(&mut stage.requester).expect("nobody has it yet");
-        requester.hangups = Some(sender);
+        requester.disconnects = Some(sender);
         (stage, receiver)
     }
 
     /// A stage on which nothing is published until [`Stage::publish`].
     pub(super) fn held() -> Self {
         let broker = Arc::new(MemoryBroker::new());
-        let records: Arc<dyn Records> = broker.clone();
+        let records: Arc<dyn ResultStore> = broker.clone();
         let metrics = Metrics::new("test");
         let ingress_metrics = IngressMetrics::new(&metrics);
-        let breaker = GuardedBroker::new(broker.clone()).breaker();
+        let breaker = CircuitBroker::new(broker.clone()).breaker();
         let health = Health::new("test", breaker, BrokerMetrics::new(&metrics));
         let pending = Pending::new(MAX_IN_FLIGHT as usize, ingress_metrics.pending.clone());
         let limits = Limits {
@@ -78,12 +79,12 @@ impl Stage {
             },
         };
         let (reply_to, never) = (ReplyTo::unique("test"), CancellationToken::new());
-        let (publisher, batches) = batch::channel(100, publisher::MAX_BATCH);
-        let (acceptor, applications) = batch::channel(100, acceptor::MAX_BATCH);
+        let (publisher, batches) = batch::channel(100, plain::MAX_BATCH);
+        let (acceptor, applications) = batch::channel(100, recorded::MAX_BATCH);
         let watches = Watches::new(records.clone());
-        let (ends, ended) = crate::ends::Ends::channel();
-        tokio::spawn(crate::ends::run(records.clone(), ended));
-        tokio::spawn(acceptor::run(records.clone(), applications));
+        let (ends, ended) = crate::result_writer::ResultWriter::channel();
+        tokio::spawn(crate::result_writer::run(records.clone(), ended));
+        tokio::spawn(recorded::run(records.clone(), applications));
         let reading = broker.replies(&reply_to);
         let metrics_of_replies = ingress_metrics.clone();
         tokio::spawn(replies::run(
@@ -102,8 +103,8 @@ impl Stage {
             acceptor,
             records,
             watches,
-            onlookers: Onlookers::new(MAX_FOLLOWERS, MAX_FOLLOWERS, &ingress_metrics),
-            hangups: None,
+            wait_limits: WaitLimits::new(MAX_FOLLOWERS, MAX_FOLLOWERS, &ingress_metrics),
+            disconnects: None,
             ends,
             times: Times {
                 request: TIMEOUT,
@@ -126,7 +127,7 @@ impl Stage {
     pub(super) fn publish(&self) {
         let batches = self.held.lock().unwrap().take().expect("not published yet");
         let (pending, metrics) = (self.requester.pending.clone(), self.requester.metrics.clone());
-        tokio::spawn(publisher::run(self.broker.clone(), pending, batches, None, metrics));
+        tokio::spawn(plain::run(self.broker.clone(), pending, batches, None, metrics));
     }
 
     /// Begins to send what is to be published, and never ends; whose request the first is.
@@ -163,7 +164,7 @@ impl Stage {
         self.broker.claim(&self.worker, 1).await.unwrap().remove(0)
     }
 
-    /// Ends a delivery with this outcome.
+    /// ResultWriter a delivery with this outcome.
     pub(super) async fn settle(&self, delivery: Delivery, outcome: Result<Bytes, Fault>) {
         let request = delivery.content.unwrap();
         let reply = Reply {
@@ -176,13 +177,13 @@ impl Stage {
 }
 
 /// The wishes of a call with these headers.
-pub(super) async fn call_with(headers: &[(&str, &str)]) -> Call {
+pub(super) async fn call_with(headers: &[(&str, &str)]) -> RequestOptions {
     let mut request = axum::http::Request::new(());
     for (name, value) in headers {
         let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();
         request.headers_mut().append(name, value.parse().unwrap());
     }
-    Call::from_request_parts(&mut request.into_parts().0, &())
+    RequestOptions::from_request_parts(&mut request.into_parts().0, &())
         .await
         .unwrap()
 }

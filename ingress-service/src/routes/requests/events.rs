@@ -15,17 +15,17 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use roundtrip::CorrelationId;
 use roundtrip::broker::Record;
-use roundtrip::service::parameters::NoParameters;
-use roundtrip::service::problem::{Problem, ProblemDocument};
+use roundtrip::http::parameters::NoParameters;
+use roundtrip::http::problem::{Problem, ProblemDocument};
 use serde_json::json;
 
-use super::document::{RequestEvent, timestamp};
 use super::parameters::{LastEventHeader, RequestIdParameter};
 use super::{PROBLEM, parse, unknown};
-use crate::admission::Refusal;
-use crate::call::Number;
-use crate::onlookers::Place;
+use crate::admission::Rejection;
+use crate::documents::{RequestEvent, timestamp};
+use crate::request_options::Number;
 use crate::requester::{Requester, away};
+use crate::wait_limits::Place;
 use crate::watches::Watch;
 
 /// The last event that a client heard. Clients keep what we sent, so anything else is a mistake.
@@ -69,8 +69,8 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let id = parse(id)?;
     let heard = LAST_HEARD.read(&headers)?;
-    let Some(place) = requester.onlookers.streams.take() else {
-        return Err(requester.refuse(Refusal::EventStreams, CorrelationId::new()));
+    let Some(place) = requester.wait_limits.streams.take() else {
+        return Err(requester.refuse(Rejection::EventStreams, CorrelationId::new()));
     };
     let mut watch = requester.watches.watch(id);
     let record = watch.next().await.map_err(|error| away(&error))?.ok_or_else(unknown)?;

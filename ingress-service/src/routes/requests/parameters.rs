@@ -3,7 +3,7 @@
 
 use utoipa::IntoParams;
 
-use super::document::StatusName;
+use crate::documents::StatusName;
 
 /// Which request.
 #[derive(IntoParams)]

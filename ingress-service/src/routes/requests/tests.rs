@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::header::RETRY_AFTER;
 use roundtrip::CorrelationId;
-use roundtrip::service::problem::ProblemType;
+use roundtrip::http::problem::ProblemType;
 use tokio::time::{Instant, sleep};
 
 use super::*;

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use chaos::ledger::{self, Ledger};
 use checker::nonce::{Nonce, Temper};
 use futures_util::future::BoxFuture;
-use proxy_service::classify::Failure;
 use proxy_service::config::Config;
-use proxy_service::job::Job;
-use proxy_service::weather::handler::WeatherHandler;
-use roundtrip::service::command_line::{self, Start};
-use roundtrip::service::runtime::{self, Share};
-use roundtrip::service::telemetry;
+use proxy_service::failure::Failure;
+use proxy_service::handler::Job;
+use proxy_service::operations::weather::handler::WeatherHandler;
+use roundtrip::process::command_line::{self, Start};
+use roundtrip::process::logging;
+use roundtrip::process::runtime::{self, Share};
 use serde::Deserialize;
 use tokio::time::sleep;
 use tower::Service;
@@ -31,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let (Start::Serve(config) | Start::Healthcheck(config)) = command_line::read::<Config>();
-    telemetry::init("chaos-worker", &config.logs);
+    logging::init("chaos-worker", &config.logs);
     let process = config.process.clone();
     runtime::run(Share::Half, &process, |stop| async {
         let path = std::env::var_os(ledger::VARIABLE).map(PathBuf::from);

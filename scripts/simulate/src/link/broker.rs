@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roundtrip::broker::{
-    Attended, Broker, BrokerError, Consumer, Delivery, Depth, Dropped, EntryId, Receipt, ReplyStream, Role, Settlement,
-    Shortcoming, Tidied,
+    Adoption, Broker, BrokerError, Consumer, Delivery, Depth, Dropped, EntryId, Maintained, Receipt, ReplyStream, Role,
+    Settlement, Shortcoming,
 };
 use roundtrip::{ReplyTo, Request};
 use tokio::sync::oneshot;
@@ -126,20 +126,20 @@ impl Broker for Link {
         .await
     }
 
-    async fn leave(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
         let consumer = consumer.clone();
         self.call(Call::Look, true, move |server| {
             let consumer = consumer.clone();
-            async move { server.memory.leave(&consumer).await }
+            async move { server.memory.deregister(&consumer).await }
         })
         .await
     }
 
-    async fn tidy(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Tidied, BrokerError> {
+    async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Maintained, BrokerError> {
         let consumer = consumer.clone();
         self.call(Call::Look, true, move |server| {
             let consumer = consumer.clone();
-            async move { server.memory.tidy(&consumer, terminals, silent).await }
+            async move { server.memory.maintain(&consumer, terminals, silent).await }
         })
         .await
     }
@@ -153,11 +153,11 @@ impl Broker for Link {
         .await
     }
 
-    async fn attend(&self, requester: &ReplyTo) -> Result<Attended, BrokerError> {
+    async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError> {
         let requester = requester.clone();
         self.call(Call::Look, true, move |server| {
             let requester = requester.clone();
-            async move { server.attend(&requester).await }
+            async move { server.heartbeat(&requester).await }
         })
         .await
     }

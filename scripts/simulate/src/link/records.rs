@@ -1,8 +1,9 @@
-//! Records, through the weather.
+//! ResultStore, through the weather.
 
 use async_trait::async_trait;
 use roundtrip::broker::{
-    Acceptance, Accepted, Begun, BrokerError, Cancelled, Changes, EntryId, Progress, Record, Records, Status, Swept,
+    Acceptance, Accepted, BrokerError, CancelOutcome, Changes, EntryId, Progress, Purged, Record, ResultStore, Started,
+    Status,
 };
 use roundtrip::{Budget, CorrelationId, Reply, ReplyTo};
 
@@ -10,17 +11,17 @@ use super::Link;
 use crate::weather::Call;
 
 #[async_trait]
-impl Records for Link {
-    async fn accept(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
+impl ResultStore for Link {
+    async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let (requests, by) = (requests.to_vec(), self.instance.clone());
         self.call(Call::Publish, false, move |server| {
             let (requests, by) = (requests.clone(), by.clone());
-            async move { server.accept(by.name(), &requests).await }
+            async move { server.submit(by.name(), &requests).await }
         })
         .await
     }
 
-    async fn keep(
+    async fn create(
         &self,
         id: CorrelationId,
         entry: Option<EntryId>,
@@ -30,14 +31,14 @@ impl Records for Link {
         let requester = requester.clone();
         self.call(Call::Record, true, move |server| {
             let requester = requester.clone();
-            async move { server.memory.keep(id, entry, budget, &requester).await }
+            async move { server.memory.create(id, entry, budget, &requester).await }
         })
         .await
     }
 
-    async fn begin(&self, id: CorrelationId, attempt: u32) -> Result<Begun, BrokerError> {
+    async fn start(&self, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
         self.call(Call::Record, true, move |server| async move {
-            server.memory.begin(id, attempt).await
+            server.memory.start(id, attempt).await
         })
         .await
     }
@@ -51,11 +52,11 @@ impl Records for Link {
         .await
     }
 
-    async fn finish(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
+    async fn complete(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
         let replies = replies.to_vec();
         self.call(Call::Record, true, move |server| {
             let replies = replies.clone();
-            async move { server.memory.finish(&replies).await }
+            async move { server.memory.complete(&replies).await }
         })
         .await
     }
@@ -90,7 +91,7 @@ impl Records for Link {
         .await
     }
 
-    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<Cancelled, BrokerError> {
+    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {
         self.call(Call::Record, true, move |server| async move {
             let cancelled = server.memory.cancel(id, entry).await;
             server.log.note(id, || format!("to be cancelled: {cancelled:?}"));
@@ -108,9 +109,13 @@ impl Records for Link {
         .await
     }
 
-    async fn sweep(&self) -> Result<Swept, BrokerError> {
-        self.call(Call::Look, true, |server| async move { server.memory.sweep().await })
-            .await
+    async fn purge_expired(&self) -> Result<Purged, BrokerError> {
+        self.call(
+            Call::Look,
+            true,
+            |server| async move { server.memory.purge_expired().await },
+        )
+        .await
     }
 
     fn changes(&self) -> Box<dyn Changes> {

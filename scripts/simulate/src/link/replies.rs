@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use async_trait::async_trait;
-use roundtrip::broker::{BrokerError, Records as _, ReplyStream};
+use roundtrip::broker::{BrokerError, ReplyStream, ResultStore as _};
 use roundtrip::{Reply, ReplyTo};
 use tokio::time::sleep;
 
@@ -77,7 +77,7 @@ impl ReplyStream for Replies {
     async fn close(&mut self) -> Result<(), BrokerError> {
         // Also what was handed out last: nothing has said that it was taken care of.
         let left = std::mem::take(&mut *self.unread());
-        self.link.server.memory.finish(&left).await?;
+        self.link.server.memory.complete(&left).await?;
         self.link.server.forget(&self.reply_to);
         self.inner.close().await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use checker::nonce::{Nonce, Temper};
 use checker::{Disturbances, End as Ended, Interruption, Promise, Record, Rule, Run, Runs, Via, Wish};
-use roundtrip::service::problem::ProblemType;
+use roundtrip::http::problem::ProblemType;
 
 use super::Case;
 use crate::caller::{Answer, End};

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use roundtrip::broker::Broker as _;
-use roundtrip::service::breaker::State;
-use roundtrip::service::task::Condition;
+use roundtrip::process::task::Condition;
+use roundtrip::resilience::breaker::State;
 use tokio::time::sleep;
 
 use super::World;

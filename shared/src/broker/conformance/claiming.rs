@@ -174,13 +174,13 @@ pub async fn depth_counts_workers_and_their_terminals(harness: &impl Harness) {
     let silent = Duration::from_secs(60);
     let held = claim(broker.as_ref(), &one, 1).await;
     claim(broker.as_ref(), &other, 1).await;
-    broker.tidy(&one, 3, silent).await.expect("tidy");
-    broker.tidy(&other, 5, silent).await.expect("tidy");
+    broker.maintain(&one, 3, silent).await.expect("maintain");
+    broker.maintain(&other, 5, silent).await.expect("maintain");
     assert_eq!(there().await, (before.0 + 2, before.1 + 8));
-    broker.tidy(&one, 4, silent).await.expect("tidy");
+    broker.maintain(&one, 4, silent).await.expect("maintain");
     assert_eq!(there().await, (before.0 + 2, before.1 + 9));
     broker.settle(&[echo(&held[0])]).await.expect("settle");
-    broker.leave(&one).await.expect("leave");
+    broker.deregister(&one).await.expect("deregister");
     assert_eq!(there().await, (before.0 + 1, before.1 + 5));
 }
 
@@ -222,7 +222,7 @@ pub async fn depth_counts_what_was_discarded(harness: &impl Harness) {
     broker.settle(&settlements).await.expect("settle");
     assert_eq!(discarded().await - before, 5);
     let cancelled = records.cancel(sent[8].id, Some(entries[8])).await.expect("cancel");
-    assert_eq!(cancelled, Cancelled::Done);
+    assert_eq!(cancelled, CancelOutcome::Cancelled);
     assert_eq!(discarded().await - before, 6);
     assert_eq!(depth(broker.as_ref()).await.waiting, 0);
 }

@@ -3,7 +3,7 @@
 use super::dead_letters::given_up;
 use super::recording::{accept, kept, record, settled};
 use super::*;
-use crate::broker::{Accepted, Cancelled, IdempotencyKey};
+use crate::broker::{Accepted, CancelOutcome, IdempotencyKey};
 
 pub(super) fn key(name: u8) -> IdempotencyKey {
     IdempotencyKey {
@@ -66,11 +66,11 @@ pub async fn a_key_is_free_again_where_nothing_was_attempted(harness: &impl Harn
         let key = key(n as u8);
         accept(records.as_ref(), &first, Some(key)).await;
         if attempts > 0 {
-            records.begin(first.id, attempts).await.expect("begin");
+            records.start(first.id, attempts).await.expect("start");
         }
         let outcome = code.map_or(Ok("{}".into()), |code| Err(Fault::new(code, "")));
         let reply = Reply { id: first.id, outcome };
-        assert_eq!(records.finish(&[reply]).await.expect("finish"), 1);
+        assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
         let ended = record(records.as_ref(), first.id).await;
         let again = accept(records.as_ref(), &second, Some(key)).await;
         let is_free = matches!(again, Accepted::As(_));
@@ -123,7 +123,10 @@ pub async fn a_key_is_free_again_after_a_cancellation_in_the_queue(harness: &imp
     let (records, requester) = (harness.records(), requester());
     let (first, second) = (kept(&requester, Keep::Only), kept(&requester, Keep::Only));
     accept(records.as_ref(), &first, Some(key(1))).await;
-    assert_eq!(records.cancel(first.id, None).await.expect("cancel"), Cancelled::Done);
+    assert_eq!(
+        records.cancel(first.id, None).await.expect("cancel"),
+        CancelOutcome::Cancelled
+    );
     let again = accept(records.as_ref(), &second, Some(key(1))).await;
     assert!(matches!(again, Accepted::As(_)), "{again:?}");
 }
@@ -134,11 +137,14 @@ pub async fn a_key_of_work_that_began_once_is_not_freed(harness: &impl Harness) 
     let (first, second) = (kept(&requester(), Keep::Only), kept(&requester(), Keep::Only));
     accept(records.as_ref(), &first, Some(key(1))).await;
     let delivery = claim(broker.as_ref(), &consumer(), 1).await.remove(0);
-    records.begin(first.id, 1).await.expect("begin");
+    records.start(first.id, 1).await.expect("start");
     broker.settle(&[given_up(&delivery)]).await.expect("settle");
     let letter = letters.letters(None, 1).await.expect("list").remove(0);
     letters.replay(letter.id).await.expect("replay");
-    assert_eq!(records.cancel(first.id, None).await.expect("cancel"), Cancelled::Done);
+    assert_eq!(
+        records.cancel(first.id, None).await.expect("cancel"),
+        CancelOutcome::Cancelled
+    );
     let again = accept(records.as_ref(), &second, Some(key(1))).await;
     assert_eq!(again, Accepted::Known(first.id));
 }
@@ -160,7 +166,7 @@ pub async fn a_key_that_names_another_request_is_not_freed(harness: &impl Harnes
     assert!(matches!(taken, Accepted::As(_)), "its time is over: {taken:?}");
     let outcome = Err(Fault::new(FaultCode::UpstreamUnavailable, ""));
     let reply = Reply { id: short.id, outcome };
-    assert_eq!(records.finish(&[reply]).await.expect("finish"), 1);
+    assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
     let again = accept(records.as_ref(), &kept(&requester, Keep::Only), Some(key(1))).await;
     assert_eq!(again, Accepted::Known(long.id));
 }

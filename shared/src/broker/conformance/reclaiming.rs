@@ -40,7 +40,7 @@ pub async fn a_renewed_lease_is_not_reclaimed(harness: &impl Harness) {
             assert_eq!(taken, [Dropped { entry, deliveries }]);
             return;
         }
-        broker.leave(&me).await.expect("leave");
+        broker.deregister(&me).await.expect("deregister");
         settle_all(broker.as_ref(), &other).await;
         assert!(idle < PATIENCE, "two commands never take less than a lease");
         idle *= 2;
@@ -74,11 +74,11 @@ pub async fn what_a_leaving_consumer_holds_can_be_reclaimed_at_once(harness: &im
     let (broker, leaving, heir) = (harness.broker(), consumer(), consumer());
     broker.publish(&requests(&requester(), 2)).await.expect("publish");
     claim(broker.as_ref(), &leaving, 2).await;
-    broker.leave(&leaving).await.expect("leave");
+    broker.deregister(&leaving).await.expect("deregister");
     let taken = reclaim(broker.as_ref(), &heir, PATIENCE * 60, 2).await;
     assert_eq!(taken.len(), 2);
     broker
-        .leave(&consumer())
+        .deregister(&consumer())
         .await
         .expect("leaving without having come is no error");
 }
@@ -203,12 +203,12 @@ pub async fn leaving_blames_nothing_for_it(harness: &impl Harness) {
     broker.publish(&requests(&requester(), 1)).await.expect("publish");
     let first = consumer();
     claim(broker.as_ref(), &first, 1).await;
-    broker.leave(&first).await.expect("leave");
+    broker.deregister(&first).await.expect("deregister");
     for _ in 0..5 {
         let next = consumer();
         let taken = reclaim(broker.as_ref(), &next, PATIENCE * 60, 1).await;
         assert_eq!(taken[0].attempt, 2);
-        broker.leave(&next).await.expect("leave");
+        broker.deregister(&next).await.expect("deregister");
     }
 }
 
@@ -222,7 +222,7 @@ pub async fn leaving_takes_nothing_off_what_was_handed_back(harness: &impl Harne
         let seen = broker.redeliver(&looking, &[(entry, deliveries)]).await;
         assert_eq!(seen.expect("redeliver")[0].attempt, deliveries);
         broker.release(&looking, &[entry]).await.expect("release");
-        broker.leave(&looking).await.expect("leave");
+        broker.deregister(&looking).await.expect("deregister");
         let taken = take_over(broker.as_ref(), &consumer(), PATIENCE * 60, 1).await;
         assert_eq!(taken, [Dropped { entry, deliveries }]);
     }

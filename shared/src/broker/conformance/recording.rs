@@ -3,7 +3,7 @@
 use super::keys::key;
 use super::*;
 use crate::broker::{
-    Acceptance, Accepted, Begun, Cancelled, Change, IdempotencyKey, Progress, Record, Records, Status,
+    Acceptance, Accepted, CancelOutcome, Change, IdempotencyKey, Progress, Record, ResultStore, Started, Status,
 };
 use crate::message::Keep;
 
@@ -14,17 +14,17 @@ pub(super) fn kept(requester: &ReplyTo, keep: Keep) -> Request {
     }
 }
 
-pub(super) async fn accept(records: &dyn Records, request: &Request, key: Option<IdempotencyKey>) -> Accepted {
+pub(super) async fn accept(records: &dyn ResultStore, request: &Request, key: Option<IdempotencyKey>) -> Accepted {
     let request = request.clone();
-    let accepted = records.accept(&[Acceptance { request, key }]).await;
-    *accepted.expect("accept")[0].as_ref().expect("accepted")
+    let accepted = records.submit(&[Acceptance { request, key }]).await;
+    *accepted.expect("submit")[0].as_ref().expect("accepted")
 }
 
-pub(super) async fn record(records: &dyn Records, id: CorrelationId) -> Record {
+pub(super) async fn record(records: &dyn ResultStore, id: CorrelationId) -> Record {
     find(records, id).await.expect("there is a record")
 }
 
-pub(super) async fn find(records: &dyn Records, id: CorrelationId) -> Option<Record> {
+pub(super) async fn find(records: &dyn ResultStore, id: CorrelationId) -> Option<Record> {
     records.records(&[id]).await.expect("read").remove(0)
 }
 
@@ -48,7 +48,7 @@ pub async fn a_record_follows_its_request_to_the_end(harness: &impl Harness) {
 
     let deliveries = claim(broker.as_ref(), &me, 2).await;
     assert_eq!(content(&deliveries[0]), &asks, "what is kept travels along");
-    assert_eq!(records.begin(asks.id, 1).await.expect("begin"), Begun::Go);
+    assert_eq!(records.start(asks.id, 1).await.expect("start"), Started::Proceed);
     let progress = Progress::new(40, "asking the upstream");
     records.note_progress(asks.id, &progress).await.expect("note");
     let working = record(records.as_ref(), asks.id).await;
@@ -88,15 +88,15 @@ pub async fn a_record_that_has_ended_does_not_change(harness: &impl Harness) {
         outcome,
     };
     let expired = reply(Err(Fault::new(FaultCode::Expired, "too late")));
-    assert_eq!(records.finish(&[expired]).await.expect("finish"), 1);
-    assert_eq!(records.finish(&[reply(Ok("{}".into()))]).await.expect("finish"), 0);
+    assert_eq!(records.complete(&[expired]).await.expect("complete"), 1);
+    assert_eq!(records.complete(&[reply(Ok("{}".into()))]).await.expect("complete"), 0);
     records.store(&[reply(Ok("{}".into()))]).await.expect("store");
     let progress = Progress::new(10, "");
     records.note_progress(request.id, &progress).await.expect("note");
     let ended = record(records.as_ref(), request.id).await;
     assert_eq!((ended.status, ended.progress), (Status::Expired, None));
     assert!(matches!(ended.outcome, Some(Err(fault)) if fault.code == FaultCode::Expired));
-    assert_eq!(records.begin(request.id, 1).await.expect("begin"), Begun::Over);
+    assert_eq!(records.start(request.id, 1).await.expect("start"), Started::Ended);
 }
 
 /// What was published without a record gets one where it is.
@@ -109,7 +109,9 @@ pub async fn a_record_can_be_made_later(harness: &impl Harness) {
     let deliveries = claim(broker.as_ref(), &me, 1).await;
     assert_eq!(deliveries[0].receipt.entry, entries[0]);
     for (request, entry) in sent.iter().zip(&entries) {
-        let made = records.keep(request.id, Some(*entry), request.budget, &requester).await;
+        let made = records
+            .create(request.id, Some(*entry), request.budget, &requester)
+            .await;
         made.expect("keep");
     }
     assert_eq!(record(records.as_ref(), sent[0].id).await.status, Status::Processing);
@@ -118,7 +120,7 @@ pub async fn a_record_can_be_made_later(harness: &impl Harness) {
         id: sent[0].id,
         outcome: Ok("{}".into()),
     };
-    assert_eq!(records.finish(&[reply]).await.expect("finish"), 1);
+    assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
     assert_eq!(record(records.as_ref(), sent[0].id).await.status, Status::Succeeded);
     assert_eq!(find(records.as_ref(), CorrelationId::new()).await, None);
 }
@@ -137,7 +139,7 @@ pub async fn a_result_without_a_record_gets_one(harness: &impl Harness) {
     assert_eq!((stored.attempts, stored.started, stored.version), (1, None, 2));
     records.store(&[reply(Ok("2".into()))]).await.expect("store again");
     let budget = Budget::new(Duration::from_secs(30));
-    records.keep(id, None, budget, &requester).await.expect("keep");
+    records.create(id, None, budget, &requester).await.expect("keep");
     assert_eq!(record(records.as_ref(), id).await, stored, "the first result stays");
 }
 
@@ -148,7 +150,9 @@ pub async fn what_a_requester_did_not_read_becomes_a_result(harness: &impl Harne
     let sent = requests(&requester, 2);
     let entries = broker.publish(&sent).await.expect("publish");
     for (request, entry) in sent.iter().zip(&entries) {
-        let made = records.keep(request.id, Some(*entry), request.budget, &requester).await;
+        let made = records
+            .create(request.id, Some(*entry), request.budget, &requester)
+            .await;
         made.expect("keep");
     }
     let deliveries = claim(broker.as_ref(), &me, 2).await;
@@ -173,7 +177,7 @@ pub async fn records_are_listed_newest_first_in_pages(harness: &impl Harness) {
                 id: request.id,
                 outcome: Ok("{}".into()),
             };
-            records.finish(&[reply]).await.expect("finish");
+            records.complete(&[reply]).await.expect("complete");
         }
     }
     let (mut listed, mut before) = (Vec::new(), None);
@@ -206,15 +210,18 @@ pub async fn what_waits_can_be_cancelled(harness: &impl Harness) {
     let mut replies = replies_of(broker.as_ref(), &requester).await;
     let request = kept(&requester, Keep::WithReply);
     accept(records.as_ref(), &request, None).await;
-    assert_eq!(records.cancel(request.id, None).await.expect("cancel"), Cancelled::Done);
+    assert_eq!(
+        records.cancel(request.id, None).await.expect("cancel"),
+        CancelOutcome::Cancelled
+    );
     assert_eq!(record(records.as_ref(), request.id).await.status, Status::Cancelled);
     let again = records.cancel(request.id, None).await.expect("cancel again");
-    assert_eq!(again, Cancelled::Ended(Status::Cancelled));
+    assert_eq!(again, CancelOutcome::AlreadyFinished(Status::Cancelled));
     assert!(broker.claim(&me, 10).await.expect("claim").is_empty());
     let told = read(replies.as_mut(), 1).await.remove(0);
     assert!(matches!(told.outcome, Err(fault) if fault.code == FaultCode::Cancelled));
     let unknown = records.cancel(CorrelationId::new(), None).await.expect("cancel");
-    assert_eq!(unknown, Cancelled::Unknown);
+    assert_eq!(unknown, CancelOutcome::Unknown);
 }
 
 /// What is at work is told, and may still end well.
@@ -224,16 +231,16 @@ pub async fn what_is_at_work_is_asked_to_end(harness: &impl Harness) {
     let request = kept(&requester, Keep::Only);
     accept(records.as_ref(), &request, None).await;
     let delivery = claim(broker.as_ref(), &me, 1).await.remove(0);
-    records.begin(request.id, 1).await.expect("begin");
+    records.start(request.id, 1).await.expect("start");
     assert_eq!(
         records.cancel(request.id, None).await.expect("cancel"),
-        Cancelled::Asked
+        CancelOutcome::Requested
     );
     assert_eq!(records.cancelling(&[request.id]).await.expect("read"), [request.id]);
     let asked = record(records.as_ref(), request.id).await;
     assert_eq!((asked.status, asked.cancel_requested), (Status::Processing, true));
     // Another worker, after this one died, does not begin again.
-    assert_eq!(records.begin(request.id, 2).await.expect("begin"), Begun::Over);
+    assert_eq!(records.start(request.id, 2).await.expect("start"), Started::Ended);
     broker.settle(&[settled(&delivery)]).await.expect("settle");
     assert_eq!(record(records.as_ref(), request.id).await.status, Status::Succeeded);
     assert!(records.cancelling(&[request.id]).await.expect("read").is_empty());
@@ -247,11 +254,11 @@ pub async fn what_has_no_record_can_be_cancelled_by_its_place(harness: &impl Har
     let entries = broker.publish(&sent).await.expect("publish");
     let working = claim(broker.as_ref(), &me, 1).await.remove(0);
     let cancel = async |n: usize| records.cancel(sent[n].id, Some(entries[n])).await.expect("cancel");
-    assert_eq!(cancel(0).await, Cancelled::Asked);
-    assert_eq!(cancel(1).await, Cancelled::Done);
-    assert_eq!(records.begin(sent[0].id, 2).await.expect("begin"), Begun::Over);
+    assert_eq!(cancel(0).await, CancelOutcome::Requested);
+    assert_eq!(cancel(1).await, CancelOutcome::Cancelled);
+    assert_eq!(records.start(sent[0].id, 2).await.expect("start"), Started::Ended);
     broker.settle(&[echo(&working)]).await.expect("settle");
-    assert_eq!(cancel(0).await, Cancelled::Unknown);
+    assert_eq!(cancel(0).await, CancelOutcome::Unknown);
     assert_eq!(depth(broker.as_ref()).await.waiting, 0);
 }
 
@@ -265,7 +272,7 @@ pub async fn changes_are_told(harness: &impl Harness) {
         let request = kept(&requester(), Keep::Only);
         accept(records.as_ref(), &request, None).await;
         claim(broker.as_ref(), &consumer(), 1).await;
-        records.begin(request.id, 1).await.expect("begin");
+        records.start(request.id, 1).await.expect("start");
         records.cancel(request.id, None).await.expect("cancel");
         let is_told = |seen: &[Change]| {
             let told = [Change::Record(request.id), Change::Cancel(request.id)];
@@ -291,12 +298,12 @@ pub async fn a_result_that_is_too_large_is_not_kept(harness: &impl Harness) {
         id: request.id,
         outcome: Ok(vec![b'1'; 1024 * 1024 + 1].into()),
     };
-    records.finish(&[large]).await.expect("finish");
+    records.complete(&[large]).await.expect("complete");
     let ended = record(records.as_ref(), request.id).await;
     assert!(matches!(ended.outcome, Some(Err(fault)) if fault.code == FaultCode::ResultTooLarge));
 }
 
-/// Records that are over leave nothing behind.
+/// ResultStore that are over leave nothing behind.
 pub async fn expired_records_are_swept(harness: &impl Harness) {
     let records = harness.records_kept(Retention {
         results: Duration::from_millis(1),
@@ -309,13 +316,13 @@ pub async fn expired_records_are_swept(harness: &impl Harness) {
         id: request.id,
         outcome: Ok("{}".into()),
     };
-    assert_eq!(records.finish(&[reply]).await.expect("finish"), 1);
+    assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
     let deadline = Instant::now() + PATIENCE;
     while find(records.as_ref(), request.id).await.is_some() {
         assert!(Instant::now() < deadline, "it is kept for a millisecond");
         sleep(IDLE).await;
     }
-    assert_eq!(records.sweep().await.expect("sweep").removed, 1);
+    assert_eq!(records.purge_expired().await.expect("purge_expired").removed, 1);
     assert!(records.list(None, None, 10).await.expect("list").is_empty());
     let again = accept(records.as_ref(), &kept(&requester(), Keep::Only), Some(key(9))).await;
     assert!(matches!(again, Accepted::As(_)), "its key is free: {again:?}");

@@ -1,4 +1,4 @@
-//! Records in the orders in which they are asked for: by status, and by when they expire.
+//! ResultStore in the orders in which they are asked for: by status, and by when they expire.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;

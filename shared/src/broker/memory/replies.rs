@@ -37,7 +37,7 @@ impl ReplyStream for MemoryReplies {
         let mut state = self.store.lock();
         let late = state.replies.remove(&self.reply_to);
         for reply in late.into_iter().flat_map(|mailbox| mailbox.replies) {
-            state.kept.finish(&reply, false);
+            state.kept.complete(&reply, false);
         }
         Ok(())
     }

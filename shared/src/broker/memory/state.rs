@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::beginning::Beginning;
 use super::letters::Letter;
-use super::records::Kept;
+use super::results::Kept;
 use super::room::{self, Room};
 use crate::broker::{
     Acceptance, Accepted, BrokerError, BrokerErrorKind, Consumer, Delivery, Dropped, EntryId, Malformed, Receipt,
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// Puts a request into the queue with its record, unless its key is known, which needs no room.
-    pub(super) fn accept(&mut self, acceptance: &Acceptance) -> Result<Accepted, BrokerError> {
+    pub(super) fn submit(&mut self, acceptance: &Acceptance) -> Result<Accepted, BrokerError> {
         let Acceptance { request, key } = acceptance;
         if let Some(known) = key.as_ref().and_then(|key| self.kept.known(key)) {
             return Ok(known);
@@ -195,7 +195,7 @@ impl State {
         self.claimed.get_mut(&id).filter(|claim| claim.consumer == *consumer)
     }
 
-    pub(super) fn leave(&mut self, consumer: &Consumer) {
+    pub(super) fn deregister(&mut self, consumer: &Consumer) {
         self.workers.remove(consumer);
         let in_hand = |claim: &&mut Claim| claim.consumer == *consumer && claim.renewed.is_some();
         for claim in self.claimed.values_mut().filter(in_hand) {
@@ -232,7 +232,7 @@ impl State {
             return;
         }
         if settlement.keep != Keep::No {
-            self.kept.finish(&reply, settlement.may_have_begun);
+            self.kept.complete(&reply, settlement.may_have_begun);
         }
         if settlement.keep != Keep::Only {
             self.deliver(reply_to, reply);

@@ -42,7 +42,7 @@ fn key(n: u8) -> Option<IdempotencyKey> {
 async fn accept(broker: &MemoryBroker, key: Option<IdempotencyKey>) -> Result<(CorrelationId, Accepted), BrokerError> {
     let request = request(10);
     let id = request.id;
-    let accepted = broker.accept(&[Acceptance { request, key }]).await?.remove(0)?;
+    let accepted = broker.submit(&[Acceptance { request, key }]).await?.remove(0)?;
     Ok((id, accepted))
 }
 
@@ -56,7 +56,7 @@ async fn complete(broker: &MemoryBroker, result: usize) -> Result<CorrelationId,
 /// Takes whatever waits out of the queue, and gives one request a result.
 async fn end(broker: &MemoryBroker, id: CorrelationId, result: usize) {
     let outcome = Ok(vec![b'1'; result].into());
-    broker.finish(&[Reply { id, outcome }]).await.unwrap();
+    broker.complete(&[Reply { id, outcome }]).await.unwrap();
     settle_all(broker).await;
 }
 
@@ -136,14 +136,14 @@ async fn full_is_refused_and_told_and_what_expires_makes_room() {
     );
     let plain = request(10);
     broker.publish(std::slice::from_ref(&plain)).await.unwrap();
-    let kept_later = broker.keep(plain.id, None, plain.budget, &plain.reply_to).await;
+    let kept_later = broker.create(plain.id, None, plain.budget, &plain.reply_to).await;
     assert_eq!(kept_later.unwrap_err().kind(), BrokerErrorKind::Full);
 
     advance(DAY).await;
     let id = complete(&broker, 3000).await.expect("what has expired makes room");
     assert!(find(&broker, id).await.is_some());
     advance(DAY).await;
-    while broker.sweep().await.unwrap().removed > 0 {}
+    while broker.purge_expired().await.unwrap().removed > 0 {}
     assert_empty(&broker);
 }
 
@@ -210,8 +210,8 @@ async fn what_waits_is_bounded_in_bytes_until_it_is_settled_or_cancelled() {
     broker.settle(&[nothing(held.receipt)]).await.unwrap();
     let last = request(100_000);
     let entry = broker.publish(std::slice::from_ref(&last)).await.unwrap()[0];
-    let cancelled = Records::cancel(&broker, last.id, Some(entry)).await.unwrap();
-    assert_eq!(cancelled, Cancelled::Done);
+    let cancelled = ResultStore::cancel(&broker, last.id, Some(entry)).await.unwrap();
+    assert_eq!(cancelled, CancelOutcome::Cancelled);
     assert_eq!(fill().await, 1);
     settle_all(&broker).await;
     assert_empty(&broker);
@@ -230,10 +230,13 @@ async fn what_has_expired_is_gone_before_it_is_swept() {
     advance(DAY + HOUR).await;
     for id in [waiting, ended] {
         assert_eq!(find(&broker, id).await, None);
-        assert_eq!(Records::cancel(&broker, id, None).await.unwrap(), Cancelled::Unknown);
+        assert_eq!(
+            ResultStore::cancel(&broker, id, None).await.unwrap(),
+            CancelOutcome::Unknown
+        );
         assert_eq!(
             broker
-                .finish(&[Reply {
+                .complete(&[Reply {
                     id,
                     outcome: Ok("1".into())
                 }])
@@ -244,7 +247,11 @@ async fn what_has_expired_is_gone_before_it_is_swept() {
     }
     assert!(broker.list(None, None, 10).await.unwrap().is_empty());
     assert!(broker.list(Some(Status::Succeeded), None, 10).await.unwrap().is_empty());
-    assert_eq!(broker.sweep().await.unwrap().removed, 2, "reading removes nothing");
+    assert_eq!(
+        broker.purge_expired().await.unwrap().removed,
+        2,
+        "reading removes nothing"
+    );
     assert_empty(&broker);
 }
 
@@ -270,7 +277,7 @@ async fn a_replayed_letter_has_its_record_for_the_time_of_its_new_budget() {
     advance(DAY - Duration::from_secs(1)).await;
     assert_eq!(find(&broker, id).await.unwrap().status, Status::Succeeded);
     advance(HOUR).await;
-    broker.sweep().await.unwrap();
+    broker.purge_expired().await.unwrap();
     assert_empty(&broker);
 }
 
@@ -311,22 +318,22 @@ async fn no_order_of_events_leaves_anything_behind() {
             let id = random.choice(&ids).copied().unwrap_or_default();
             match random.u8(..10) {
                 0 | 1 => ids.extend(accept(&broker, key(random.u8(..20))).await.map(|(id, _)| id)),
-                2 => drop(broker.begin(id, 1).await),
+                2 => drop(broker.start(id, 1).await),
                 3 => {
                     let outcome = match random.bool() {
                         true => Ok(vec![b'1'; random.usize(..200_000)].into()),
                         false => Err(Fault::new(FaultCode::Expired, "late")),
                     };
-                    broker.finish(&[Reply { id, outcome }]).await.unwrap();
+                    broker.complete(&[Reply { id, outcome }]).await.unwrap();
                 }
-                4 => drop(Records::cancel(&broker, id, None).await.unwrap()),
+                4 => drop(ResultStore::cancel(&broker, id, None).await.unwrap()),
                 5 => {
                     let (id, outcome) = (CorrelationId::new(), Ok("1".into()));
                     let _ = broker.store(&[Reply { id, outcome }]).await;
                 }
                 6 => drop(
                     broker
-                        .keep(CorrelationId::new(), None, Budget::new(HOUR), &ReplyTo::unique("test"))
+                        .create(CorrelationId::new(), None, Budget::new(HOUR), &ReplyTo::unique("test"))
                         .await,
                 ),
                 7 => broker.note_progress(id, &Progress::new(1, "so far")).await.unwrap(),
@@ -336,7 +343,7 @@ async fn no_order_of_events_leaves_anything_behind() {
         }
         settle_all(&broker).await;
         advance(2 * DAY).await;
-        while broker.sweep().await.unwrap().removed > 0 {}
+        while broker.purge_expired().await.unwrap().removed > 0 {}
         assert_empty(&broker);
     }
 }

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::clock::ServerClock;
 use super::codec;
-use super::connection::Link;
 use super::keys::Keys;
 use super::replies::RedisReplies;
-use super::wire::{Commands, Cursor, Scanner};
 use super::{claim, publish, settle};
+use crate::broker::redis::connection::resp::{Commands, Cursor, Scanner};
+use crate::broker::redis::connection::shared::Link;
 use crate::broker::{BrokerUrl, Consumer, Delivery, EntryId, Settlement};
 use crate::message::{Reply, ReplyTo, Request};
 

@@ -1,6 +1,8 @@
 //! Claiming new entries. One rule: a blocking read is awaited to its end. An abandoned XREADGROUP still
 //! delivers, to nobody.
 
+mod expiring;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,13 +13,13 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::clock::{Ages, ServerClock};
 use super::codec::{self, Fields};
-use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
-use super::lane::{Introduction, Lane, Unread};
 use super::portion::Portion;
 use super::script::eval;
-use super::wire::{Commands, Cursor};
+use crate::broker::redis::connection::dedicated::{Dedicated, Handshake, Unread};
+use crate::broker::redis::connection::resp::{Commands, Cursor};
+use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
 use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
 
 const CLAIM: &str = "claim from the request stream";
@@ -29,7 +31,7 @@ pub(super) struct Readers(Mutex<HashMap<Consumer, Arc<Reader>>>);
 /// The connection on which one consumer is given entries, and how many it asks for.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub(super) lane: Lane,
+    pub(super) lane: Dedicated,
     pub(super) portion: Portion,
 }
 
@@ -79,7 +81,7 @@ impl Readers {
             .begin(1)
             .arg("TIME");
         let (asked, limit) = (Instant::now(), Portion::limit(asked_for));
-        let answer = reader.lane.read(link, CLAIM, Introduction::none, &commands, limit);
+        let answer = reader.lane.read(link, CLAIM, Handshake::none, &commands, limit);
         let answer = answer.await.map_err(|unread| {
             // What is too much at once was delivered all the same: it is recovered, one by one.
             if matches!(unread, Unread::Cut(_)) {
@@ -108,7 +110,7 @@ impl Readers {
         let mut all = self.all();
         let reader = all.entry(consumer.clone()).or_insert_with(|| {
             Arc::new(Reader {
-                lane: Lane::blocking(),
+                lane: Dedicated::blocking(),
                 portion: Portion::default(),
             })
         });

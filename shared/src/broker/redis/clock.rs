@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::COMMAND_TIMEOUT;
 use crate::broker::EntryId;
+use crate::broker::redis::connection::shared::COMMAND_TIMEOUT;
 
 /// A difference below this is no step: clocks are slewed, and measuring takes its time.
 const TOLERANCE: Duration = Duration::from_millis(100);

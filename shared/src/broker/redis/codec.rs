@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use redis::Value;
 
-use super::wire::{Commands, Cursor};
+use crate::broker::redis::connection::resp::{Commands, Cursor};
 
 use crate::broker::{EntryId, Malformed};
 use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};

@@ -3,10 +3,10 @@
 use redis::{Pipeline, Value};
 
 use super::codec::{self, Fields};
-use super::connection::Link;
 use super::keys::Keys;
-use super::records::{on_records, script};
 use super::script::one_number;
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::results::{on_records, script};
 use crate::broker::{BrokerError, DeadLetter, EntryId, Replayed, StoredLetter};
 
 const READ: &str = "read dead letters";
@@ -20,7 +20,7 @@ const LAST_ERROR: &str = "lastError";
 /// How many fields of a letter are ours.
 const OURS: usize = 4;
 
-const PUT_BACK: &str = script!("records/replay.lua");
+const PUT_BACK: &str = script!("scripts/replay.lua");
 
 /// A letter as the arguments of XADD.
 pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {

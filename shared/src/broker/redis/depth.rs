@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::clock::ServerClock;
 use super::codec;
-use super::connection::Link;
 use super::discards;
 use super::keys::Keys;
 use super::script::eval;
-use super::tidy::TERMINALS;
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::maintenance::TERMINALS;
 use crate::broker::{BrokerError, Depth, EntryId, Memory, WORKER_SEEN_WITHIN};
 
 /// Before the first claim there is no group, perhaps no stream: both read as nothing. What is not known is -1:

@@ -2,8 +2,8 @@
 //! sends nothing more than before. The rule: counting never fails what it comes with, nor makes it be repeated.
 
 use super::keys::Keys;
-use super::wire::Commands;
 use crate::broker::Settlement;
+use crate::broker::redis::connection::resp::Commands;
 
 /// The field of the counter.
 pub(super) const FIELD: &str = "discarded";

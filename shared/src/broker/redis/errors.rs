@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-use super::socket::ServerError;
+use crate::broker::redis::connection::socket::ServerError;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
 /// The refusals of a server that is unwell or busy: the command had no effect, a later one may succeed.

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::clock::ServerClock;
 use super::codec;
-use super::connection::Link;
 use super::keys::Keys;
 use super::script::eval;
-use super::tidy::TERMINALS;
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::maintenance::TERMINALS;
 use crate::broker::{BrokerError, Consumer, EntryId};
 
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
@@ -120,7 +120,7 @@ pub(super) async fn release(
 }
 
 /// <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
-pub(super) async fn leave(link: &Link, keys: &Keys, consumer: &Consumer) -> Result<(), BrokerError> {
+pub(super) async fn deregister(link: &Link, keys: &Keys, consumer: &Consumer) -> Result<(), BrokerError> {
     let mut from = "-".to_owned();
     loop {
         let mut commands = Pipeline::with_capacity(1);

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::lane::MAX_ANSWER;
 use crate::batch::MAX_BYTES;
+use crate::broker::redis::connection::dedicated::MAX_ANSWER;
 
 /// What a first read asks for, at most.
 const FIRST: usize = 128;

@@ -8,14 +8,14 @@ use redis::Pipeline;
 
 use super::GROUP;
 use super::codec;
-use super::connection::{COMMAND_TIMEOUT, Link};
 use super::errors::refused;
 use super::keys::Keys;
-use super::lane::{Introduction, Lane};
-use super::presence;
 use super::script::{eval, one_number};
-use super::socket::ServerError;
-use super::wire::{Commands, Cursor, Value};
+use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
+use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
+use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
+use crate::broker::redis::connection::socket::ServerError;
+use crate::broker::redis::heartbeat;
 use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId};
 use crate::message::{ReplyTo, Request};
 
@@ -44,7 +44,7 @@ return taken";
 /// `XADD` without MAXLEN: trimming would lose requests that nobody has worked on.
 /// <https://redis.io/docs/latest/commands/xadd/>
 pub(super) async fn publish(
-    lane: &Lane,
+    lane: &Dedicated,
     link: &Link,
     keys: &Keys,
     durability: Durability,
@@ -82,7 +82,7 @@ pub(super) fn introduction<'a>(
     keys: &Keys,
     durability: Durability,
     requesters: impl Iterator<Item = &'a ReplyTo>,
-) -> Introduction {
+) -> Handshake {
     let mut commands = Commands::default();
     if durability == Durability::Aof {
         commands.begin(2).arg("INFO").arg("persistence");
@@ -90,9 +90,9 @@ pub(super) fn introduction<'a>(
     let mut requesters: Vec<_> = requesters.collect();
     requesters.dedup();
     for requester in requesters {
-        presence::make_stream(&mut commands, keys, requester);
+        heartbeat::make_stream(&mut commands, keys, requester);
     }
-    Introduction {
+    Handshake {
         commands,
         accept: match durability {
             Durability::Aof => keeps_a_file,

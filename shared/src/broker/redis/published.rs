@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{lease, reclaim, records, redeliver, settle, tidy};
+use super::{lease, maintenance, reclaim, redeliver, results, settle};
 
 /// A script, and how it is called.
 struct Published {
@@ -36,7 +36,7 @@ const ALL: [Published; 11] = [
         keys: records!(),
         arguments: "id, attempt",
         returns: "0: go on; 1: it has ended, or is to be cancelled",
-        text: records::BEGIN,
+        text: results::BEGIN,
     },
     Published {
         name: "settle",
@@ -57,7 +57,7 @@ const ALL: [Published; 11] = [
         keys: records!(),
         arguments: "id, percent, message",
         returns: "0: there is no record at work; 1: noted",
-        text: records::PROGRESS,
+        text: results::PROGRESS,
     },
     Published {
         name: "sweep",
@@ -66,7 +66,7 @@ const ALL: [Published; 11] = [
         arguments: "group, the fault for what got lost, weather-responses:, how long a requester may be silent (ms), queued, \
                     processing, succeeded, failed, expired, cancelled",
         returns: "{removed, ended}",
-        text: records::SWEEP,
+        text: results::SWEEP,
     },
     Published {
         name: "renew",
@@ -123,7 +123,7 @@ const ALL: [Published; 11] = [
         keys: "weather-requests, weather-counts",
         arguments: "group, consumer, how long a consumer may be silent (ms), terminals:, how many terminals the consumer has",
         returns: "{how many went, the last entry that was delivered to anybody}",
-        text: tidy::FORGET,
+        text: maintenance::FORGET,
     },
 ];
 

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::clock::ServerClock;
 use super::codec;
-use super::connection::Link;
 use super::errors::{Sent, broker_error, server_code};
 use super::keys::Keys;
 use super::lease;
 use super::script::eval;
+use crate::broker::redis::connection::shared::Link;
 use crate::broker::{BrokerError, Consumer, Dropped, EntryId};
 
 const RECLAIM: &str = "reclaim from the request stream";

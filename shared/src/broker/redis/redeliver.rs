@@ -12,10 +12,10 @@ use super::GROUP;
 use super::claim::{Taking, deliveries, is_stale, receipt, stale};
 use super::codec::{self, Fields};
 use super::errors::refused;
-use super::lane::{Introduction, Unread};
 use super::lease;
 use super::portion::Portion;
-use super::wire::{Commands, Cursor};
+use crate::broker::redis::connection::dedicated::{Handshake, Unread};
+use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::{BrokerError, Delivery, EntryId};
 
 const REDELIVER: &str = "deliver again from the request stream";
@@ -92,7 +92,7 @@ impl Taking<'_> {
         let (asked, limit) = (Instant::now(), Portion::limit(attempts.len()));
         let commands = self.commands(attempts);
         let lane = &self.reader.lane;
-        let answer = lane.read(self.link, REDELIVER, Introduction::none, &commands, limit);
+        let answer = lane.read(self.link, REDELIVER, Handshake::none, &commands, limit);
         let mut answer = match answer.await? {
             Ok(answer) => answer,
             // No stream or no group: nothing is anybody's.
@@ -179,7 +179,7 @@ impl Taking<'_> {
             commands.arg(entry.to_string());
         }
         let lane = &self.reader.lane;
-        if let Err(error) = lane.run(self.link, REDELIVER, Introduction::none, &commands).await {
+        if let Err(error) = lane.run(self.link, REDELIVER, Handshake::none, &commands).await {
             tracing::debug!(%error, "deleted entries are still pending");
         }
     }

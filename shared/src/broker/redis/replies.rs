@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::codec;
-use super::connection::Link;
 use super::errors::refused;
 use super::keys::Keys;
-use super::lane::{Introduction, Lane, Unread};
 use super::portion::Portion;
-use super::presence;
-use super::socket::Cut;
-use super::wire::{Commands, Cursor};
+use crate::broker::redis::connection::dedicated::{Dedicated, Handshake, Unread};
+use crate::broker::redis::connection::resp::{Commands, Cursor};
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::connection::socket::Cut;
+use crate::broker::redis::heartbeat;
 use crate::broker::{BrokerError, EntryId, MAX_WAIT, ReplyStream};
 use crate::message::{Reply, ReplyTo};
 
@@ -35,7 +35,7 @@ pub(super) struct RedisReplies {
     keys: Arc<Keys>,
     requester: ReplyTo,
     key: String,
-    lane: Lane,
+    lane: Dedicated,
     portion: Portion,
     /// How often the next reply was given up while it was read alone.
     given_up: u32,
@@ -51,7 +51,7 @@ impl RedisReplies {
             key: keys.replies(&requester),
             keys,
             requester,
-            lane: Lane::blocking(),
+            lane: Dedicated::blocking(),
             portion: Portion::default(),
             given_up: 0,
             last: EntryId::default(),
@@ -60,9 +60,9 @@ impl RedisReplies {
     }
 
     /// A server that lost its data has lost the stream.
-    fn introduction(&self) -> Introduction {
-        let mut introduction = Introduction::none();
-        presence::make_stream(&mut introduction.commands, &self.keys, &self.requester);
+    fn introduction(&self) -> Handshake {
+        let mut introduction = Handshake::none();
+        heartbeat::make_stream(&mut introduction.commands, &self.keys, &self.requester);
         introduction
     }
 
@@ -176,6 +176,6 @@ impl ReplyStream for RedisReplies {
     }
 
     async fn close(&mut self) -> Result<(), BrokerError> {
-        presence::leave(&self.link, &self.keys, &self.requester).await
+        heartbeat::leave(&self.link, &self.keys, &self.requester).await
     }
 }

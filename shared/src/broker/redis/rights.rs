@@ -5,12 +5,12 @@
 use redis::{Pipeline, Value};
 
 use super::codec;
-use super::connection::Link;
 use super::depth;
 use super::errors::server_code;
 use super::keys::Keys;
 use super::publish::AOF_MISSING;
 use super::script::eval;
+use crate::broker::redis::connection::shared::Link;
 use crate::broker::{BrokerError, Durability, Role, Shortcoming};
 
 const ASK: &str = "ask what this user may do";

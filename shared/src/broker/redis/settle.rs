@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use super::GROUP;
 use super::codec::{self, Arguments};
-use super::connection::Link;
 use super::dead_letters;
 use super::discards;
 use super::errors::refused;
 use super::keys::Keys;
-use super::lane::{Introduction, Lane};
-use super::presence;
-use super::records::{self, script};
-use super::socket::ServerError;
-use super::wire::{Commands, Cursor, Value};
+use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
+use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::connection::socket::ServerError;
+use crate::broker::redis::heartbeat;
+use crate::broker::redis::results::{self, script};
 use crate::broker::{BrokerError, EntryId, Retention, Settlement};
 use crate::message::{Keep, Reply, ReplyTo};
 
@@ -36,7 +36,7 @@ const ENVELOPE: usize = 512;
 const LOST: u64 = 3;
 
 /// Settles one delivery, if it is still its consumer's, and tells its record.
-pub(super) const SETTLE_IF_STILL_OURS: &str = script!("records/settle.lua");
+pub(super) const SETTLE_IF_STILL_OURS: &str = script!("scripts/settle.lua");
 
 /// What earlier settlements left open. Empty while the connection is well.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub(super) struct Unsure {
 /// What is needed to settle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settling<'a> {
-    pub(super) lane: &'a Lane,
+    pub(super) lane: &'a Dedicated,
     pub(super) link: &'a Link,
     pub(super) keys: &'a Keys,
     pub(super) lease: Duration,
@@ -76,7 +76,7 @@ impl Unsure {
         }
         let mut commands = scripts(with, settlements);
         discards::count(&mut commands, with.keys, settlements);
-        let run = with.lane.run(with.link, SETTLE, Introduction::none, &commands);
+        let run = with.lane.run(with.link, SETTLE, Handshake::none, &commands);
         // One of them may have failed, and the others are settled.
         let mut answer = run.await.inspect_err(|_| self.unsure(settlements))?;
         self.sure(settlements);
@@ -97,7 +97,7 @@ impl Unsure {
             .iter()
             .filter_map(|settlement| settlement.reply.as_ref())
             .collect();
-        let run = with.lane.run_each(with.link, SETTLE, Introduction::none, &commands);
+        let run = with.lane.run_each(with.link, SETTLE, Handshake::none, &commands);
         let executed = |answer| unwritten(answer, &replies).map_err(|error| refused(SETTLE, error));
         let unwritten = match run.await.and_then(executed) {
             Ok(unwritten) => unwritten,
@@ -124,7 +124,7 @@ impl Unsure {
     /// Writes the replies that are owed. Their requests are settled: nothing else would ever write them.
     async fn pay(&self, with: Settling<'_>) -> Result<(), BrokerError> {
         while let Some((requester, reply)) = self.next_owed() {
-            presence::reply_unless_gone(with.link, with.keys, with.retention, &requester, &reply).await?;
+            heartbeat::reply_unless_gone(with.link, with.keys, with.retention, &requester, &reply).await?;
             // Written at least once; the first one counts.
             self.owed().retain(|(_, owed)| owed.id != reply.id);
         }
@@ -242,7 +242,7 @@ pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands 
 fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
     let (keys, retention) = (with.keys, with.retention);
     let mut commands = Commands::default();
-    let too_large = records::too_large_json();
+    let too_large = results::too_large_json();
     for settlement in settlements {
         let receipt = &settlement.receipt;
         // A script names all its keys; where there is no reply the request stream stands in and is not written to.
@@ -273,7 +273,7 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
             .arg(outcome)
             .arg(&data)
             .arg(&too_large)
-            .number(presence::adopted_for(retention))
+            .number(heartbeat::adopted_for(retention))
             .number(retention.max_result as u64)
             .arg(if settlement.may_have_begun { "1" } else { "" });
         letter.iter().for_each(|argument| commands.push(argument));

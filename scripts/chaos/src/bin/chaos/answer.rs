@@ -3,7 +3,7 @@
 use load_test::answer::Weather;
 use load_test::failure::{Failure, FailureKind};
 use load_test::response::Response;
-use roundtrip::service::problem::ProblemType;
+use roundtrip::http::problem::ProblemType;
 use serde::Deserialize;
 
 use crate::history::End;

@@ -15,9 +15,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::answer;
-use crate::front::{Front, with};
 use crate::history::{End, Via, Wish};
 use crate::journal::{Journal, Times, Told};
+use crate::load_balancer::{LoadBalancer, with};
 use crate::step::Load;
 use crate::traffic::Traffic;
 use crate::wishes::Wishes;
@@ -44,7 +44,7 @@ pub(crate) struct Callers {
 
 #[derive(Debug)]
 struct Shared {
-    front: Arc<Front>,
+    front: Arc<LoadBalancer>,
     traffic: Arc<Traffic>,
     journal: Arc<Journal>,
     times: Times,
@@ -65,7 +65,7 @@ struct Caller(Vec<Connection>);
 impl Callers {
     /// Callers of `front`, with wishes; who does not hang up stays for `grace` longer than it waits. Nothing is asked yet.
     pub(crate) fn start(
-        front: Arc<Front>,
+        front: Arc<LoadBalancer>,
         traffic: Arc<Traffic>,
         journal: Arc<Journal>,
         request_timeout: Duration,

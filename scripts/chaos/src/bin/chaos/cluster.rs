@@ -11,9 +11,9 @@ use roundtrip::test_util::free_port;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::cutter::Cutter;
-use crate::front::Front;
+use crate::fault_proxy::FaultProxy;
 use crate::history::Pythons;
+use crate::load_balancer::LoadBalancer;
 use crate::process::{Process, Signal, bare};
 use crate::programs::Programs;
 use crate::python::Python;
@@ -76,9 +76,9 @@ pub(crate) struct Loss {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) redis: Redis,
-    pub(crate) cutter: Option<Cutter>,
+    pub(crate) cutter: Option<FaultProxy>,
     pub(crate) upstream: Option<Upstream>,
-    pub(crate) front: Arc<Front>,
+    pub(crate) front: Arc<LoadBalancer>,
     /// By place; `None` while there is nobody.
     pub(crate) ingresses: Vec<Option<Member>>,
     pub(crate) workers: Vec<Option<Member>>,
@@ -104,7 +104,7 @@ impl Cluster {
         let directory = tempfile::tempdir().map_err(|error| format!("could not make a directory: {error}"))?;
         let redis = Redis::start(programs, free_address(), directory.path(), setup.redis.clone()).await?;
         let cutter = match setup.cutter {
-            true => Some(Cutter::start(free_address(), redis.address).await?),
+            true => Some(FaultProxy::start(free_address(), redis.address).await?),
             false => None,
         };
         let upstream = match setup.upstream {
@@ -114,7 +114,7 @@ impl Cluster {
         let doors: Vec<_> = (0..setup.ingresses).map(|_| free_address()).collect();
         let mut cluster = Self {
             broker: cutter.as_ref().map_or(redis.address, |cutter| cutter.address),
-            front: Front::new(&doors)?,
+            front: LoadBalancer::new(&doors)?,
             ingresses: doors.iter().map(|_| None).collect(),
             workers: (0..setup.workers).map(|_| None).collect(),
             pythons: Pythons {

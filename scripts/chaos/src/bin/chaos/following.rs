@@ -9,9 +9,9 @@ use load_test::connection::Connection;
 use tokio::time::sleep;
 
 use crate::answer;
-use crate::front::{Front, with};
 use crate::history::{End, Promise, Wish};
 use crate::journal::{Journal, Told};
+use crate::load_balancer::{LoadBalancer, with};
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -25,7 +25,7 @@ const WITHIN: Duration = Duration::from_secs(150);
 const AT_ONCE: usize = 32;
 
 /// Asks for all that callers were told can be asked for.
-pub(crate) async fn follow(front: Arc<Front>, journal: Arc<Journal>) -> Vec<Promise> {
+pub(crate) async fn follow(front: Arc<LoadBalancer>, journal: Arc<Journal>) -> Vec<Promise> {
     let until = Instant::now() + WITHIN;
     let told = journal.take_told();
     let following = told.into_iter().map(|told| until_final(&front, &journal, told, until));
@@ -36,7 +36,7 @@ pub(crate) async fn follow(front: Arc<Front>, journal: Arc<Journal>) -> Vec<Prom
         .await
 }
 
-async fn until_final(front: &Front, journal: &Journal, told: Told, until: Instant) -> Promise {
+async fn until_final(front: &LoadBalancer, journal: &Journal, told: Told, until: Instant) -> Promise {
     let (count, nonce) = (front.doors.len(), told.nonce.to_string());
     let path = format!("/requests/{}/result", told.id);
     let mut end = End::Silent;
@@ -67,7 +67,7 @@ async fn until_final(front: &Front, journal: &Journal, told: Told, until: Instan
 }
 
 /// Asks for the same once more, with the same key: what was done is told again.
-async fn repeat(front: &Front, told: &Told) -> End {
+async fn repeat(front: &LoadBalancer, told: &Told) -> End {
     let nonce = told.nonce.to_string();
     let door = &front.doors[(told.door + 1) % front.doors.len()];
     let body = format!("{{\"city\":\"{nonce}\"}}");

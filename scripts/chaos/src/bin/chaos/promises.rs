@@ -12,9 +12,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::answer;
-use crate::front::{Door, Front, with};
 use crate::history::{End, Via, Wish};
 use crate::journal::{Journal, Times, Told};
+use crate::load_balancer::{Door, LoadBalancer, with};
 use crate::traffic::Traffic;
 
 /// How often a call is tried with its key, and when again.
@@ -60,7 +60,7 @@ pub(crate) struct Promises {
 impl Promises {
     /// Asks `rate` times a second.
     pub(crate) fn start(
-        front: Arc<Front>,
+        front: Arc<LoadBalancer>,
         traffic: Arc<Traffic>,
         journal: Arc<Journal>,
         (rate, some_wait): (f64, bool),
@@ -121,7 +121,7 @@ impl Manner {
     }
 }
 
-async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce, manner: Manner) {
+async fn ask(front: Arc<LoadBalancer>, journal: Arc<Journal>, nonce: Nonce, manner: Manner) {
     let times = Times {
         budget: BUDGET,
         wait: manner.wait(),
@@ -148,7 +148,7 @@ async fn ask(front: Arc<Front>, journal: Arc<Journal>, nonce: Nonce, manner: Man
 }
 
 /// Of many tries the one counts that may have worked: a refusal says nothing of the try before it.
-async fn try_until_told(front: &Front, nonce: Nonce, manner: Manner) -> Try {
+async fn try_until_told(front: &LoadBalancer, nonce: Nonce, manner: Manner) -> Try {
     let mut counts = Try {
         door: 0,
         end: End::TurnedAway,
@@ -180,7 +180,7 @@ async fn try_until_told(front: &Front, nonce: Nonce, manner: Manner) -> Try {
 
 /// The same request with the same key through this door and the next, at the same moment. Both are to hear of one
 /// request.
-async fn try_twice(front: &Front, door: usize, nonce: Nonce) -> Try {
+async fn try_twice(front: &LoadBalancer, door: usize, nonce: Nonce) -> Try {
     let next = (door + 1) % front.doors.len();
     let (one, other) = tokio::join!(
         try_once(front, door, nonce, Manner::Twice),
@@ -198,7 +198,7 @@ async fn try_twice(front: &Front, door: usize, nonce: Nonce) -> Try {
     }
 }
 
-async fn try_once(front: &Front, door: usize, nonce: Nonce, manner: Manner) -> Try {
+async fn try_once(front: &LoadBalancer, door: usize, nonce: Nonce, manner: Manner) -> Try {
     let body = format!("{{\"city\":\"{nonce}\"}}");
     let Door { target, address, .. } = &front.doors[door];
     let request = target.encode("POST", "/WeatherForecast/city", Some(&body));
@@ -226,7 +226,7 @@ fn is_definite(end: &End) -> bool {
     matches!(end, End::TurnedAway | End::Problem(400..=499 | 503, _))
 }
 
-async fn cancel(front: &Front, door: usize, id: &str) -> Wish {
+async fn cancel(front: &LoadBalancer, door: usize, id: &str) -> Wish {
     let request = front.doors[door]
         .target
         .encode("DELETE", &format!("/requests/{id}"), None);

@@ -13,13 +13,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::callers::Callers;
 use crate::cluster::Cluster;
-use crate::conductor::Conductor;
 use crate::finding::{Finding, Opinion};
 use crate::following::follow;
 use crate::foreign::Foreign;
 use crate::history::{History, Runs};
 use crate::journal::Journal;
 use crate::judging::{self, Judgement};
+use crate::nemesis::Nemesis;
 use crate::programs::Programs;
 use crate::progress::{Progress, Screen};
 use crate::promises::Promises;
@@ -166,7 +166,7 @@ impl Stage<'_> {
             (plan.promised > 0.0).then(|| Promises::start(front.clone(), traffic.clone(), journal.clone(), promised));
 
         let foreign = Foreign::start(plan.foreign, cluster.redis.address, &cluster.ledger())?;
-        let mut conductor = Conductor {
+        let mut conductor = Nemesis {
             cluster: &mut cluster,
             callers: &callers,
             wire: wire.as_ref(),

@@ -10,12 +10,12 @@ use tokio::time::sleep;
 
 use crate::callers::Callers;
 use crate::cluster::{Cluster, Loss};
-use crate::conductor::died;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::keyspace::Guests;
+use crate::leaks;
+use crate::nemesis::died;
 use crate::redis::Client;
-use crate::remains;
 use crate::step::Load;
 
 /// What is asked between two looks, a second, and for how long.
@@ -54,7 +54,7 @@ impl Settling<'_> {
             if let Some(upstream) = &self.cluster.upstream {
                 upstream.hang_up().await;
             }
-            history.remains = remains::look(self.cluster, self.requesters, &guests).await?;
+            history.remains = leaks::look(self.cluster, self.requesters, &guests).await?;
             history.remains.waited = began.elapsed();
             if history.remains.is_clean() {
                 history.remains.settled = Some(began.elapsed());
@@ -75,8 +75,8 @@ impl Settling<'_> {
             }
         }
         sleep(LATENESS).await;
-        history.counters = remains::totals(self.cluster, self.counters).await?;
-        history.late_replies = remains::counters(self.cluster, "roundtrip_ingress_late_replies_total").await?;
+        history.counters = leaks::totals(self.cluster, self.counters).await?;
+        history.late_replies = leaks::counters(self.cluster, "roundtrip_ingress_late_replies_total").await?;
         let mut client = Client::connect(self.cluster.redis.address).await?;
         let letters = client.dead_letters().await?;
         history.dead_letters = letters.iter().map(|data| number_in(data)).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use checker::nonce::Temper;
 use serde::Serialize;
 
-use crate::cutter::{Question, Weather};
+use crate::fault_proxy::{NetworkFault, Question};
 use crate::upstream::Mood;
 
 /// One step of a schedule; the next begins when it is done.
@@ -61,7 +61,7 @@ pub(crate) enum Step {
     /// Leaves Redis so many bytes beyond what it uses now, as its maxmemory.
     LeaveMemory(u64),
     /// Changes the network between the services and Redis.
-    Network(Weather),
+    Network(NetworkFault),
     /// Loses the answers to so many questions of a kind; done when they were asked.
     LoseAnswers(Question, u32),
     /// Publishes so many requests at once, past the ingresses.
@@ -107,7 +107,7 @@ impl Step {
             | Self::FlushAll
             | Self::LoseAnswers(..)
             | Self::LoadTimesPeak(_) => true,
-            Self::Network(weather) => *weather != Weather::Pass,
+            Self::Network(weather) => *weather != NetworkFault::Pass,
             Self::Upstream(mood) => *mood != Mood::Healthy,
             Self::Wait(_)
             | Self::Load(_)

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::cutter::{Cutter, Weather};
+use crate::fault_proxy::{FaultProxy, NetworkFault};
 
 const POSITION: &str = r#"{"results":[{"id":1,"name":"x","latitude":40.7,"longitude":-74.0}]}"#;
 const WEATHER: &str = r#"{"utc_offset_seconds":0,"current":{"time":"2026-11-20T12:15","interval":900,
@@ -41,7 +41,7 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     mood: watch::Sender<Mood>,
     attempts: Arc<AtomicU64>,
-    cutter: Cutter,
+    cutter: FaultProxy,
     _stop: DropGuard,
 }
 
@@ -70,7 +70,7 @@ impl Upstream {
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             let _ = axum::serve(listener, app).await;
         }));
-        let cutter = Cutter::start(address, server).await?;
+        let cutter = FaultProxy::start(address, server).await?;
         Ok(Self {
             address: cutter.address,
             mood,
@@ -87,10 +87,10 @@ impl Upstream {
 
     /// Closes all connections; clients keep some in reserve, which would look like a leak.
     pub(crate) async fn hang_up(&self) {
-        self.cutter.set(Weather::Reset);
+        self.cutter.set(NetworkFault::Reset);
         // Long enough that every connection has heard of it.
         sleep(Duration::from_millis(50)).await;
-        self.cutter.set(Weather::Pass);
+        self.cutter.set(NetworkFault::Pass);
     }
 
     /// Attempts so far.
@@ -121,9 +121,9 @@ async fn answer(answering: &Answering, document: &'static str) -> Response {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proxy_service::operations::weather::open_meteo::OpenMeteo;
+    use proxy_service::operations::weather::{Place, WeatherProvider};
     use proxy_service::progress::Reporter;
-    use proxy_service::weather::open_meteo::OpenMeteo;
-    use proxy_service::weather::{Place, WeatherProvider};
 
     use super::*;
 

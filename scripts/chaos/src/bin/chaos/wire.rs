@@ -142,7 +142,7 @@ impl Requester {
             let now = *phase.borrow();
             tokio::select! {
                 biased;
-                _ = attendance.tick() => drop(self.broker.attend(&self.reply_to).await),
+                _ = attendance.tick() => drop(self.broker.heartbeat(&self.reply_to).await),
                 Some((count, published)) = floods.recv() => {
                     for begun in (0..count).step_by(FLOOD_BATCH as usize) {
                         self.ask(FLOOD_BATCH.min(count - begun)).await;

@@ -70,7 +70,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), BoxError> {
     // As many threads as Roundtrip's services take: the broker and the other side want the rest of the machine.
-    let runtime = roundtrip::service::runtime::build(roundtrip::service::runtime::Share::Half, None)?;
+    let runtime = roundtrip::process::runtime::build(roundtrip::process::runtime::Share::Half, None)?;
     runtime.block_on(run())
 }
 

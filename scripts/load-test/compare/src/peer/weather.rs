@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::job::Job;
-use proxy_service::weather::handler::WeatherHandler;
-use proxy_service::weather::simulated::{Latency, Simulated};
+use proxy_service::handler::Job;
+use proxy_service::operations::weather::handler::WeatherHandler;
+use proxy_service::operations::weather::simulated::{Latency, Simulated};
 use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
 use tokio::time::Instant;
 use tower::Service;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use checker::{Disturbances, Interruption};
 
-use crate::cutter::Weather;
+use crate::fault_proxy::NetworkFault;
 use crate::history::{Event, History, What};
 use crate::step::Step;
 use crate::upstream::Mood;
@@ -100,10 +100,10 @@ fn effect(event: &Event) -> Effect {
         (Step::PauseClients(_) | Step::DebugSleep(_), _) => Effect::Lasts(Trouble::Broker),
         (Step::FreezeIngress(_), Some(instance)) => Effect::Begins(Trouble::Ingress(instance)),
         (Step::ThawIngress(_), Some(instance)) => Effect::Ends(Trouble::Ingress(instance)),
-        (Step::Network(Weather::BlackHole | Weather::CutAfter(_) | Weather::Reset), _) => {
+        (Step::Network(NetworkFault::BlackHole | NetworkFault::CutAfter(_) | NetworkFault::Reset), _) => {
             Effect::Begins(Trouble::Broker)
         }
-        (Step::Network(Weather::Pass | Weather::Delay(_) | Weather::DelayPublishing(_)), _) => {
+        (Step::Network(NetworkFault::Pass | NetworkFault::Delay(_) | NetworkFault::DelayPublishing(_)), _) => {
             Effect::Ends(Trouble::Broker)
         }
         (Step::Upstream(Mood::Failing | Mood::Slow(_)), _) => Effect::Begins(Trouble::Upstream),

@@ -4,7 +4,7 @@ use checker::nonce::{Nonce, Temper};
 use checker::{Run, Runs, Via};
 
 use super::*;
-use crate::cutter::Weather;
+use crate::fault_proxy::NetworkFault;
 use crate::history::Event;
 use crate::step::Step;
 use crate::upstream::Mood;
@@ -135,8 +135,11 @@ fn what_a_scenario_destroys_excuses_a_timeout() {
 fn a_broken_way_to_redis_excuses_an_unknown_outcome_while_it_lasts() {
     for (begins, ends) in [
         (Step::KillRedis, Step::StartRedis),
-        (Step::Network(Weather::BlackHole), Step::Network(Weather::Pass)),
-        (Step::Network(Weather::Reset), Step::Network(Weather::Pass)),
+        (
+            Step::Network(NetworkFault::BlackHole),
+            Step::Network(NetworkFault::Pass),
+        ),
+        (Step::Network(NetworkFault::Reset), Step::Network(NetworkFault::Pass)),
     ] {
         let mut history = with(End::Problem(504, "/problems/outcome-unknown"));
         assert_eq!(broken(&history), ["I1"]);
@@ -163,8 +166,8 @@ fn a_sick_upstream_excuses_its_errors() {
 
 #[test]
 fn only_what_costs_a_worker_its_lease_excuses_a_second_run() {
-    let cut_off = Step::Network(Weather::BlackHole);
-    let back = Step::Network(Weather::Pass);
+    let cut_off = Step::Network(NetworkFault::BlackHole);
+    let back = Step::Network(NetworkFault::Pass);
     let victim = WORKER + 1;
     for (events, expected) in [
         (vec![], "ru"),

@@ -15,7 +15,7 @@ const FINAL: [&str; 4] = ["succeeded", "failed", "expired", "cancelled"];
 
 /// As much of a result as says whose it is.
 #[derive(Deserialize)]
-struct Weather {
+struct NetworkFault {
     city: String,
     #[serde(rename = "requestId")]
     id: String,
@@ -154,7 +154,7 @@ fn record(
 /// Whether an outcome agrees with its status, and belongs to a request that we made.
 fn ended_well(guests: &Guests, id: &str, status: &str, outcome: &str, data: &str) -> bool {
     if outcome == "ok" {
-        let Ok(weather) = serde_json::from_str::<Weather>(data) else {
+        let Ok(weather) = serde_json::from_str::<NetworkFault>(data) else {
             return false;
         };
         let nonce: Option<Nonce> = weather.city.parse().ok();

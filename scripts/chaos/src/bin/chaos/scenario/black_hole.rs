@@ -7,8 +7,8 @@ use fastrand::Rng;
 
 use super::{Plan, Profile, Scenario, about, secs};
 use crate::cluster::Setup;
-use crate::cutter::{Question, Weather};
 use crate::expect;
+use crate::fault_proxy::{NetworkFault, Question};
 use crate::finding::{Finding, Opinion};
 use crate::history::{End, Event, History, Via};
 use crate::step::{Load, Step};
@@ -38,18 +38,18 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     ];
     for _ in 0..profile.pick(2, 10) {
         steps.extend([
-            Step::Network(Weather::BlackHole),
+            Step::Network(NetworkFault::BlackHole),
             about(profile.pick(secs(6), secs(10)), rng),
-            Step::Network(Weather::Pass),
+            Step::Network(NetworkFault::Pass),
             Step::Wait(secs(4)),
         ]);
     }
     // What breaks loudly is easier, and may leave half a transaction behind.
     for (weather, time) in [
-        (Weather::Delay(Duration::from_millis(3)), 1000),
-        (Weather::CutAfter(rng.u64(200..20_000)), 500),
-        (Weather::Reset, 200),
-        (Weather::Pass, 3000),
+        (NetworkFault::Delay(Duration::from_millis(3)), 1000),
+        (NetworkFault::CutAfter(rng.u64(200..20_000)), 500),
+        (NetworkFault::Reset, 200),
+        (NetworkFault::Pass, 3000),
     ] {
         steps.extend([Step::Network(weather), Step::Wait(Duration::from_millis(time))]);
     }
@@ -69,9 +69,9 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
 }
 
 fn judge(history: &History) -> Opinion {
-    let is = |wanted: Weather| move |step: &Step| *step == Step::Network(wanted);
-    let holes: Vec<_> = expect::steps(history, is(Weather::BlackHole)).collect();
-    let healed: Vec<_> = expect::steps(history, is(Weather::Pass))
+    let is = |wanted: NetworkFault| move |step: &Step| *step == Step::Network(wanted);
+    let holes: Vec<_> = expect::steps(history, is(NetworkFault::BlackHole)).collect();
+    let healed: Vec<_> = expect::steps(history, is(NetworkFault::Pass))
         .map(|event| event.done)
         .collect();
     let recoveries = expect::first_success(history, healed.iter().copied());

@@ -10,8 +10,8 @@ use fastrand::Rng;
 
 use super::{Plan, Profile, Scenario, about, secs};
 use crate::cluster::Setup;
-use crate::cutter::Question;
 use crate::expect;
+use crate::fault_proxy::Question;
 use crate::finding::{Finding, Opinion};
 use crate::history::{End, History, Wish};
 use crate::step::{Load, Step};

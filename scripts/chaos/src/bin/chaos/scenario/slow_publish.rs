@@ -7,8 +7,8 @@ use fastrand::Rng;
 
 use super::{Plan, Profile, Scenario, about, secs};
 use crate::cluster::Setup;
-use crate::cutter::Weather;
 use crate::expect;
+use crate::fault_proxy::NetworkFault;
 use crate::finding::{Finding, Opinion};
 use crate::history::History;
 use crate::step::{Load, Step};
@@ -30,7 +30,7 @@ const LEFT_WITHIN: Duration = Duration::from_secs(6);
 
 fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     let mut steps = vec![
-        Step::Network(Weather::DelayPublishing(PUBLISHING)),
+        Step::Network(NetworkFault::DelayPublishing(PUBLISHING)),
         Step::Load(Load::Open(profile.pick(60.0, 150.0))),
         about(secs(2), rng),
     ];
@@ -44,7 +44,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
     steps.extend([
         Step::Load(Load::Idle),
         Step::Wait(secs(1)),
-        Step::Network(Weather::Pass),
+        Step::Network(NetworkFault::Pass),
     ]);
     let wishes = |prefer| Wishes {
         prefer,

@@ -1,0 +1,208 @@
+//! The end of a wait: what goes on gets a record, and its caller the promise of a result.
+
+use std::time::Duration;
+
+use super::{
+    Answer, BrokerErrorKind, CorrelationId, Instant, Outcome, Problem, ProblemType, Rejection, Reply, Requester, Seen,
+    Wait, Waiting, timeout_at,
+};
+use roundtrip::broker::Record;
+use tokio::time::{sleep, timeout};
+
+/// How long after its wait a caller stays for what must be known before it leaves: that its request is in the stream, and
+/// that its promise is written. The broker takes it, or says no, in less; one that is loading takes longer.
+pub(super) const PUBLICATION: Duration = Duration::from_secs(2);
+
+/// How soon a broker is asked again that could not be asked.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+impl Requester {
+    /// Promises the result of what is still at work.
+    pub(super) async fn promise(
+        &self,
+        mut waiting: Waiting<'_>,
+        id: CorrelationId,
+        wait: Wait,
+        admitted: Instant,
+    ) -> Result<Answer, Problem> {
+        if wait == Wait::ForAnswer {
+            self.metrics.timeouts.inc();
+        }
+        let published = match waiting.has_record {
+            true => Ok(()),
+            false => self.until_published(&waiting).await,
+        };
+        waiting.disconnects = None;
+        published?;
+        // The record first: a reply that comes now finds it, or whoever still waits.
+        let entry = waiting.place.entry();
+        let heard = match entry {
+            Some(_) if !waiting.has_record => self.keep_or_hear(&mut waiting, id).await,
+            _ => None,
+        };
+        let given_up = heard.or_else(|| waiting.place.give_up());
+        // The work may have more time than its caller.
+        if given_up.is_none() && admitted.elapsed() >= waiting.budget.as_duration() {
+            self.admission.count_expired();
+        }
+        match given_up {
+            Some(Outcome::Replied(outcome)) => {
+                // A moment too late, and good all the same.
+                let reply = Reply { id, outcome };
+                let _ = self.records.complete(std::slice::from_ref(&reply)).await;
+                self.done(&waiting, id, Outcome::Replied(reply.outcome), admitted).await
+            }
+            Some(Outcome::Unpublished(reason)) => Err(self.unpublished(reason)),
+            None if waiting.has_record => {
+                let record = self.watches.read(id).await.ok().flatten();
+                ended(id, record.as_deref(), false).map_or_else(|| self.promised(id, record, wait), Ok)
+            }
+            // Being sent for longer than that takes.
+            None if entry.is_none() => Err(self.unpublished(BrokerErrorKind::Unconfirmed)),
+            None => Err(self.no_reply("it may still run, and its result is not kept")),
+        }
+    }
+
+    /// Waits until it is known whether the request is in the stream: only what is there can be promised. One that still
+    /// waits to be sent after that is taken back, and never runs.
+    async fn until_published(&self, waiting: &Waiting<'_>) -> Result<(), Problem> {
+        let known = timeout(PUBLICATION, waiting.place.published()).await;
+        match known.is_err() && waiting.place.take_back() {
+            true => Err(self.unpublished(BrokerErrorKind::Unavailable)),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the record of a request that goes on. Where that fails, the caller stays while it is tried again, or until
+    /// the outcome is there, which is returned.
+    async fn keep_or_hear(&self, waiting: &mut Waiting<'_>, id: CorrelationId) -> Option<Outcome> {
+        // Whoever leaves now may leave a record.
+        waiting.has_record = true;
+        let mut stays_until = None;
+        loop {
+            let entry = waiting.place.entry();
+            let kept = self.records.create(id, entry, waiting.budget, &self.reply_to).await;
+            let until = *stays_until.get_or_insert_with(|| Instant::now() + PUBLICATION);
+            if kept.is_ok() {
+                return None;
+            }
+            if Instant::now() >= until {
+                waiting.has_record = false;
+                return None;
+            }
+            if let Ok(Some(outcome)) = timeout(ASK_AGAIN, waiting.place.outcome()).await {
+                return Some(outcome);
+            }
+        }
+    }
+
+    /// Waits for the result of a request that another call made. Where no place to wait is free, `call` hears how the
+    /// request is now.
+    pub(super) async fn follow(
+        &self,
+        id: CorrelationId,
+        call: CorrelationId,
+        wait: Wait,
+        deadline: Instant,
+    ) -> Result<Answer, Problem> {
+        let place = self.wait_limits.followers.take();
+        let until = place.as_ref().map_or_else(Instant::now, |_| deadline);
+        let until = until.max(Instant::now() + self.probation);
+        let record = loop {
+            match self.end_of(id, until, wait).await {
+                Ok(record) => break record,
+                // It was there a moment ago, and goes on: whoever has time waits for it, as who asked first does.
+                Err(_) if self.may_wait(wait) && Instant::now() + ASK_AGAIN < until => sleep(ASK_AGAIN).await,
+                Err(_) => return self.promised(id, None, wait),
+            }
+        };
+        if let Some(answer) = ended(id, record.as_deref(), true) {
+            return Ok(answer);
+        }
+        match record {
+            // It was there a moment ago: taken back, because it missed its tier of durability, or lost with all else.
+            None => Err(self.unpublished(BrokerErrorKind::Unconfirmed)),
+            Some(_) if place.is_none() && wait == Wait::ForAnswer => {
+                Err(self.refuse(Rejection::Followers, call).at(id))
+            }
+            record => self.promised(id, record, wait),
+        }
+    }
+
+    /// Whether one who waits so may go on: this instance has time.
+    fn may_wait(&self, wait: Wait) -> bool {
+        !self.last_call.is_cancelled() && (wait == Wait::ForAnswer || !self.draining.is_cancelled())
+    }
+
+    /// A record when it has ended, or as it is at the deadline; when this instance drains, for those who do not wait
+    /// for the answer.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub(crate) async fn end_of(&self, id: CorrelationId, deadline: Instant, wait: Wait) -> Result<Seen, Problem> {
+        let mut watch = self.watches.watch(id);
+        let mut seen = watch.next().await.map_err(|error| away(&error))?;
+        while seen.as_ref().is_some_and(|record| !record.status.is_final()) {
+            let next = tokio::select! {
+                next = timeout_at(deadline, watch.next()) => next,
+                () = self.draining.cancelled(), if wait != Wait::ForAnswer => break,
+                () = self.last_call.cancelled() => break,
+            };
+            match next {
+                Ok(next) => seen = next.map_err(|error| away(&error))?,
+                Err(_) => break,
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Says that no reply came in time, and why, where that is known.
+    fn no_reply(&self, then: &str) -> Problem {
+        let why = match self.admission.has_no_workers() {
+            true => ": no worker is connected",
+            false => "",
+        };
+        let detail = format!("the request was accepted, but no reply came in time{why}; {then}");
+        Problem::new(ProblemType::ReplyTimeout, detail)
+    }
+
+    fn promised(&self, id: CorrelationId, record: Seen, wait: Wait) -> Result<Answer, Problem> {
+        let reason = if wait == Wait::ForAnswer { "timeout" } else { "wait" };
+        self.metrics.promised.with_label_values(&[reason]).inc();
+        if wait == Wait::ForAnswer {
+            let problem = self.no_reply("its outcome is not known yet, and can be asked for at Location");
+            return Err(problem.at(id));
+        }
+        Ok(Answer::Promised {
+            id,
+            accepted: record.as_ref().map(|record| record.created),
+            record,
+        })
+    }
+}
+
+/// The answer that a record holds, once it has ended.
+fn ended(id: CorrelationId, record: Option<&Record>, replayed: bool) -> Option<Answer> {
+    let record = record?;
+    Some(Answer::Done {
+        id,
+        outcome: record.outcome.clone()?,
+        replayed,
+        has_record: true,
+        has_key: record.has_key,
+    })
+}
+
+/// What a caller is told when the broker cannot be asked.
+pub(crate) fn away(error: &roundtrip::BrokerError) -> Problem {
+    tracing::debug!(
+        error = roundtrip::process::logging::with_causes(error),
+        "the broker could not be asked"
+    );
+    if error.may_have_applied() {
+        let detail = "the broker did not confirm in time; look at the request again to see what happened";
+        return Problem::new(ProblemType::OutcomeUnknown, detail).retry_after(super::RETRY_AFTER);
+    }
+    let detail = "the broker cannot be asked at the moment; nothing was changed";
+    Problem::new(ProblemType::BrokerUnavailable, detail).retry_after(super::RETRY_AFTER)
+}

@@ -1,0 +1,156 @@
+//! What a caller asks for, read from its URL. Every refusal names the parameter and what is accepted.
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use roundtrip::broker::EntryId;
+use roundtrip::http::parameters::Parameters;
+use roundtrip::http::problem::{FieldError, Problem, ProblemType};
+
+/// Letters on a page whose size is not given.
+pub(super) const DEFAULT_LIMIT: usize = 20;
+
+/// Letters on a page at most.
+pub(super) const MAX_LIMIT: usize = 100;
+
+/// Which letters are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    /// How many at most.
+    pub(super) limit: usize,
+    /// Older than this one; from the newest where it is `None`.
+    pub(super) before: Option<EntryId>,
+}
+
+impl Page {
+    /// Reads the parameters of a page; all that are not accepted are named at once.
+    pub(super) fn read(parameters: &Parameters) -> Result<Self, Problem> {
+        let [limit, before] = parameters.read(["limit", "before"])?;
+        let limit = limit.map_or(Ok(DEFAULT_LIMIT), |text| read_limit(&text));
+        // Older than one beyond all ids: from the newest.
+        let before = before.map(|text| read_id("before", &text)).transpose();
+        match (limit, before) {
+            (Ok(limit), Ok(before)) => Ok(Self { limit, before }),
+            (limit, before) => Err(Problem::validation(
+                limit.err().into_iter().chain(before.err()).collect(),
+            )),
+        }
+    }
+}
+
+/// Reads the id in a path.
+pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<EntryId, Problem> {
+    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let id = read_id("id", &text).map_err(|error| Problem::validation(vec![error]))?;
+    // One beyond all ids was cut to the last of them, which may be there.
+    if id.to_string() == text {
+        Ok(id)
+    } else {
+        Err(not_found())
+    }
+}
+
+pub(super) fn not_found() -> Problem {
+    Problem::new(ProblemType::NotFound, "there is no dead letter of this id")
+}
+
+fn read_limit(text: &str) -> Result<usize, FieldError> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    let refusal = || format!("a whole number from 1 to {MAX_LIMIT} is expected");
+    limit.ok_or_else(|| FieldError::in_query("limit", refusal()))
+}
+
+fn read_id(parameter: &'static str, text: &str) -> Result<EntryId, FieldError> {
+    let id = text.split_once('-').and_then(|(millis, sequence)| {
+        Some(EntryId {
+            millis: number(millis)?,
+            sequence: number(sequence)?,
+        })
+    });
+    id.ok_or_else(|| {
+        let expected = "the id of a dead letter is expected, such as 1763687432117-0";
+        FieldError::in_query(parameter, expected)
+    })
+}
+
+/// A number of up to twenty digits, cut to the largest there is: the document's pattern cannot tell them apart. One spelling
+/// only: `01-0` and `+1-0` name no letter that was ever listed.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = is_plain && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn page(parameters: &[(&str, &str)]) -> Result<Page, Problem> {
+        let pairs: Vec<_> = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B")))
+            .collect();
+        Page::read(&Parameters::of(&pairs.join("&")))
+    }
+
+    fn id(text: &str) -> Result<EntryId, Problem> {
+        super::id(Ok(Path(text.to_owned())))
+    }
+
+    #[test]
+    fn a_page_has_a_size_and_a_beginning() {
+        let read = |parameters| page(parameters).unwrap();
+        let newest = |limit| Page { limit, before: None };
+        assert_eq!(read(&[]), newest(20));
+        assert_eq!(read(&[("limit", "1")]), newest(1));
+        assert_eq!(read(&[("limit", "100")]), newest(100));
+        let before = read(&[("before", "1763687432117-3")]).before.unwrap();
+        assert_eq!((before.millis, before.sequence), (1_763_687_432_117, 3));
+        let beyond = read(&[("before", "99999999999999999999-1")]).before.unwrap();
+        assert_eq!((beyond.millis, beyond.sequence), (u64::MAX, 1));
+    }
+
+    #[rstest]
+    #[case("limit", "0")]
+    #[case("limit", "101")]
+    #[case("limit", "-1")]
+    #[case("limit", "")]
+    #[case("limit", "ten")]
+    #[case("limit", "99999999999999999999999")]
+    #[case("before", "")]
+    #[case("before", "1763687432117")]
+    #[case("before", "1763687432117-")]
+    #[case("before", "1763687432117-0-0")]
+    #[case("before", "01-0")]
+    #[case("before", "+1-0")]
+    #[case("before", "(1-0")]
+    #[case("before", "+")]
+    #[case("before", "1-99999999999999999999999")]
+    fn what_is_not_accepted_is_named(#[case] name: &str, #[case] value: &str) {
+        let problem = format!("{:?}", page(&[(name, value)]).unwrap_err());
+        let expected = format!("parameter: Some({name:?})");
+        assert!(
+            problem.contains(&expected) && problem.contains("is expected"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn all_that_is_not_accepted_is_named_at_once() {
+        let problem = format!("{:?}", page(&[("limit", "x"), ("before", "y")]).unwrap_err());
+        assert!(problem.contains("limit") && problem.contains("before"), "{problem}");
+    }
+
+    #[test]
+    fn an_id_is_read_in_the_spelling_it_is_listed_in() {
+        assert_eq!(id("1-2").unwrap(), EntryId { millis: 1, sequence: 2 });
+        for text in ["1", "1-2 ", "-", "*", "1-02", "$"] {
+            assert!(id(text).is_err(), "{text:?}");
+        }
+        let last = format!("{}-1", u64::MAX);
+        assert_eq!(id(&last).unwrap().to_string(), last);
+        assert_eq!(id("18446744073709551616-1").unwrap_err().kind(), ProblemType::NotFound);
+    }
+}

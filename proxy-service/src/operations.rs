@@ -1,0 +1,3 @@
+//! The operations of this service, a module each.
+
+pub mod weather;

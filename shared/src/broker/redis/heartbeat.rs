@@ -1,0 +1,183 @@
+//! Requesters that are there, and those that are gone. A requester's stream is made here, and removed after it
+//! was silent for too long, and the replies in it became results; a reply makes a stream only for somebody who is not
+//! known to be gone, so that what comes late leaves nothing behind.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::codec;
+use super::keys::Keys;
+use super::script::one_number;
+use crate::broker::redis::connection::resp::Commands;
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::results::{on_records, script, too_large_json};
+use crate::broker::{ABSENCE, Adoption, BrokerError, Retention};
+use crate::message::{Budget, Reply, ReplyTo};
+
+/// A script that stores replies which nobody reads.
+macro_rules! adopting {
+    ($file:literal) => {
+        concat!(
+            include_str!("scripts/common.lua"),
+            include_str!("scripts/adopt.lua"),
+            include_str!($file)
+        )
+    };
+}
+
+/// Makes an empty stream: an entry comes and goes in one step, so that no reader ever sees it. Its requester is noted as if
+/// it had just said that it is there, so that there is no stream that nobody would ever remove. First what takes no memory,
+/// so that a server that is full does not refuse it.
+const MAKE_STREAM: &str = r"
+redis.call('ZREM', KEYS[2], '')
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XADD', KEYS[1], '0-1', '', '')
+  redis.call('XDEL', KEYS[1], '0-1')
+end
+return 0";
+
+const ATTEND: &str = adopting!("scripts/heartbeat.lua");
+const LEAVE: &str = adopting!("scripts/close.lua");
+const REPLY_UNLESS_GONE: &str = script!("scripts/reply.lua");
+
+/// For how long a result is kept that has no record, at most: its requester was frozen or cut off, and its callers
+/// may still be promised what was done.
+const ADOPTED: Duration = Duration::from_secs(60 * 60);
+
+/// How often a requester must be found silent, with nothing said in between, before it is judged to be gone. Where the
+/// server stood still, or its clock was set, everybody seems silent at first.
+const LOOKS: u32 = 10;
+
+/// Requesters that were found silent: the score of each, and how often it was seen.
+#[derive(Debug, Default)]
+pub(super) struct Silent(Mutex<HashMap<String, (String, u32)>>);
+
+impl Silent {
+    /// Those that are judged to be gone.
+    fn judged(&self) -> Vec<(String, String)> {
+        let judged = |(name, (score, looks)): (&String, &(String, u32))| {
+            (*looks >= LOOKS).then(|| (name.clone(), score.clone()))
+        };
+        self.all().iter().filter_map(judged).collect()
+    }
+
+    /// Takes in who is silent. Where work is left over, the next look comes at once, and says nothing new.
+    fn seen(&self, silent: Vec<(String, String)>, more: bool) {
+        let mut all = self.all();
+        let before = std::mem::take(&mut *all);
+        for (name, score) in silent {
+            let looks = match before.get(&name) {
+                Some((same, looks)) if *same == score => looks + u32::from(!more),
+                _ => 1,
+            };
+            all.insert(name, (score, looks));
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, (String, u32)>> {
+        self.0.lock().expect("no code panics while it holds the map")
+    }
+}
+
+/// For how long a result is kept that has no record, in milliseconds.
+pub(super) fn adopted_for(retention: &Retention) -> u64 {
+    retention.results.min(ADOPTED).as_millis() as u64
+}
+
+/// How long a requester is remembered that is gone. No request lives longer, so nothing comes for it after that.
+const MEMORY: Duration = Budget::MAX;
+
+/// <https://redis.io/docs/latest/commands/zadd/>
+pub(super) async fn heartbeat(
+    link: &Link,
+    keys: &Keys,
+    retention: &Retention,
+    silent: &Silent,
+    requester: &ReplyTo,
+) -> Result<Adoption, BrokerError> {
+    let replies = keys.replies(requester);
+    let mut commands = on_records(ATTEND, keys, &[keys.requesters(), &replies, keys.gone()]);
+    commands
+        .arg(requester.as_str())
+        .arg(ABSENCE.as_millis() as u64)
+        .arg(keys.replies_of_anyone())
+        .arg(MEMORY.as_millis() as u64)
+        .arg(too_large_json())
+        .arg(adopted_for(retention))
+        .arg(retention.max_result);
+    for (name, score) in silent.judged() {
+        commands.arg(name).arg(score);
+    }
+    let answer = link.run("register the requester", &commands).await?;
+    let Value::Array(mut answers) = answer else {
+        return Ok(Adoption::default());
+    };
+    let Some(Value::Array(mut parts)) = answers.pop() else {
+        return Ok(Adoption::default());
+    };
+    let names = parts.pop();
+    let number = |at: usize| parts.get(at).and_then(codec::number).unwrap_or_default();
+    let attended = Adoption {
+        removed: number(0),
+        adopted: number(1),
+        more: number(2) > 0,
+    };
+    let names = match names {
+        Some(Value::Array(items)) => codec::pairs(items),
+        _ => Vec::new(),
+    };
+    let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
+    let names = names.into_iter().map(|(name, score)| (text(name), text(score)));
+    silent.seen(names.collect(), attended.more);
+    Ok(attended)
+}
+
+/// Removes a requester's stream for good. Replies that came too late to be read become results of their records.
+pub(super) async fn leave(link: &Link, keys: &Keys, requester: &ReplyTo) -> Result<(), BrokerError> {
+    let replies = keys.replies(requester);
+    let mut commands = on_records(LEAVE, keys, &[keys.requesters(), &replies, keys.gone()]);
+    commands.arg(requester.as_str()).arg(too_large_json());
+    while one_number(&link.run("remove the reply stream", &commands).await?) > 0 {}
+    Ok(())
+}
+
+/// Writes a reply whose stream was not there: somebody deleted it, or its requester is gone. Then it becomes the
+/// result of its record, where there is one.
+pub(super) async fn reply_unless_gone(
+    link: &Link,
+    keys: &Keys,
+    retention: &Retention,
+    requester: &ReplyTo,
+    reply: &Reply,
+) -> Result<(), BrokerError> {
+    let replies = keys.replies(requester);
+    let mut commands = on_records(REPLY_UNLESS_GONE, keys, &[&replies, keys.gone(), keys.requesters()]);
+    let (outcome, data) = codec::outcome(reply);
+    commands
+        .arg(requester.as_str())
+        .arg(reply.id.to_string())
+        .arg(outcome)
+        .arg(data.as_ref())
+        .arg(too_large_json())
+        .arg(adopted_for(retention))
+        .arg(retention.max_result);
+    link.run("write a reply", &commands).await.map(|_| ())
+}
+
+/// Makes sure that a requester's replies can be written.
+pub(super) fn make_stream(commands: &mut Commands, keys: &Keys, requester: &ReplyTo) {
+    commands
+        .begin(6)
+        .arg("EVAL")
+        .arg(MAKE_STREAM)
+        .number(2)
+        .arg(keys.replies(requester))
+        .arg(keys.requesters())
+        .arg(requester.as_str());
+}

@@ -1,0 +1,261 @@
+//! ResultStore in Redis: a hash each, an index for each status, and one that says when something is due: its deadline while
+//! it waits for a result, its expiry after that. Each change is one script. Who changes a record also says so on a
+//! channel, in the same step.
+
+mod read;
+mod submit;
+
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+
+use super::GROUP;
+use super::codec;
+use super::keys::Keys;
+use super::script::{eval, one_number};
+use crate::broker::redis::connection::shared::Link;
+use crate::broker::result_store::{CancelOutcome, Progress, Purged, Started, Status, cancelled, expired, too_large};
+use crate::broker::{ABSENCE, BrokerError, EntryId, Retention};
+use crate::message::{Budget, CorrelationId, Fault, Reply, ReplyTo};
+
+pub(super) use read::{list, records};
+pub(super) use submit::submit;
+
+/// A script that begins with what all scripts on records share.
+macro_rules! script {
+    ($file:literal) => {
+        concat!(include_str!("scripts/common.lua"), include_str!($file))
+    };
+}
+pub(super) use script;
+
+const ACCEPT: &str = script!("scripts/submit.lua");
+const TAKE_BACK: &str = script!("scripts/take_back.lua");
+const KEEP: &str = script!("scripts/create.lua");
+pub(super) const BEGIN: &str = script!("scripts/start.lua");
+pub(super) const PROGRESS: &str = script!("scripts/progress.lua");
+const STORE: &str = script!("scripts/store.lua");
+const FINISH: &str = script!("scripts/complete.lua");
+const CANCEL: &str = script!("scripts/cancel.lua");
+pub(super) const SWEEP: &str = script!("scripts/purge_expired.lua");
+
+/// How long a wish to cancel is remembered where the request's deadline is not known. No request lives longer.
+const WISH: Duration = Budget::MAX;
+
+/// The most requests of one question that are looked up among the wishes.
+const MAX_ASKED: usize = 512;
+
+/// The fault for results that are too large, as scripts store it.
+pub(super) fn too_large_json() -> Vec<u8> {
+    json(&too_large())
+}
+
+fn json(fault: &Fault) -> Vec<u8> {
+    serde_json::to_vec(fault).expect("a fault has only text and numbers")
+}
+
+pub(super) async fn create(
+    link: &Link,
+    keys: &Keys,
+    retention: &Retention,
+    id: CorrelationId,
+    entry: Option<EntryId>,
+    budget: Budget,
+    requester: &ReplyTo,
+) -> Result<(), BrokerError> {
+    let mut commands = on_records(KEEP, keys, &[keys.requests()]);
+    commands
+        .arg(id.to_string())
+        .arg(entry.map_or_else(String::new, |entry| entry.to_string()))
+        .arg(budget.as_millis())
+        .arg(millis(retention.results))
+        .arg(retention.max_result)
+        .arg(GROUP)
+        .arg(requester.as_str());
+    link.run("make a record", &commands).await.map(|_| ())
+}
+
+pub(super) async fn start(link: &Link, keys: &Keys, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
+    let mut commands = on_records(BEGIN, keys, &[]);
+    commands.arg(id.to_string()).arg(attempt);
+    let over = link.run("begin a request", &commands).await?;
+    Ok(if one_number(&over) == 0 {
+        Started::Proceed
+    } else {
+        Started::Ended
+    })
+}
+
+pub(super) async fn note_progress(
+    link: &Link,
+    keys: &Keys,
+    id: CorrelationId,
+    progress: &Progress,
+) -> Result<(), BrokerError> {
+    let mut commands = on_records(PROGRESS, keys, &[]);
+    commands
+        .arg(id.to_string())
+        .arg(progress.percent)
+        .arg(&progress.message);
+    link.run("note progress", &commands).await.map(|_| ())
+}
+
+/// Looks first which records wait for a result: mostly none, and then no result is sent for nothing.
+pub(super) async fn complete(link: &Link, keys: &Keys, replies: &[Reply]) -> Result<usize, BrokerError> {
+    const FIND: &str = "find what waits for results";
+    if replies.is_empty() {
+        return Ok(0);
+    }
+    let mut commands = Pipeline::with_capacity(replies.len());
+    for reply in replies {
+        commands.cmd("HGET").arg(keys.record(reply.id)).arg("status");
+    }
+    let Value::Array(statuses) = link.run(FIND, &commands).await? else {
+        return Ok(0);
+    };
+    let waits = |status: Value| {
+        let status = codec::bulk(status).and_then(|name| Status::parse(&name));
+        status.is_some_and(|status| !status.is_final())
+    };
+    let waiting: Vec<_> = replies
+        .iter()
+        .zip(statuses)
+        .filter_map(|(reply, status)| waits(status).then_some(reply))
+        .collect();
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    let mut commands = on_records(FINISH, keys, &[]);
+    commands.arg(too_large_json());
+    waiting.into_iter().for_each(|reply| add_reply(&mut commands, reply));
+    let finished = link.run("store results", &commands).await?;
+    Ok(one_number(&finished) as usize)
+}
+
+/// Stores results, also of requests without a record.
+pub(super) async fn store(
+    link: &Link,
+    keys: &Keys,
+    retention: &Retention,
+    replies: &[Reply],
+) -> Result<(), BrokerError> {
+    if replies.is_empty() {
+        return Ok(());
+    }
+    let mut commands = on_records(STORE, keys, &[]);
+    commands
+        .arg(too_large_json())
+        .arg(millis(retention.results))
+        .arg(retention.max_result);
+    replies.iter().for_each(|reply| add_reply(&mut commands, reply));
+    link.run("store results", &commands).await.map(|_| ())
+}
+
+/// Id, outcome, data and dead letter of a reply.
+fn add_reply(commands: &mut Pipeline, reply: &Reply) {
+    let (outcome, data) = codec::outcome(reply);
+    let letter = reply
+        .outcome
+        .as_ref()
+        .err()
+        .and_then(|fault| fault.dead_letter.as_deref());
+    commands
+        .arg(reply.id.to_string())
+        .arg(outcome)
+        .arg(data.as_ref())
+        .arg(letter.unwrap_or_default());
+}
+
+pub(super) async fn cancel(
+    link: &Link,
+    keys: &Keys,
+    id: CorrelationId,
+    entry: Option<EntryId>,
+) -> Result<CancelOutcome, BrokerError> {
+    let mut commands = on_records(CANCEL, keys, &[keys.requests(), keys.counts()]);
+    commands
+        .arg(id.to_string())
+        .arg(entry.map_or_else(String::new, |entry| entry.to_string()))
+        .arg(GROUP)
+        .arg(json(&cancelled()))
+        .arg(keys.replies_of_anyone())
+        .arg(millis(WISH));
+    let Value::Array(mut answers) = link.run("cancel a request", &commands).await? else {
+        return Ok(CancelOutcome::Unknown);
+    };
+    let answer = answers.pop().and_then(codec::bulk).unwrap_or_default();
+    Ok(match answer.as_ref() {
+        b"done" => CancelOutcome::Cancelled,
+        b"asked" => CancelOutcome::Requested,
+        other => Status::parse(other).map_or(CancelOutcome::Unknown, CancelOutcome::AlreadyFinished),
+    })
+}
+
+/// <https://redis.io/docs/latest/commands/zrange/>
+/// Which of these requests somebody wants to end. `ZMSCORE` looks at no others, however many wishes there are.
+/// <https://redis.io/docs/latest/commands/zmscore/>
+pub(super) async fn cancelling(
+    link: &Link,
+    keys: &Keys,
+    ids: &[CorrelationId],
+) -> Result<Vec<CorrelationId>, BrokerError> {
+    let [.., wishes] = keys.records();
+    let mut wanted = Vec::new();
+    for some in ids.chunks(MAX_ASKED) {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.cmd("ZMSCORE").arg(wishes);
+        for id in some {
+            commands.arg(id.to_string());
+        }
+        if let Value::Array(mut answers) = link.run("read what is to be cancelled", &commands).await?
+            && let Some(Value::Array(scores)) = answers.pop()
+        {
+            let asked = some.iter().zip(scores).filter(|(_, score)| *score != Value::Nil);
+            wanted.extend(asked.map(|(id, _)| *id));
+        }
+    }
+    Ok(wanted)
+}
+
+pub(super) async fn purge_expired(link: &Link, keys: &Keys) -> Result<Purged, BrokerError> {
+    let mut commands = on_records(SWEEP, keys, &[keys.requests(), keys.requesters()]);
+    commands
+        .arg(GROUP)
+        .arg(json(&expired()))
+        .arg(keys.replies_of_anyone())
+        .arg(millis(ABSENCE));
+    for status in Status::ALL {
+        commands.arg(status.as_str());
+    }
+    let Value::Array(mut answers) = link.run("sweep records", &commands).await? else {
+        return Ok(Purged::default());
+    };
+    let Some(Value::Array(counts)) = answers.pop() else {
+        return Ok(Purged::default());
+    };
+    let count = |at: usize| counts.get(at).and_then(codec::number).unwrap_or_default() as usize;
+    Ok(Purged {
+        removed: count(0),
+        ended: count(1),
+    })
+}
+
+/// One script, with the names that all scripts on records take and others behind them; its arguments follow.
+pub(super) fn on_records(script: &str, keys: &Keys, more: &[&str]) -> Pipeline {
+    let mut commands = Pipeline::with_capacity(1);
+    let names: Vec<&str> = keys.records().into_iter().chain(more.iter().copied()).collect();
+    eval(&mut commands, script, &names);
+    commands
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+fn ids_in(answer: Value) -> Vec<CorrelationId> {
+    let Value::Array(items) = answer else {
+        return Vec::new();
+    };
+    let texts = items.into_iter().filter_map(codec::bulk);
+    texts.filter_map(|text| CorrelationId::parse(&text)).collect()
+}
