@@ -10,7 +10,6 @@ use roundtrip::process::logging::with_causes;
 use roundtrip::{Fault, FaultCode, Keep, Reply, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use crate::failure::Failure;
 use crate::handler::{BoxHandler, Job};
@@ -83,7 +82,7 @@ pub(crate) async fn settlement(
     let start = executor.may_begin(&request, attempt, deadline).await;
     let outcome = match start {
         Start::Over => Err(Failure::Cancelled),
-        Start::Said | Start::Unsaid => handler.oneshot(job).await,
+        Start::Said | Start::Unsaid => handler.handle(job).await,
     };
     match outcome {
         Err(Failure::Panicked { message }) => executor.give_up_on_panic(receipt, attempt, &request, message),

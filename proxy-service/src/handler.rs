@@ -1,12 +1,13 @@
 //! One request, as the layers of the stack see it.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use roundtrip::Request;
 use roundtrip::observe::trace::Trace;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
-use tower::util::BoxCloneSyncService;
 
 use crate::failure::Failure;
 use crate::progress::Reporter;
@@ -43,16 +44,23 @@ impl Job {
     }
 }
 
-/// Something that works on jobs: an operation, or a layer around one.
-pub trait Handler:
-    Service<Job, Response = Bytes, Error = Failure, Future: Send> + Clone + Send + Sync + 'static
-{
-}
-
-impl<S> Handler for S where
-    S: Service<Job, Response = Bytes, Error = Failure, Future: Send> + Clone + Send + Sync + 'static
-{
+/// Something that works on jobs: an operation, a layer around one, or a function.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Works on a job. The work ends where its future is dropped.
+    async fn handle(&self, job: Job) -> Result<Bytes, Failure>;
 }
 
 /// A handler whose type does not matter.
-pub type BoxHandler = BoxCloneSyncService<Job, Bytes, Failure>;
+pub type BoxHandler = Arc<dyn Handler>;
+
+#[async_trait]
+impl<F, Work> Handler for F
+where
+    F: Fn(Job) -> Work + Send + Sync + 'static,
+    Work: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+{
+    async fn handle(&self, job: Job) -> Result<Bytes, Failure> {
+        self(job).await
+    }
+}

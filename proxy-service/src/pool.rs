@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use crate::cancellation::{self, CancelListener};
 use crate::claimer::Claimer;
@@ -74,7 +73,7 @@ impl WorkerPool {
         };
         metrics.upstream_circuit.set(upstream.state().gauge());
         Self {
-            handler: stack::around(handler, tuning, upstream.clone(), metrics.clone()),
+            handler: stack::around(Arc::new(handler), tuning, upstream.clone(), metrics.clone()),
             refused: Refused::new(metrics.clone()),
             terminals: Arc::new(Terminals::new(options.terminals as usize, metrics)),
             upstream,
@@ -177,7 +176,7 @@ impl WorkerPool {
     pub async fn work_on(&self, request: Request) -> Option<Result<Bytes, Failure>> {
         let _terminal = self.terminals.take_one_now()?;
         let deadline = Instant::now() + request.budget.as_duration();
-        Some(self.handler.clone().oneshot(Job::new(request, deadline)).await)
+        Some(self.handler.handle(Job::new(request, deadline)).await)
     }
 
     /// Terminals at work, and terminals there are.

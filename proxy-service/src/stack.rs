@@ -14,10 +14,16 @@ use std::time::Duration;
 
 use failsafe::failure_policy::{FailurePolicy as _, consecutive_failures, success_rate_over_time_window};
 use roundtrip::resilience::breaker::Breaker;
-use tower::ServiceBuilder;
-use tower::layer::layer_fn;
 
-use crate::handler::{BoxHandler, Handler};
+use self::breaker::CircuitBreaker;
+use self::cancel::Cancel;
+use self::catch_panic::CatchPanic;
+use self::deadline::Deadline;
+use self::fair::FairTime;
+use self::retry::Retry;
+use self::telemetry::Telemetry;
+use self::timeout::AttemptTimeout;
+use crate::handler::BoxHandler;
 use crate::metrics::WorkerMetrics;
 
 /// Calls that may run while the upstream's breaker is half-open.
@@ -32,38 +38,33 @@ pub struct StackOptions {
     pub cancel_grace: Duration,
 }
 
-/// Puts the layers around `handler`.
+/// Puts the layers around `handler`, outermost first.
 #[must_use]
 pub fn around(
-    handler: impl Handler,
+    handler: BoxHandler,
     options: StackOptions,
     upstream: Arc<Breaker>,
     metrics: WorkerMetrics,
 ) -> BoxHandler {
-    let (budget, fair) = (retry::budget(), Arc::new(fair::FairTime::new(options.attempt_timeout)));
-    let layers = ServiceBuilder::new()
+    let (limit, grace) = (options.attempt_timeout, options.cancel_grace);
+    let (upstream, metrics) = (|| upstream.clone(), || metrics.clone());
+    let layers: &[&dyn Fn(BoxHandler) -> BoxHandler] = &[
         // Sees how the request ended for the caller, with all attempts and pauses.
-        .layer(layer_fn(|inner| telemetry::Telemetry::new(inner, metrics.clone())))
+        &|inner| Arc::new(Telemetry::new(inner, metrics())),
         // Outside the retries: what somebody ended is not tried again.
-        .layer(layer_fn(|inner| cancel::Cancel::new(inner, options.cancel_grace)))
+        &|inner| Arc::new(Cancel { inner, grace }),
         // Outside the retries: all attempts together leave the answer its way back.
-        .layer(layer_fn(deadline::Deadline::new))
+        &|inner| Arc::new(Deadline { inner }),
         // Outside the breaker: an open breaker ends the attempts instead of being one more of them.
-        .layer(layer_fn(|inner| {
-            retry::Retry::new(inner, budget.clone(), metrics.clone())
-        }))
+        &|inner| Arc::new(Retry::new(inner, metrics())),
         // Counts attempts, not requests: it learns from each of them.
-        .layer(layer_fn(|inner| {
-            breaker::CircuitBreaker::new(inner, upstream.clone(), fair.clone(), metrics.clone())
-        }))
+        &|inner| Arc::new(CircuitBreaker::new(inner, upstream(), FairTime::new(limit), metrics())),
         // Inside the breaker: a call that is dropped would count as nothing. It alone ends attempts, at the deadline too.
-        .layer(layer_fn(|inner| {
-            timeout::AttemptTimeout::new(inner, options.attempt_timeout)
-        }))
+        &|inner| Arc::new(AttemptTimeout { inner, limit }),
         // Innermost: whatever the handler does, the layers above see a failure they know.
-        .layer(layer_fn(catch_panic::CatchPanic::new))
-        .service(handler);
-    BoxHandler::new(layers)
+        &|inner| Arc::new(CatchPanic { inner }),
+    ];
+    layers.iter().rfold(handler, |inner, layer| layer(inner))
 }
 
 /// The breaker for one upstream: opens after ten failures in a row, or when half of at least twenty calls

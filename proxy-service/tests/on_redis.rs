@@ -19,7 +19,6 @@ use roundtrip::{Budget, CorrelationId, FaultCode, Keep, ReplyTo, Request};
 use rstest::rstest;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::service_fn;
 
 use setup::{LONG, echo, options};
 
@@ -82,13 +81,13 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
         .unwrap();
     let (runs, metrics) = (Arc::new(AtomicUsize::new(0)), Metrics::new("test"));
     let counted = runs.clone();
-    let handler = service_fn(move |job: Job| {
+    let handler = move |job: Job| {
         counted.fetch_add(1, Ordering::SeqCst);
         async move {
             assert!(job.request.data != "poison", "a mistake in the handler");
             echo(job).await
         }
-    });
+    };
     let (flags, worker_metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&metrics));
     let workers = WorkerPool::new(handler, &flags, worker_metrics.clone());
     let ended = CancellationToken::new();
@@ -162,7 +161,7 @@ async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_atte
         options(&["--lease", "1s", "--terminals", "1"]),
         WorkerMetrics::new(&Metrics::new("test")),
     );
-    let hanging = service_fn(|_: Job| std::future::pending::<Result<Bytes, Failure>>());
+    let hanging = |_: Job| std::future::pending::<Result<Bytes, Failure>>();
     let workers = WorkerPool::new(hanging, &flags, worker_metrics.clone());
     publish(&backend, &requester, &[("hangs", Keep::No)]).await;
     let (broker, records) = (backend.broker.clone(), backend.records.clone());

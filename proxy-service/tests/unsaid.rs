@@ -18,7 +18,6 @@ use roundtrip::broker::{
 use roundtrip::{Broker, BrokerError, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tower::service_fn;
 
 use setup::{LONG, Setup, echo, options};
 
@@ -88,10 +87,10 @@ async fn accept(setup: &Setup, budget: Duration) -> Acceptance {
 /// WorkerPool whose work takes longer than anybody waits.
 fn start(setup: &Setup) -> Running {
     let (options, metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&setup.metrics));
-    let handler = service_fn(|job: Job| async {
+    let handler = |job: Job| async {
         sleep(LONG).await;
         echo(job).await
-    });
+    };
     let workers = WorkerPool::new(handler, &options, metrics.clone());
     let records = Arc::new(Unsaid(setup.broker.clone()));
     workers.start(

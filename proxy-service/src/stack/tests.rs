@@ -10,11 +10,10 @@ use roundtrip::observe::metrics::Metrics;
 use roundtrip::resilience::breaker::State;
 use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
 use tokio::time::{Instant, sleep};
-use tower::{ServiceExt, service_fn};
 
 use super::*;
 use crate::failure::Failure;
-use crate::handler::Job;
+use crate::handler::{Handler as _, Job};
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const CANCEL_GRACE: Duration = Duration::from_millis(100);
@@ -45,7 +44,7 @@ where
     let (calls, upstream) = (Arc::new(AtomicU32::new(0)), Arc::new(breaker));
     let metrics = WorkerMetrics::new(&Metrics::new("test"));
     let counted = calls.clone();
-    let handler = service_fn(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
+    let handler = Arc::new(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
     let options = StackOptions {
         attempt_timeout,
         cancel_grace: CANCEL_GRACE,
@@ -60,7 +59,7 @@ where
 
 impl Stack {
     async fn run(&self, job: Job) -> Result<Bytes, Failure> {
-        self.handler.clone().oneshot(job).await
+        self.handler.handle(job).await
     }
 
     fn calls(&self) -> u32 {
@@ -269,11 +268,11 @@ async fn the_upstreams_own_retry_after_is_honoured() {
 async fn retries_stay_within_their_share_of_the_traffic() {
     // Without the breaker, which would end the attempts long before.
     let metrics = WorkerMetrics::new(&Metrics::new("test"));
-    let always_broken = service_fn(|_: Job| std::future::ready(Err::<Bytes, _>(broken())));
-    let retry = retry::Retry::new(always_broken, retry::budget(), metrics.clone());
+    let always_broken = Arc::new(|_: Job| std::future::ready(Err(broken())));
+    let retry = Retry::new(always_broken, metrics.clone());
     let (requests, started) = (1000, Instant::now());
     for _ in 0..requests {
-        let _ = retry.clone().oneshot(job(LONG)).await;
+        let _ = retry.handle(job(LONG)).await;
     }
     // A fifth of the traffic, and ten for each second of the test's own time, give or take its windows; without
     // a budget it would be twice the traffic.

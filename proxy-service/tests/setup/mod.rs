@@ -19,7 +19,6 @@ use roundtrip::observe::metrics::Metrics;
 use roundtrip::{Broker, Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower::service_fn;
 
 pub(crate) fn options(flags: &[&str]) -> WorkerOptions {
     let flags = std::iter::once("proxy-service").chain(flags.iter().copied());
@@ -73,7 +72,7 @@ impl Setup {
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
         let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
-        let workers = WorkerPool::new(service_fn(handler), &options, metrics.clone());
+        let workers = WorkerPool::new(handler, &options, metrics.clone());
         let running = workers.start(
             broker,
             self.broker.clone(),

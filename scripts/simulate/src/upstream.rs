@@ -3,17 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use proxy_service::failure::Failure;
-use proxy_service::handler::Job;
+use proxy_service::handler::{Handler, Job};
 use proxy_service::operations::weather::handler::WeatherHandler;
 use roundtrip::process::task::{Condition, Instance};
 use tokio::time::sleep;
-use tower::Service;
 
 use crate::entropy;
 use crate::log::{Log, Work, work_in};
@@ -63,7 +61,6 @@ impl Upstream {
 }
 
 /// One worker's handler.
-#[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) instance: Arc<Instance>,
@@ -72,24 +69,17 @@ pub(crate) struct Worker {
     pub(crate) active: Arc<AtomicUsize>,
 }
 
-impl Service<Job> for Worker {
-    type Response = Bytes;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.weather.poll_ready(context)
-    }
-
-    fn call(&mut self, job: Job) -> Self::Future {
+#[async_trait]
+impl Handler for Worker {
+    async fn handle(&self, job: Job) -> Result<Bytes, Failure> {
         let Some(work) = work_in(&job.request.data) else {
-            return self.weather.call(job);
+            return self.weather.handle(job).await;
         };
         let deed = self.upstream.deed(work);
         let log = self.upstream.log.clone();
         let place = log.began(work, job.request.id, job.delivery, self.instance.name());
         let tries = log.runs_of(work);
-        let run = Attempt {
+        let mut run = Attempt {
             log,
             work,
             place,
@@ -97,39 +87,34 @@ impl Service<Job> for Worker {
             how: "dropped",
         };
         run.active.fetch_add(1, Ordering::Relaxed);
-        let (instance, mut weather) = (self.instance.clone(), self.weather.clone());
-        Box::pin(async move {
-            // All of it, so that it ends with this future.
-            let mut run = run;
-            let outcome = match deed {
-                Deed::Takes(time) => after(time, weather.call(job)).await,
-                Deed::FailsFirst(times, time) if tries > times => after(time, weather.call(job)).await,
-                Deed::FailsFirst(_, time) => after(time, failed()).await,
-                Deed::Fails => after(Duration::from_millis(20), failed()).await,
-                Deed::Hangs => std::future::pending().await,
-                Deed::Panics => {
-                    run.how = "panics";
-                    panic!("a poisonous request, by the seed")
-                }
-                Deed::Kills => {
-                    run.how = "its worker dies";
-                    instance.set(Condition::Dead);
-                    std::future::pending().await
-                }
-                Deed::NotFound => Err(Failure::NotFound {
-                    detail: "no such city".to_owned(),
-                }),
-                Deed::Throttled(pause) if tries <= 1 => Err(Failure::Throttled {
-                    retry_after: Some(pause),
-                }),
-                Deed::Throttled(_) => weather.call(job).await,
-            };
-            run.how = match &outcome {
-                Ok(_) => "done",
-                Err(failure) => failure.label(),
-            };
-            outcome
-        })
+        let outcome = match deed {
+            Deed::Takes(time) => after(time, self.weather.handle(job)).await,
+            Deed::FailsFirst(times, time) if tries > times => after(time, self.weather.handle(job)).await,
+            Deed::FailsFirst(_, time) => after(time, failed()).await,
+            Deed::Fails => after(Duration::from_millis(20), failed()).await,
+            Deed::Hangs => std::future::pending().await,
+            Deed::Panics => {
+                run.how = "panics";
+                panic!("a poisonous request, by the seed")
+            }
+            Deed::Kills => {
+                run.how = "its worker dies";
+                self.instance.set(Condition::Dead);
+                std::future::pending().await
+            }
+            Deed::NotFound => Err(Failure::NotFound {
+                detail: "no such city".to_owned(),
+            }),
+            Deed::Throttled(pause) if tries <= 1 => Err(Failure::Throttled {
+                retry_after: Some(pause),
+            }),
+            Deed::Throttled(_) => self.weather.handle(job).await,
+        };
+        run.how = match &outcome {
+            Ok(_) => "done",
+            Err(failure) => failure.label(),
+        };
+        outcome
     }
 }
 

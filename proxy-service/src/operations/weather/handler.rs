@@ -1,17 +1,15 @@
 //! The weather as an operation: reads a question, asks the provider, writes the answer.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use tower::Service;
 
 use super::contract::CurrentWeather;
 use super::query::{QueryError, WeatherQuery};
 use super::{Observation, Place, WeatherProvider};
 use crate::failure::Failure;
-use crate::handler::Job;
+use crate::handler::{Handler, Job};
 
 /// Answers questions about the weather with a provider's knowledge.
 #[derive(Clone)]
@@ -25,29 +23,19 @@ impl WeatherHandler {
     }
 }
 
-impl Service<Job> for WeatherHandler {
-    type Response = Bytes;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, job: Job) -> Self::Future {
-        let provider = self.0.clone();
-        Box::pin(async move {
-            let query = WeatherQuery::from_json(&job.request.data).map_err(invalid)?;
-            let days = query.days();
-            let place = query.into_place();
-            match days {
-                Some(days) => write(&provider.daily(&place, days, &job.progress).await?),
-                None => {
-                    let observation = provider.current(&place, &job.progress).await?;
-                    write(&answer(&job, place, observation))
-                }
+#[async_trait]
+impl Handler for WeatherHandler {
+    async fn handle(&self, job: Job) -> Result<Bytes, Failure> {
+        let query = WeatherQuery::from_json(&job.request.data).map_err(invalid)?;
+        let days = query.days();
+        let place = query.into_place();
+        match days {
+            Some(days) => write(&self.0.daily(&place, days, &job.progress).await?),
+            None => {
+                let observation = self.0.current(&place, &job.progress).await?;
+                write(&answer(&job, place, observation))
             }
-        })
+        }
     }
 }
 

@@ -3,24 +3,21 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use chaos::ledger::{self, Ledger};
 use checker::nonce::{Nonce, Temper};
-use futures_util::future::BoxFuture;
 use proxy_service::config::Config;
 use proxy_service::failure::Failure;
-use proxy_service::handler::Job;
+use proxy_service::handler::{Handler, Job};
 use proxy_service::operations::weather::handler::WeatherHandler;
 use roundtrip::process::command_line::{self, Start};
 use roundtrip::process::logging;
 use roundtrip::process::runtime::{self, Share};
 use serde::Deserialize;
 use tokio::time::sleep;
-use tower::Service;
 
 /// How long slow work takes, unless a scenario says: more than two leases, where it has short ones, and less than
 /// ATTEMPT_TIMEOUT.
@@ -38,7 +35,7 @@ fn main() -> ExitCode {
         let path = path.ok_or_else(|| format!("{} names no file", ledger::VARIABLE))?;
         let handler = Noting {
             weather: WeatherHandler::new(config.weather.provider()?),
-            ledger: Arc::new(Ledger::open(&path)?),
+            ledger: Ledger::open(&path)?,
             slow: slow()?,
         };
         proxy_service::run_with(handler, config, stop).await
@@ -46,10 +43,9 @@ fn main() -> ExitCode {
 }
 
 /// Notes each run, then does what the request's name says.
-#[derive(Clone)]
 struct Noting {
     weather: WeatherHandler,
-    ledger: Arc<Ledger>,
+    ledger: Ledger,
     slow: Duration,
 }
 
@@ -67,20 +63,13 @@ struct Question {
     city: String,
 }
 
-impl Service<Job> for Noting {
-    type Response = Bytes;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.weather.poll_ready(context)
-    }
-
-    fn call(&mut self, job: Job) -> Self::Future {
+#[async_trait]
+impl Handler for Noting {
+    async fn handle(&self, job: Job) -> Result<Bytes, Failure> {
         let question: Option<Question> = serde_json::from_slice(&job.request.data).ok();
         let nonce: Option<Nonce> = question.and_then(|question| question.city.parse().ok());
         let Some(nonce) = nonce else {
-            return self.weather.call(job);
+            return self.weather.handle(job).await;
         };
         if let Err(error) = self.ledger.note(nonce, job.delivery) {
             // A run that nobody knows of would make every finding worthless.
@@ -88,15 +77,12 @@ impl Service<Job> for Noting {
             std::process::abort();
         }
         match nonce.temper {
-            Temper::Good => self.weather.call(job),
+            Temper::Good => self.weather.handle(job).await,
             Temper::Slow => {
-                let (mut weather, slow) = (self.weather.clone(), self.slow);
-                Box::pin(async move {
-                    sleep(slow).await;
-                    weather.call(job).await
-                })
+                sleep(self.slow).await;
+                self.weather.handle(job).await
             }
-            Temper::Panics => Box::pin(async { panic!("a poisonous request, on purpose") }),
+            Temper::Panics => panic!("a poisonous request, on purpose"),
             Temper::Aborts => std::process::abort(),
         }
     }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::handler::Job;
+use proxy_service::handler::{Handler as _, Job};
 use proxy_service::operations::weather::handler::WeatherHandler;
 use proxy_service::operations::weather::simulated::{Latency, Simulated};
 use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
 use tokio::time::Instant;
-use tower::Service;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,7 +44,7 @@ impl Weather {
             data: question,
         };
         let job = Job::new(request, Instant::now() + PATIENCE);
-        self.handler.clone().call(job).await.unwrap_or_default()
+        self.handler.handle(job).await.unwrap_or_default()
     }
 }
 
