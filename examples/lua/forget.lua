@@ -5,6 +5,12 @@
 -- Returns {how many went, the last entry that was delivered to anybody}.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- A consumer goes only with nothing pending: DELCONSUMER discards what is. Waiting for work does not count as a sign
+-- of life before Redis 7.2, so that whoever calls this gives one: it reads the end of its own history. Not from the very
+-- last id there is: the server takes that for >, and delivers what is new.
+--
+-- How many terminals each has stands beside the counts, for those who ask whether anybody works; a server that is full
+-- refuses only that.
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return {0, '0-0'} end
 local forgotten, last_id = 0, '18446744073709551615-18446744073709551614'

@@ -4,6 +4,9 @@
 -- Returns the last entry of the part; '': there is no more.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- Hands back what was not handed back before, a part at a time. A delivery that a shutdown ended is no sign of poison, so
+-- that the count never goes beyond two by it. DELCONSUMER would discard what is still pending, so it runs only when
+-- nothing is.
 if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5], ARGV[2])
 for _, entry in ipairs(held) do

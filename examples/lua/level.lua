@@ -4,6 +4,8 @@
 -- Returns the last entry that was looked at; '': there is no more.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- After the clock was set back, entries were delivered in the future, and would count as fresh until it has caught up.
+-- They get a lease that begins now; their consumers stay who they are.
 local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3])
 if rows.err then return '' end
 for _, row in ipairs(rows) do

@@ -5,6 +5,13 @@
 -- Returns {the server's time in ms, next cursor, then each entry and how often it was delivered}, or the error NOGROUP.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- JUSTID takes entries over without counting a delivery; how often they were delivered is asked in the same step.
+-- pcall, so that an older server's NOGROUP keeps its code.
+--
+-- The clock first: one that was set makes every entry look idle. Then nothing is taken, and it is only said.
+--
+-- XAUTOCLAIM passes ten entries for each that it may take. It is repeated, once over the end and round to where it
+-- began, so that a scan does not end among what is at work, nor misses what the last one has just seen.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now < tonumber(ARGV[6]) or now > tonumber(ARGV[7]) then return {now, ARGV[4]} end

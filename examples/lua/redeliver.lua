@@ -4,6 +4,8 @@
 -- Returns the entries that are its own, or the error NOGROUP.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- Only what is still its consumer's: between finding and delivering another may have taken it. Says which entries
+-- these are; what is in them comes with the next commands, and not through the script.
 local ours = {}
 for i = 3, #ARGV, 2 do
   local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)

@@ -4,6 +4,7 @@
 -- Returns 0.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- Hands back by aging. The count stays as it is.
 for i = 4, #ARGV do
   local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
   if #held == 1 and held[1][2] == ARGV[2] then

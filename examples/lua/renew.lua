@@ -4,6 +4,8 @@
 -- Returns {how many were renewed, the server's time in ms}.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
+-- XCLAIM does not ask whose entry it is: without the check, a worker that was frozen for longer than its lease would
+-- take its work back from the one who took it over.
 local renewed = 0
 for i = 3, #ARGV do
   local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)

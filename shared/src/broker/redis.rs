@@ -27,7 +27,7 @@ mod redeliver;
 mod replies;
 mod results;
 mod rights;
-mod script;
+mod scripts;
 mod settle;
 mod subscription;
 

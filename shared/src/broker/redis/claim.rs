@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use redis::Pipeline;
 use tokio::time::Instant;
 
 use super::GROUP;
@@ -16,7 +15,7 @@ use super::codec::{self, Fields};
 use super::errors::{Sent, broker_error, refused, server_code};
 use super::keys::Keys;
 use super::portion::Portion;
-use super::script::eval;
+use super::scripts;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake, Unread};
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
@@ -122,18 +121,12 @@ impl Readers {
     }
 }
 
-/// A server that is full refuses what takes memory, but not behind what takes none: what fills it may wait for the group.
-const MAKE_GROUP: &str = r"
-redis.pcall('XDEL', KEYS[1], '0-0')
-return redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')";
-
 /// Creates the group at the beginning of the stream, so that whatever waits there is served, and the
 /// stream with it. Returns whether it was missing.
 /// <https://redis.io/docs/latest/commands/xgroup-create/>
 pub(super) async fn create_group(link: &Link, keys: &Keys) -> Result<bool, BrokerError> {
     const CREATE: &str = "create the consumer group";
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, MAKE_GROUP, &[keys.requests()]);
+    let mut commands = scripts::CREATE_GROUP.call(&[keys.requests()]);
     commands.arg(GROUP);
     match link.try_run(CREATE, &commands).await? {
         Ok(_) => {

@@ -314,6 +314,14 @@ pub(super) fn bulk(value: Value) -> Option<Bytes> {
     }
 }
 
+/// The number that a pipeline's one command answered with; 0 where it answered something else.
+pub(super) fn one_number(answer: &Value) -> u64 {
+    match answer {
+        Value::Array(answers) => answers.first().and_then(number).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// The number in an integer reply, or in a string that holds one.
 pub(super) fn number(value: &Value) -> Option<u64> {
     match value {

@@ -4,9 +4,8 @@ use redis::{Pipeline, Value};
 
 use super::codec::{self, Fields};
 use super::keys::Keys;
-use super::script::one_number;
+use super::scripts;
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::redis::results::{on_records, script};
 use crate::broker::{BrokerError, DeadLetter, EntryId, Replayed, StoredLetter};
 
 const READ: &str = "read dead letters";
@@ -19,8 +18,6 @@ const LAST_ERROR: &str = "lastError";
 
 /// How many fields of a letter are ours.
 const OURS: usize = 4;
-
-const PUT_BACK: &str = script!("scripts/replay.lua");
 
 /// A letter as the arguments of XADD.
 pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
@@ -111,7 +108,7 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
     }
     // How many are not ours was found out above, and an entry never changes.
     let theirs = 2 * found.fields.len();
-    let mut commands = on_records(PUT_BACK, keys, &[keys.dead_letters(), keys.requests()]);
+    let mut commands = scripts::REPLAY.call_on_records(keys, &[keys.dead_letters(), keys.requests()]);
     commands.arg(id.to_string()).arg(theirs);
     let Value::Array(mut answers) = link.run(REPLAY, &commands).await? else {
         return Ok(Replayed::Unknown);
@@ -125,5 +122,5 @@ pub(super) async fn discard(link: &Link, keys: &Keys, id: EntryId) -> Result<boo
     let mut commands = Pipeline::with_capacity(1);
     commands.cmd("XDEL").arg(&[keys.dead_letters(), &id.to_string()]);
     let removed = link.run("remove a dead letter", &commands).await?;
-    Ok(one_number(&removed) > 0)
+    Ok(codec::one_number(&removed) > 0)
 }

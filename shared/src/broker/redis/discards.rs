@@ -2,21 +2,24 @@
 //! sends nothing more than before. The rule: counting never fails what it comes with, nor makes it be repeated.
 
 use super::keys::Keys;
+use super::scripts;
 use crate::broker::Settlement;
 use crate::broker::redis::connection::resp::Commands;
 
 /// The field of the counter.
 pub(super) const FIELD: &str = "discarded";
 
-/// A server that is full, or a user who may not, refuses to count and nothing else.
-/// <https://redis.io/docs/latest/commands/hincrby/>
-const COUNT: &str = "redis.pcall('HINCRBY', KEYS[1], ARGV[1], ARGV[2]) return 1";
-
 /// Adds the count of what is discarded behind the commands that discard it.
+/// <https://redis.io/docs/latest/commands/hincrby/>
 pub(super) fn count(commands: &mut Commands, keys: &Keys, settlements: &[&Settlement]) {
     let discarded = settlements.iter().filter(|settlement| settlement.is_discard()).count();
     if discarded > 0 {
-        commands.begin(6).arg("EVAL").arg(COUNT).number(1).arg(keys.counts());
+        commands
+            .begin(6)
+            .arg("EVAL")
+            .arg(scripts::COUNT_DISCARDS.text)
+            .number(1)
+            .arg(keys.counts());
         commands.arg(FIELD).number(discarded as u64);
     }
 }

@@ -11,40 +11,12 @@ use redis::Value;
 
 use super::codec;
 use super::keys::Keys;
-use super::script::one_number;
+use super::scripts;
 use crate::broker::redis::connection::resp::Commands;
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::redis::results::{on_records, script, too_large_json};
+use crate::broker::redis::results::too_large_json;
 use crate::broker::{ABSENCE, Adoption, BrokerError, Retention};
 use crate::message::{Budget, Reply, ReplyTo};
-
-/// A script that stores replies which nobody reads.
-macro_rules! adopting {
-    ($file:literal) => {
-        concat!(
-            include_str!("scripts/common.lua"),
-            include_str!("scripts/adopt.lua"),
-            include_str!($file)
-        )
-    };
-}
-
-/// Makes an empty stream: an entry comes and goes in one step, so that no reader ever sees it. Its requester is noted as if
-/// it had just said that it is there, so that there is no stream that nobody would ever remove. First what takes no memory,
-/// so that a server that is full does not refuse it.
-const MAKE_STREAM: &str = r"
-redis.call('ZREM', KEYS[2], '')
-local time = redis.call('TIME')
-redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('XADD', KEYS[1], '0-1', '', '')
-  redis.call('XDEL', KEYS[1], '0-1')
-end
-return 0";
-
-const ATTEND: &str = adopting!("scripts/heartbeat.lua");
-const LEAVE: &str = adopting!("scripts/close.lua");
-const REPLY_UNLESS_GONE: &str = script!("scripts/reply.lua");
 
 /// For how long a result is kept that has no record, at most: its requester was frozen or cut off, and its callers
 /// may still be promised what was done.
@@ -102,7 +74,7 @@ pub(super) async fn heartbeat(
     requester: &ReplyTo,
 ) -> Result<Adoption, BrokerError> {
     let replies = keys.replies(requester);
-    let mut commands = on_records(ATTEND, keys, &[keys.requesters(), &replies, keys.gone()]);
+    let mut commands = scripts::HEARTBEAT.call_on_records(keys, &[keys.requesters(), &replies, keys.gone()]);
     commands
         .arg(requester.as_str())
         .arg(ABSENCE.as_millis() as u64)
@@ -141,9 +113,9 @@ pub(super) async fn heartbeat(
 /// Removes a requester's stream for good. Replies that came too late to be read become results of their records.
 pub(super) async fn leave(link: &Link, keys: &Keys, requester: &ReplyTo) -> Result<(), BrokerError> {
     let replies = keys.replies(requester);
-    let mut commands = on_records(LEAVE, keys, &[keys.requesters(), &replies, keys.gone()]);
+    let mut commands = scripts::CLOSE.call_on_records(keys, &[keys.requesters(), &replies, keys.gone()]);
     commands.arg(requester.as_str()).arg(too_large_json());
-    while one_number(&link.run("remove the reply stream", &commands).await?) > 0 {}
+    while codec::one_number(&link.run("remove the reply stream", &commands).await?) > 0 {}
     Ok(())
 }
 
@@ -157,7 +129,7 @@ pub(super) async fn reply_unless_gone(
     reply: &Reply,
 ) -> Result<(), BrokerError> {
     let replies = keys.replies(requester);
-    let mut commands = on_records(REPLY_UNLESS_GONE, keys, &[&replies, keys.gone(), keys.requesters()]);
+    let mut commands = scripts::REPLY.call_on_records(keys, &[&replies, keys.gone(), keys.requesters()]);
     let (outcome, data) = codec::outcome(reply);
     commands
         .arg(requester.as_str())
@@ -175,7 +147,7 @@ pub(super) fn make_stream(commands: &mut Commands, keys: &Keys, requester: &Repl
     commands
         .begin(6)
         .arg("EVAL")
-        .arg(MAKE_STREAM)
+        .arg(scripts::MAKE_STREAM.text)
         .number(2)
         .arg(keys.replies(requester))
         .arg(keys.requesters())

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::Value;
 use tokio::time::Instant;
 
 use super::GROUP;
 use super::clock::ServerClock;
 use super::codec;
 use super::keys::Keys;
-use super::script::eval;
+use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::maintenance::TERMINALS;
 use crate::broker::{BrokerError, Consumer, EntryId};
@@ -23,49 +23,6 @@ const MUST_BE_RELEASED: Duration = Duration::from_secs(12 * 60 * 60);
 /// How many entries one script changes: each takes some 50 µs, and nobody else is served meanwhile.
 const PART: usize = 256;
 
-/// XCLAIM does not ask whose entry it is: without the check, a worker that was frozen for longer than its
-/// lease would take its work back from the one who took it over.
-pub(super) const RENEW: &str = r"
-local renewed = 0
-for i = 3, #ARGV do
-  local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if #held == 1 and held[1][2] == ARGV[2] then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
-    renewed = renewed + 1
-  end
-end
-local time = redis.call('TIME')
-return {renewed, time[1] * 1000 + math.floor(time[2] / 1000)}";
-
-/// Hands back by aging. The count stays as it is.
-pub(super) const RELEASE: &str = r"
-for i = 4, #ARGV do
-  local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if #held == 1 and held[1][2] == ARGV[2] then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
-  end
-end
-return 0";
-
-/// The same for all there is that was not handed back before, a part at a time. A delivery that a shutdown ended is no
-/// sign of poison, so that the count never goes beyond two by it. DELCONSUMER would discard what is still pending, so it
-/// runs only when nothing is. Answers with the last entry of the part; with nothing behind the last part.
-pub(super) const LEAVE: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
-local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5], ARGV[2])
-for _, entry in ipairs(held) do
-  if entry[3] < tonumber(ARGV[3]) then
-    local count = math.max(entry[4] - 1, 1)
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
-  end
-end
-if #held > 0 then return held[#held][1] end
-if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-  redis.pcall('HDEL', KEYS[2], ARGV[6] .. ARGV[2])
-end
-return ''";
-
 /// <https://redis.io/docs/latest/commands/xclaim/>
 pub(super) async fn renew(
     link: &Link,
@@ -76,8 +33,7 @@ pub(super) async fn renew(
 ) -> Result<usize, BrokerError> {
     let (mut renewed, mut failed) = (0, None);
     for part in entries.chunks(PART) {
-        let mut commands = Pipeline::with_capacity(1);
-        eval(&mut commands, RENEW, &[keys.requests()]);
+        let mut commands = scripts::RENEW.call(&[keys.requests()]);
         commands.arg(GROUP).arg(consumer.as_str());
         for entry in part {
             commands.arg(entry.to_string());
@@ -109,8 +65,7 @@ pub(super) async fn release(
     if entries.is_empty() {
         return Ok(());
     }
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, RELEASE, &[keys.requests()]);
+    let mut commands = scripts::RELEASE.call(&[keys.requests()]);
     commands.arg(GROUP).arg(consumer.as_str());
     commands.arg(RELEASED.as_millis() as u64);
     for entry in entries {
@@ -123,8 +78,7 @@ pub(super) async fn release(
 pub(super) async fn deregister(link: &Link, keys: &Keys, consumer: &Consumer) -> Result<(), BrokerError> {
     let mut from = "-".to_owned();
     loop {
-        let mut commands = Pipeline::with_capacity(1);
-        eval(&mut commands, LEAVE, &[keys.requests(), keys.counts()]);
+        let mut commands = scripts::DEREGISTER.call(&[keys.requests(), keys.counts()]);
         commands.arg(GROUP).arg(consumer.as_str());
         commands
             .arg(RELEASED.as_millis() as u64)

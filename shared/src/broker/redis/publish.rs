@@ -4,13 +4,11 @@
 
 use std::num::NonZeroU32;
 
-use redis::Pipeline;
-
 use super::GROUP;
 use super::codec;
 use super::errors::refused;
 use super::keys::Keys;
-use super::script::{eval, one_number};
+use super::scripts;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
@@ -29,17 +27,6 @@ const REPLICATION_TIMEOUT: u64 = COMMAND_TIMEOUT.as_millis() as u64 * 4 / 5;
 
 /// Why nothing is accepted where a file is asked for.
 pub(super) const AOF_MISSING: &str = "DURABILITY=aof, and the server keeps no append-only file (appendonly no)";
-
-/// What is pending has been claimed: it runs, and cannot be taken back.
-const TAKE_BACK: &str = r"
-local taken = 0
-for i = 2, #ARGV do
-  local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  local free = held.err and string.find(held.err, 'NOGROUP', 1, true) or not held.err and #held == 0
-  if free then taken = taken + redis.call('XDEL', KEYS[1], ARGV[i]) end
-end
-redis.pcall('HINCRBY', KEYS[2], 'discarded', taken)
-return taken";
 
 /// `XADD` without MAXLEN: trimming would lose requests that nobody has worked on.
 /// <https://redis.io/docs/latest/commands/xadd/>
@@ -171,8 +158,7 @@ fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, ServerErro
 
 async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) -> Result<(), BrokerError> {
     const TAKE: &str = "take requests back that too few replicas have";
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, TAKE_BACK, &[keys.requests(), keys.counts()]);
+    let mut commands = scripts::UNPUBLISH.call(&[keys.requests(), keys.counts()]);
     commands.arg(GROUP);
     for entry in entries {
         commands.arg(entry.to_string());
@@ -181,7 +167,7 @@ async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) 
     let unknown =
         |cause: Box<dyn std::error::Error + Send + Sync>| BrokerError::new(BrokerErrorKind::Unconfirmed, TAKE, cause);
     let taken = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
-    match one_number(&taken) == count as u64 {
+    match codec::one_number(&taken) == count as u64 {
         true => Ok(()),
         false => Err(unknown("some had been claimed already".into())),
     }

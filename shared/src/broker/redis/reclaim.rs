@@ -15,72 +15,16 @@ use super::codec;
 use super::errors::{Sent, broker_error, server_code};
 use super::keys::Keys;
 use super::lease;
-use super::script::eval;
+use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::{BrokerError, Consumer, Dropped, EntryId};
 
 const RECLAIM: &str = "reclaim from the request stream";
 const RECOVER: &str = "recover deliveries";
 
-/// JUSTID takes entries over without counting a delivery; how often they were delivered is asked in the same
-/// step. `pcall`, so that an older server's NOGROUP keeps its code.
-///
-/// The clock first: one that was set makes every entry look idle. Then nothing is taken, and it is only said.
-///
-/// XAUTOCLAIM passes ten entries for each that it may take. It is repeated, once over the end and round to where it
-/// began, so that a scan does not end among what is at work, nor misses what the last one has just seen.
-pub(super) const TAKE_OVER: &str = r"
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if now < tonumber(ARGV[6]) or now > tonumber(ARGV[7]) then return {now, ARGV[4]} end
-local function before(a, b)
-  local am, as = string.match(a, '(%d+)-(%d+)')
-  local bm, bs = string.match(b, '(%d+)-(%d+)')
-  am, bm = tonumber(am), tonumber(bm)
-  return am < bm or (am == bm and tonumber(as) < tonumber(bs))
-end
-local from, max, bound = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
-local found, seen, count, looked = {now, from}, {}, 0, 0
-local cursor, round = from, from == '0-0'
-while count < max and looked < bound do
-  local part = math.min(max - count, 20)
-  local scan = redis.pcall('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', part, 'JUSTID')
-  if scan.err then return scan end
-  for _, id in ipairs(scan[2]) do
-    local held = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
-    if #held == 1 and not seen[id] then
-      found[#found + 1] = id
-      found[#found + 1] = held[1][4]
-      seen[id] = true
-      count = count + 1
-    end
-  end
-  looked = looked + (#scan[2] == part and part or part * 10)
-  cursor = scan[1]
-  if cursor == '0-0' then
-    if round then break end
-    round = true
-  elseif round and from ~= '0-0' and not before(cursor, from) then
-    break
-  end
-end
-found[2] = cursor
-return found";
-
 /// How many pending entries one scan passes at most, about: what is at work lies before what was dropped, and each takes
 /// a fraction of a microsecond.
 const PASSED: usize = 2000;
-
-/// After the clock was set back, entries were delivered in the future, and would count as fresh until it has caught
-/// up. They get a lease that begins now; their consumers stay who they are. Answers with the last entry that was
-/// looked at, with nothing at the end.
-pub(super) const LEVEL: &str = r"
-local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3])
-if rows.err then return '' end
-for _, row in ipairs(rows) do
-  if row[3] == 0 then redis.call('XCLAIM', KEYS[1], ARGV[1], row[2], 0, row[1], 'JUSTID') end
-end
-return #rows > 0 and rows[#rows][1] or ''";
 
 /// How many entries one such script looks at, and one search for what got lost at least.
 const PART: usize = 256;
@@ -112,8 +56,7 @@ impl Scan {
             return Ok(Vec::new());
         }
         let mut cursor = self.0.lock().await;
-        let mut commands = Pipeline::with_capacity(1);
-        eval(&mut commands, TAKE_OVER, &[keys.requests()]);
+        let mut commands = scripts::RECLAIM.call(&[keys.requests()]);
         commands
             .arg(&[GROUP, consumer.as_str()])
             .arg(idle.as_millis() as u64)
@@ -138,8 +81,7 @@ impl Scan {
 async fn level(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
     let mut from = "-".to_owned();
     loop {
-        let mut commands = Pipeline::with_capacity(1);
-        eval(&mut commands, LEVEL, &[keys.requests()]);
+        let mut commands = scripts::LEVEL.call(&[keys.requests()]);
         commands.arg(GROUP).arg(&from).arg(PART);
         let answer = link.run("give entries from the future a lease", &commands).await?;
         let last = match answer {

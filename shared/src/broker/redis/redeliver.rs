@@ -14,6 +14,7 @@ use super::codec::{self, Fields};
 use super::errors::refused;
 use super::lease;
 use super::portion::Portion;
+use super::scripts;
 use crate::broker::redis::connection::dedicated::{Handshake, Unread};
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::{BrokerError, Delivery, EntryId};
@@ -22,20 +23,6 @@ const REDELIVER: &str = "deliver again from the request stream";
 
 /// How often an entry that comes too slowly is asked for, alone. Once may be the server's bad moment.
 const TRIES: u32 = 3;
-
-/// Only what is still its consumer's: between finding and delivering another may have taken it. Says which entries
-/// these are; what is in them comes with the next commands, and not through the script.
-pub(super) const COUNT: &str = r"
-local ours = {}
-for i = 3, #ARGV, 2 do
-  local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if held.err then return held end
-  if #held == 1 and held[1][2] == ARGV[2] then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', ARGV[i + 1], 'JUSTID')
-    ours[#ours + 1] = ARGV[i]
-  end
-end
-return ours";
 
 /// An entry, and which attempt it is.
 type Attempt = (EntryId, u32);
@@ -127,7 +114,7 @@ impl Taking<'_> {
         commands
             .begin(6 + 2 * ids.len())
             .arg("EVAL")
-            .arg(COUNT)
+            .arg(scripts::REDELIVER.text)
             .number(1)
             .arg(self.keys.requests())
             .arg(GROUP)

@@ -12,7 +12,7 @@ use redis::{Pipeline, Value};
 use super::GROUP;
 use super::codec;
 use super::keys::Keys;
-use super::script::{eval, one_number};
+use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::result_store::{CancelOutcome, Progress, Purged, Started, Status, cancelled, expired, too_large};
 use crate::broker::{ABSENCE, BrokerError, EntryId, Retention};
@@ -20,24 +20,6 @@ use crate::message::{Budget, CorrelationId, Fault, Reply, ReplyTo};
 
 pub(super) use read::{list, records};
 pub(super) use submit::submit;
-
-/// A script that begins with what all scripts on records share.
-macro_rules! script {
-    ($file:literal) => {
-        concat!(include_str!("scripts/common.lua"), include_str!($file))
-    };
-}
-pub(super) use script;
-
-const ACCEPT: &str = script!("scripts/submit.lua");
-const TAKE_BACK: &str = script!("scripts/take_back.lua");
-const KEEP: &str = script!("scripts/create.lua");
-pub(super) const BEGIN: &str = script!("scripts/start.lua");
-pub(super) const PROGRESS: &str = script!("scripts/progress.lua");
-const STORE: &str = script!("scripts/store.lua");
-const FINISH: &str = script!("scripts/complete.lua");
-const CANCEL: &str = script!("scripts/cancel.lua");
-pub(super) const SWEEP: &str = script!("scripts/purge_expired.lua");
 
 /// How long a wish to cancel is remembered where the request's deadline is not known. No request lives longer.
 const WISH: Duration = Budget::MAX;
@@ -63,7 +45,7 @@ pub(super) async fn create(
     budget: Budget,
     requester: &ReplyTo,
 ) -> Result<(), BrokerError> {
-    let mut commands = on_records(KEEP, keys, &[keys.requests()]);
+    let mut commands = scripts::CREATE.call_on_records(keys, &[keys.requests()]);
     commands
         .arg(id.to_string())
         .arg(entry.map_or_else(String::new, |entry| entry.to_string()))
@@ -76,10 +58,10 @@ pub(super) async fn create(
 }
 
 pub(super) async fn start(link: &Link, keys: &Keys, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
-    let mut commands = on_records(BEGIN, keys, &[]);
+    let mut commands = scripts::START.call_on_records(keys, &[]);
     commands.arg(id.to_string()).arg(attempt);
     let over = link.run("begin a request", &commands).await?;
-    Ok(if one_number(&over) == 0 {
+    Ok(if codec::one_number(&over) == 0 {
         Started::Proceed
     } else {
         Started::Ended
@@ -92,7 +74,7 @@ pub(super) async fn note_progress(
     id: CorrelationId,
     progress: &Progress,
 ) -> Result<(), BrokerError> {
-    let mut commands = on_records(PROGRESS, keys, &[]);
+    let mut commands = scripts::PROGRESS.call_on_records(keys, &[]);
     commands
         .arg(id.to_string())
         .arg(progress.percent)
@@ -125,11 +107,11 @@ pub(super) async fn complete(link: &Link, keys: &Keys, replies: &[Reply]) -> Res
     if waiting.is_empty() {
         return Ok(0);
     }
-    let mut commands = on_records(FINISH, keys, &[]);
+    let mut commands = scripts::COMPLETE.call_on_records(keys, &[]);
     commands.arg(too_large_json());
     waiting.into_iter().for_each(|reply| add_reply(&mut commands, reply));
     let finished = link.run("store results", &commands).await?;
-    Ok(one_number(&finished) as usize)
+    Ok(codec::one_number(&finished) as usize)
 }
 
 /// Stores results, also of requests without a record.
@@ -142,7 +124,7 @@ pub(super) async fn store(
     if replies.is_empty() {
         return Ok(());
     }
-    let mut commands = on_records(STORE, keys, &[]);
+    let mut commands = scripts::STORE.call_on_records(keys, &[]);
     commands
         .arg(too_large_json())
         .arg(millis(retention.results))
@@ -172,7 +154,7 @@ pub(super) async fn cancel(
     id: CorrelationId,
     entry: Option<EntryId>,
 ) -> Result<CancelOutcome, BrokerError> {
-    let mut commands = on_records(CANCEL, keys, &[keys.requests(), keys.counts()]);
+    let mut commands = scripts::CANCEL.call_on_records(keys, &[keys.requests(), keys.counts()]);
     commands
         .arg(id.to_string())
         .arg(entry.map_or_else(String::new, |entry| entry.to_string()))
@@ -218,7 +200,7 @@ pub(super) async fn cancelling(
 }
 
 pub(super) async fn purge_expired(link: &Link, keys: &Keys) -> Result<Purged, BrokerError> {
-    let mut commands = on_records(SWEEP, keys, &[keys.requests(), keys.requesters()]);
+    let mut commands = scripts::PURGE_EXPIRED.call_on_records(keys, &[keys.requests(), keys.requesters()]);
     commands
         .arg(GROUP)
         .arg(json(&expired()))
@@ -238,14 +220,6 @@ pub(super) async fn purge_expired(link: &Link, keys: &Keys) -> Result<Purged, Br
         removed: count(0),
         ended: count(1),
     })
-}
-
-/// One script, with the names that all scripts on records take and others behind them; its arguments follow.
-pub(super) fn on_records(script: &str, keys: &Keys, more: &[&str]) -> Pipeline {
-    let mut commands = Pipeline::with_capacity(1);
-    let names: Vec<&str> = keys.records().into_iter().chain(more.iter().copied()).collect();
-    eval(&mut commands, script, &names);
-    commands
 }
 
 fn millis(duration: Duration) -> u64 {

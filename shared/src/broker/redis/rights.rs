@@ -2,33 +2,18 @@
 //! halfway. Each command is called so that it can have no effect; the server looks at rights before anything else.
 //! <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>
 
-use redis::{Pipeline, Value};
+use redis::Value;
 
 use super::codec;
 use super::depth;
 use super::errors::server_code;
 use super::keys::Keys;
 use super::publish::AOF_MISSING;
-use super::script::eval;
+use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::{BrokerError, Durability, Role, Shortcoming};
 
 const ASK: &str = "ask what this user may do";
-
-/// Calls commands, and says which of them the user may not call. Their keys are no keys of the script: it would be
-/// refused whole. Redis says NOPERM, and inside a script, before 7.2, only the sentence.
-const TRY: &str = r"
-local missing = {}
-for i, line in ipairs(ARGV) do
-  local words = {}
-  for word in string.gmatch(line, '%S+') do words[#words + 1] = word end
-  local answer = redis.pcall(unpack(words))
-  local text = type(answer) == 'table' and answer.err or ''
-  if string.find(text, 'NOPERM', 1, true) or string.find(text, 'The user executing the script', 1, true) then
-    missing[#missing + 1] = i
-  end
-end
-return missing";
 
 /// What both roles do with records. `@n` stands for a key of the n-th kind.
 const RECORDS: [&str; 21] = [
@@ -120,8 +105,7 @@ pub(super) async fn shortcomings(
     };
     let calls: Vec<&str> = own.iter().chain(&RECORDS).chain([&TELL]).copied().collect();
     let names = names(keys);
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, TRY, &[]);
+    let mut commands = scripts::RIGHTS.call(&[]);
     for call in &calls {
         let (before, key, after) = parts(call, &names);
         commands.arg(format!("{before}{key}{after}"));

@@ -18,12 +18,13 @@ use super::dead_letters;
 use super::discards;
 use super::errors::refused;
 use super::keys::Keys;
+use super::scripts;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::connection::socket::ServerError;
 use crate::broker::redis::heartbeat;
-use crate::broker::redis::results::{self, script};
+use crate::broker::redis::results;
 use crate::broker::{BrokerError, EntryId, Retention, Settlement};
 use crate::message::{Keep, Reply, ReplyTo};
 
@@ -34,9 +35,6 @@ const ENVELOPE: usize = 512;
 
 /// What the script answers where a delivery was settled and its reply could not be written, ever.
 const LOST: u64 = 3;
-
-/// Settles one delivery, if it is still its consumer's, and tells its record.
-pub(super) const SETTLE_IF_STILL_OURS: &str = script!("scripts/settle.lua");
 
 /// What earlier settlements left open. Empty while the connection is well.
 #[derive(Debug, Default)]
@@ -258,7 +256,7 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
         let letter = settlement.dead_letter.as_ref();
         let letter = letter.map_or_else(Vec::new, |letter| dead_letters::fields(receipt.entry, letter));
         commands.begin(3 + 10 + 11 + letter.len());
-        commands.arg("EVAL").arg(SETTLE_IF_STILL_OURS).number(10);
+        commands.arg("EVAL").arg(scripts::SETTLE.text).number(10);
         for name in keys.records() {
             commands.arg(name);
         }

@@ -15,6 +15,7 @@ use crate::broker::redis::errors::refused;
 use crate::broker::redis::keys::Keys;
 use crate::broker::redis::lease::RELEASED;
 use crate::broker::redis::portion::Portion;
+use crate::broker::redis::scripts;
 use crate::broker::{BrokerError, Consumer, EntryId};
 
 const SEARCH: &str = "look for entries in nobody's hands";
@@ -25,18 +26,6 @@ const STEP: usize = 256;
 
 /// How many steps one call takes, at most: a million entries are passed in five minutes, by a single worker.
 const STEPS: usize = 64;
-
-/// Between search and rescue an entry may have been settled, or rescued by another.
-const RESCUE: &str = r"
-local rescued = 0
-for i = 4, #ARGV do
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1) == 0 then
-    local as = {'IDLE', ARGV[3], 'RETRYCOUNT', 0, 'FORCE', 'JUSTID'}
-    local taken = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], unpack(as))
-    rescued = rescued + #taken
-  end
-end
-return rescued";
 
 /// How far the search has come.
 #[derive(Debug)]
@@ -165,7 +154,7 @@ impl Search {
         commands
             .begin(7 + entries.len())
             .arg("EVAL")
-            .arg(RESCUE)
+            .arg(scripts::RESCUE.text)
             .number(1)
             .arg(keys.requests());
         commands

@@ -1,9 +1,9 @@
 //! Publishing requests with their records. One script each, all of it or nothing, and an outcome for each: what another
 //! was refused for says nothing about this one.
 
-use redis::{Pipeline, Value};
+use redis::Value;
 
-use super::{ACCEPT, TAKE_BACK, millis};
+use super::millis;
 use crate::broker::redis::GROUP;
 use crate::broker::redis::codec;
 use crate::broker::redis::connection::dedicated::Dedicated;
@@ -13,7 +13,7 @@ use crate::broker::redis::connection::socket::ServerError;
 use crate::broker::redis::errors::refused;
 use crate::broker::redis::keys::Keys;
 use crate::broker::redis::publish;
-use crate::broker::redis::script::eval;
+use crate::broker::redis::scripts;
 use crate::broker::result_store::Accepted;
 use crate::broker::{Acceptance, BrokerError, BrokerErrorKind, Durability, EntryId, IdempotencyKey, Retention};
 use crate::message::CorrelationId;
@@ -63,7 +63,7 @@ fn add_acceptance(commands: &mut Commands, keys: &Keys, retention: &Retention, a
     let Acceptance { request, key } = acceptance;
     let fingerprint = key.map_or_else(String::new, |key| hex(&key.fingerprint));
     commands.begin(3 + 7 + 7 + codec::request_arguments(request));
-    commands.arg("EVAL").arg(ACCEPT).number(7);
+    commands.arg("EVAL").arg(scripts::SUBMIT.text).number(7);
     for name in keys.records() {
         commands.arg(name);
     }
@@ -140,8 +140,7 @@ async fn take_back(link: &Link, keys: &Keys, requests: &[Acceptance], outcomes: 
         .chain([keys.requests(), keys.counts()])
         .chain(claims.iter().map(String::as_str))
         .collect();
-    let mut commands = Pipeline::with_capacity(1);
-    eval(&mut commands, TAKE_BACK, &names);
+    let mut commands = scripts::TAKE_BACK.call(&names);
     commands.arg(GROUP);
     for (acceptance, entry) in &written {
         commands.arg(acceptance.request.id.to_string()).arg(entry.to_string());
