@@ -23,7 +23,8 @@ pub enum BrokerErrorKind {
     CircuitOpen,
     /// The backend does not let us in: a wrong user or password. The call had no effect.
     Denied,
-    /// The connection failed or timed out after the call was sent: it may have taken effect.
+    /// The connection failed or timed out after the call was sent, or the answer was not understood: the call may have
+    /// taken effect.
     Unconfirmed,
     /// The call had no effect, and repeating it will not help: no permission, a key of another type.
     Rejected,

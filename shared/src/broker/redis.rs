@@ -6,6 +6,9 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 
+mod answers;
+#[cfg(test)]
+mod answers_tests;
 mod claim;
 mod clock;
 mod codec;
@@ -27,9 +30,12 @@ mod redeliver;
 mod replies;
 mod results;
 mod rights;
+#[cfg(test)]
+mod scripted;
 mod scripts;
 mod settle;
 mod subscription;
+mod transaction;
 
 use std::collections::HashSet;
 use std::sync::Arc;

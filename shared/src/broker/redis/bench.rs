@@ -68,6 +68,7 @@ impl Bench {
     #[must_use]
     pub fn decode_claim(&self, answer: Bytes) -> Vec<Delivery> {
         claim::first_deliveries(&self.consumer, &self.clock, Instant::now(), scanned(answer, 2))
+            .expect("the answer is one to a claim")
     }
 
     /// Finds the end of an answer with replies and reads them.
@@ -76,7 +77,9 @@ impl Bench {
     /// When `answer` is not one of [`Bench::replies_answer`].
     #[must_use]
     pub fn decode_replies(&mut self, answer: Bytes) -> Vec<Reply> {
-        self.replies.hand_out(&mut scanned(answer, 1))
+        self.replies
+            .hand_out(&mut scanned(answer, 1))
+            .expect("the answer is a list of replies")
     }
 
     /// What a server answers to a claim that finds `requests`: a list of entries, and its time.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::clock::{Ages, ServerClock};
 use super::codec::{self, Fields};
-use super::errors::{Sent, broker_error, refused, server_code};
+use super::errors::{Sent, broker_error, misfit, refused, server_code};
 use super::keys::Keys;
 use super::portion::Portion;
 use super::scripts;
@@ -92,7 +92,7 @@ impl Readers {
             Ok(answer) if is_stale(asked, answer.began(), lease) => Err(stale(CLAIM)),
             Ok(answer) => {
                 let length = answer.length();
-                let deliveries = first_deliveries(consumer, clock, asked, answer);
+                let deliveries = first_deliveries(consumer, clock, asked, answer).ok_or_else(|| misfit(CLAIM))?;
                 reader.portion.came(deliveries.len(), length);
                 Ok(deliveries)
             }
@@ -128,11 +128,12 @@ pub(super) async fn create_group(link: &Link, keys: &Keys) -> Result<bool, Broke
     const CREATE: &str = "create the consumer group";
     let mut commands = scripts::CREATE_GROUP.call(&[keys.requests()]);
     commands.arg(GROUP);
-    match link.try_run(CREATE, &commands).await? {
-        Ok(_) => {
+    match link.try_run::<String>(CREATE, &commands).await? {
+        Ok(said) if said == "OK" => {
             tracing::info!(stream = keys.requests(), group = GROUP, "created the consumer group");
             Ok(true)
         }
+        Ok(_) => Err(misfit(CREATE)),
         Err(error) if server_code(&error).as_deref() == Some("BUSYGROUP") => Ok(false),
         Err(error) => Err(broker_error(CREATE, Sent::Maybe, error)),
     }
@@ -152,21 +153,19 @@ pub(super) fn stale(operation: &'static str) -> BrokerError {
     )
 }
 
-/// Reads the answers of XREADGROUP and TIME.
+/// Reads the answers of XREADGROUP and TIME; `None` where they are not that.
 pub(super) fn first_deliveries(
     consumer: &Consumer,
     clock: &ServerClock,
     asked: Instant,
     mut answer: Cursor,
-) -> Vec<Delivery> {
+) -> Option<Vec<Delivery>> {
     let claimed = answer.began();
-    let entries = codec::read_stream(&mut answer);
-    let time = codec::read_time(&mut answer);
-    if let Some(time) = time {
-        clock.read(time, asked, claimed);
-    }
+    let entries = codec::read_stream(&mut answer)?;
+    let time = codec::read_time(&mut answer)?;
+    clock.read(time, asked, claimed);
     let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-    deliveries(consumer, claimed, &clock.ages(time), first)
+    Some(deliveries(consumer, claimed, &clock.ages(Some(time)), first))
 }
 
 /// Turns entries, each with the number of its attempt, into deliveries. Their leases run since the first byte of

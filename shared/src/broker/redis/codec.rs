@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use redis::Value;
 
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 
@@ -221,24 +220,16 @@ pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
 
 /// Reads the answer of XREAD or XREADGROUP on one stream: nothing, or `[[key, [entry, …]]]`. Entries that
 /// were deleted meanwhile have no fields and are left out.
-pub(super) fn read_stream(answer: &mut Cursor) -> Vec<(EntryId, Fields)> {
-    read_stream_entries(answer).unwrap_or_default()
-}
-
-fn read_stream_entries(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
-    if answer.list()? == 0 {
-        return None;
+pub(super) fn read_stream(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
+    if answer.list_or_nil()? == 0 {
+        return Some(Vec::new());
     }
     let (_pair, _key) = (answer.list()?, answer.text()?);
-    read_list(answer)
+    read_range(answer)
 }
 
 /// Reads the answer of XRANGE: `[[id, [name, value, …]], …]`.
-pub(super) fn read_range(answer: &mut Cursor) -> Vec<(EntryId, Fields)> {
-    read_list(answer).unwrap_or_default()
-}
-
-fn read_list(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
+pub(super) fn read_range(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
     let count = answer.list()?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
@@ -258,7 +249,7 @@ fn read_list(answer: &mut Cursor) -> Option<Vec<(EntryId, Fields)>> {
 pub(super) fn read_one(answer: &mut Cursor) -> Option<(EntryId, Fields, bool)> {
     answer.list()?;
     let id = EntryId::parse(&answer.text()?)?;
-    let count = answer.list()? / 2;
+    let count = answer.list_or_nil()? / 2;
     let mut fields = Vec::with_capacity(count.min(MAX_KEPT_FIELDS));
     for _ in 0..count {
         let (Some(name), Some(value)) = (answer.text(), answer.text()) else {
@@ -273,62 +264,6 @@ pub(super) fn read_one(answer: &mut Cursor) -> Option<(EntryId, Fields, bool)> {
 pub(super) fn read_time(answer: &mut Cursor) -> Option<u64> {
     answer.list()?;
     Some(answer.number()? * 1000 + answer.number()? / 1000)
-}
-
-/// Reads `[[id, [name, value, …]], …]`. An entry that was deleted while pending has no fields.
-pub(super) fn read_entries(entries: Value) -> Vec<(EntryId, Option<Fields>)> {
-    let Value::Array(entries) = entries else {
-        return Vec::new();
-    };
-    entries.into_iter().filter_map(read_entry).collect()
-}
-
-fn read_entry(entry: Value) -> Option<(EntryId, Option<Fields>)> {
-    let Value::Array(parts) = entry else {
-        return None;
-    };
-    let mut parts = parts.into_iter();
-    let id = EntryId::parse(&bulk(parts.next()?)?)?;
-    let fields = match parts.next()? {
-        Value::Array(items) => Some(pairs(items)),
-        _ => None,
-    };
-    Some((id, fields))
-}
-
-pub(super) fn pairs(items: Vec<Value>) -> Fields {
-    let mut fields = Vec::with_capacity(items.len() / 2);
-    let mut items = items.into_iter().map(|item| bulk(item).unwrap_or_default());
-    while let (Some(name), Some(value)) = (items.next(), items.next()) {
-        fields.push((name, value));
-    }
-    fields
-}
-
-/// The bytes of a string reply, not copied.
-pub(super) fn bulk(value: Value) -> Option<Bytes> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes.into()),
-        Value::SimpleString(text) => Some(text.into()),
-        _ => None,
-    }
-}
-
-/// The number that a pipeline's one command answered with; 0 where it answered something else.
-pub(super) fn one_number(answer: &Value) -> u64 {
-    match answer {
-        Value::Array(answers) => answers.first().and_then(number).unwrap_or(0),
-        _ => 0,
-    }
-}
-
-/// The number in an integer reply, or in a string that holds one.
-pub(super) fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The stream of dead letters. Ours first in each entry, then the fields of what was given up, as they were.
 
-use redis::{Pipeline, Value};
+use redis::Pipeline;
 
+use super::answers::{Count, List, Pairs};
 use super::codec::{self, Fields};
 use super::keys::Keys;
 use super::scripts;
@@ -89,13 +90,10 @@ pub(super) async fn by_id(link: &Link, keys: &Keys, id: EntryId) -> Result<Optio
 }
 
 async fn read(link: &Link, commands: &Pipeline) -> Result<Vec<StoredLetter>, BrokerError> {
-    let Value::Array(mut answers) = link.run(READ, commands).await? else {
-        return Ok(Vec::new());
-    };
-    let entries = codec::read_entries(answers.pop().unwrap_or(Value::Nil));
+    let List(entries) = link.run::<List<(EntryId, Pairs)>>(READ, commands).await?;
     Ok(entries
         .into_iter()
-        .map(|(id, fields)| letter(id, fields.unwrap_or_default()))
+        .map(|(id, Pairs(fields))| letter(id, fields))
         .collect())
 }
 
@@ -110,10 +108,7 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
     let theirs = 2 * found.fields.len();
     let mut commands = scripts::REPLAY.call_on_records(keys, &[keys.dead_letters(), keys.requests()]);
     commands.arg(id.to_string()).arg(theirs);
-    let Value::Array(mut answers) = link.run(REPLAY, &commands).await? else {
-        return Ok(Replayed::Unknown);
-    };
-    let entry = answers.pop().and_then(codec::bulk).and_then(|id| EntryId::parse(&id));
+    let entry: Option<EntryId> = link.run(REPLAY, &commands).await?;
     Ok(entry.map_or(Replayed::Unknown, Replayed::As))
 }
 
@@ -121,6 +116,6 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
 pub(super) async fn discard(link: &Link, keys: &Keys, id: EntryId) -> Result<bool, BrokerError> {
     let mut commands = Pipeline::with_capacity(1);
     commands.cmd("XDEL").arg(&[keys.dead_letters(), &id.to_string()]);
-    let removed = link.run("remove a dead letter", &commands).await?;
-    Ok(codec::one_number(&removed) > 0)
+    let Count(removed) = link.run("remove a dead letter", &commands).await?;
+    Ok(removed > 0)
 }

@@ -1,12 +1,12 @@
 //! How much is waiting. The group's own `lag` is wrong once entries were deleted, so this counts. A script, so
 //! that all of it is of one moment, and so that the entries that XINFO shows with their data stay where they are.
 
-use redis::Value;
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::GROUP;
+use super::answers::Count;
 use super::clock::ServerClock;
-use super::codec;
 use super::discards;
 use super::keys::Keys;
 use super::scripts;
@@ -14,49 +14,44 @@ use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::maintenance::TERMINALS;
 use crate::broker::{BrokerError, Depth, EntryId, Memory, WORKER_SEEN_WITHIN};
 
+/// What the script answers. What may be -1, or was counted by a hash that anybody may write, has a sign.
+type Measured = (Count, i64, Count, i64, Count, Bytes, i64, Count, i64, Count, i64);
+
 /// <https://redis.io/docs/latest/commands/xinfo-stream/>
 pub(super) async fn depth(link: &Link, keys: &Keys, clock: &ServerClock) -> Result<Depth, BrokerError> {
     let mut commands = scripts::DEPTH.call(&[keys.requests(), keys.dead_letters(), keys.counts()]);
     commands.arg(GROUP).arg(discards::FIELD);
     commands.arg(WORKER_SEEN_WITHIN.as_millis() as u64).arg(TERMINALS);
     let asked = Instant::now();
-    let answer = link.run("measure the backlog", &commands).await?;
-    let Value::Array(answers) = answer else {
-        return Ok(Depth::default());
-    };
-    let Some(Value::Array(numbers)) = answers.first() else {
-        return Ok(Depth::default());
-    };
-    // -1 is no unsigned number.
-    let number = |at: usize| numbers.get(at).and_then(codec::number);
-    let now = number(8);
+    let measured: Measured = link.run("measure the backlog", &commands).await?;
+    let (Count(length), added, Count(claimed), oldest, Count(dead_letters), info, ..) = measured;
+    let (.., discarded, Count(bytes), now, Count(workers), terminals) = measured;
+    // What is not known is -1.
+    let known = |number: i64| u64::try_from(number).ok();
+    let now = known(now);
     if let Some(now) = now {
         clock.read(now, asked, Instant::now());
     }
     let age = |millis| clock.ages(now).of(EntryId { millis, sequence: 0 });
-    let (length, claimed) = (number(0).unwrap_or(0), number(2).unwrap_or(0));
     Ok(Depth {
         waiting: length.saturating_sub(claimed),
         claimed,
-        dead_letters: number(4).unwrap_or(0),
-        oldest_waiting: number(3).map(age),
-        completed: number(1).map(|added| added.saturating_sub(length)),
-        discarded: number(6).unwrap_or(0),
-        bytes: number(7).unwrap_or(0),
-        memory: numbers.get(5).and_then(memory),
-        workers: number(9).unwrap_or(0),
-        terminals: number(10).unwrap_or(0),
+        dead_letters,
+        oldest_waiting: known(oldest).map(age),
+        completed: known(added).map(|added| added.saturating_sub(length)),
+        discarded: known(discarded).unwrap_or(0),
+        bytes,
+        memory: memory(&info),
+        workers,
+        terminals: known(terminals).unwrap_or(0),
     })
 }
 
 /// Reads INFO's section on memory. Buffers for replicas and the append-only file take memory, and the server does not
 /// count them when it decides whether it is full.
 /// <https://redis.io/docs/latest/commands/info/>
-pub(super) fn memory(info: &Value) -> Option<Memory> {
-    let Value::BulkString(text) = info else {
-        return None;
-    };
-    let text = std::str::from_utf8(text).ok()?;
+pub(super) fn memory(info: &[u8]) -> Option<Memory> {
+    let text = std::str::from_utf8(info).ok()?;
     let value = |name: &str| {
         let mut values = text
             .lines()
@@ -80,9 +75,9 @@ mod tests {
     #[test]
     fn what_the_server_does_not_count_is_not_counted() {
         let info = "# Memory\r\nused_memory:900\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\nmem_not_counted_for_evict:300\r\n";
-        let read = memory(&Value::BulkString(info.into())).unwrap();
+        let read = memory(info.as_bytes()).unwrap();
         assert_eq!((read.used, read.max, read.evicts), (600, 1000, false));
         let info = "used_memory:1\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n";
-        assert!(memory(&Value::BulkString(info.into())).unwrap().evicts);
+        assert!(memory(info.as_bytes()).unwrap().evicts);
     }
 }

@@ -17,6 +17,9 @@ const TEMPORARY: [&str; 8] = [
     "EXECABORT",
 ];
 
+/// The cause of an answer of a wrong shape. Nothing of the answer itself: it may hold what callers sent.
+pub(super) const MISFIT: &str = "the answer does not fit the question";
+
 /// Whether the command can have reached the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -28,6 +31,7 @@ pub(super) enum Sent {
 pub(super) fn broker_error(operation: &'static str, sent: Sent, error: RedisError) -> BrokerError {
     let kind = match error.kind() {
         ErrorKind::AuthenticationFailed => BrokerErrorKind::Denied,
+        ErrorKind::UnexpectedReturnType => return misfit(operation),
         ErrorKind::InvalidClientConfig => BrokerErrorKind::Rejected,
         ErrorKind::Server(_) | ErrorKind::Extension => refusal(&server_code(&error).unwrap_or_default()),
         _ => connection_failure(sent),
@@ -47,6 +51,11 @@ pub(super) fn unanswered(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> BrokerError {
     BrokerError::new(connection_failure(sent), operation, error)
+}
+
+/// An answer that was not understood: the command ran, and what it did is not known.
+pub(super) fn misfit(operation: &'static str) -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Unconfirmed, operation, MISFIT)
 }
 
 fn refusal(code: &str) -> BrokerErrorKind {

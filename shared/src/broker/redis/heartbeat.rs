@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-use redis::Value;
-
+use super::answers::{Count, Pairs};
 use super::codec;
 use super::keys::Keys;
 use super::scripts;
@@ -17,6 +15,7 @@ use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::results::too_large_json;
 use crate::broker::{ABSENCE, Adoption, BrokerError, Retention};
 use crate::message::{Budget, Reply, ReplyTo};
+use bytes::Bytes;
 
 /// For how long a result is kept that has no record, at most: its requester was frozen or cut off, and its callers
 /// may still be promised what was done.
@@ -86,23 +85,12 @@ pub(super) async fn heartbeat(
     for (name, score) in silent.judged() {
         commands.arg(name).arg(score);
     }
-    let answer = link.run("register the requester", &commands).await?;
-    let Value::Array(mut answers) = answer else {
-        return Ok(Adoption::default());
-    };
-    let Some(Value::Array(mut parts)) = answers.pop() else {
-        return Ok(Adoption::default());
-    };
-    let names = parts.pop();
-    let number = |at: usize| parts.get(at).and_then(codec::number).unwrap_or_default();
+    let (Count(removed), Count(adopted), Count(more), Pairs(names)) =
+        link.run("register the requester", &commands).await?;
     let attended = Adoption {
-        removed: number(0),
-        adopted: number(1),
-        more: number(2) > 0,
-    };
-    let names = match names {
-        Some(Value::Array(items)) => codec::pairs(items),
-        _ => Vec::new(),
+        removed,
+        adopted,
+        more: more > 0,
     };
     let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
     let names = names.into_iter().map(|(name, score)| (text(name), text(score)));
@@ -115,8 +103,11 @@ pub(super) async fn leave(link: &Link, keys: &Keys, requester: &ReplyTo) -> Resu
     let replies = keys.replies(requester);
     let mut commands = scripts::CLOSE.call_on_records(keys, &[keys.requesters(), &replies, keys.gone()]);
     commands.arg(requester.as_str()).arg(too_large_json());
-    while codec::one_number(&link.run("remove the reply stream", &commands).await?) > 0 {}
-    Ok(())
+    loop {
+        if let Count(0) = link.run("remove the reply stream", &commands).await? {
+            return Ok(());
+        }
+    }
 }
 
 /// Writes a reply whose stream was not there: somebody deleted it, or its requester is gone. Then it becomes the
@@ -139,7 +130,7 @@ pub(super) async fn reply_unless_gone(
         .arg(too_large_json())
         .arg(adopted_for(retention))
         .arg(retention.max_result);
-    link.run("write a reply", &commands).await.map(|_| ())
+    link.run::<Count>("write a reply", &commands).await.map(|_| ())
 }
 
 /// Makes sure that a requester's replies can be written.

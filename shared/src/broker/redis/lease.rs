@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use redis::Value;
+use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 use tokio::time::Instant;
 
 use super::GROUP;
+use super::answers::{Count, Last};
 use super::clock::ServerClock;
-use super::codec;
 use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
@@ -31,7 +31,7 @@ pub(super) async fn renew(
     consumer: &Consumer,
     entries: &[EntryId],
 ) -> Result<usize, BrokerError> {
-    let (mut renewed, mut failed) = (0, None);
+    let (mut renewed, mut failed) = (0_usize, None);
     for part in entries.chunks(PART) {
         let mut commands = scripts::RENEW.call(&[keys.requests()]);
         commands.arg(GROUP).arg(consumer.as_str());
@@ -40,13 +40,9 @@ pub(super) async fn renew(
         }
         let asked = Instant::now();
         match link.run("renew leases", &commands).await {
-            Ok(answer) => {
-                let numbers = items(items(&answer).first().unwrap_or(&Value::Nil));
-                let mut numbers = numbers.iter().filter_map(codec::number);
-                renewed += numbers.next().unwrap_or(0) as usize;
-                if let Some(time) = numbers.next() {
-                    clock.read(time, asked, Instant::now());
-                }
+            Ok((Count(count), Count(time))) => {
+                renewed += count as usize;
+                clock.read(time, asked, Instant::now());
             }
             // The others are renewed all the same; a server that is away is not asked for each.
             Err(error) if failed.is_some() => return Err(error),
@@ -71,7 +67,7 @@ pub(super) async fn release(
     for entry in entries {
         commands.arg(entry.to_string());
     }
-    link.run("hand entries back", &commands).await.map(|_| ())
+    link.run::<Count>("hand entries back", &commands).await.map(|_| ())
 }
 
 /// <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
@@ -85,14 +81,9 @@ pub(super) async fn deregister(link: &Link, keys: &Keys, consumer: &Consumer) ->
             .arg(from)
             .arg(PART)
             .arg(TERMINALS);
-        let answer = link.run("leave the consumer group", &commands).await?;
-        let last = match answer {
-            Value::Array(mut answers) => answers.pop().and_then(codec::bulk),
-            _ => None,
-        };
-        match last.and_then(|id| EntryId::parse(&id)) {
-            Some(last) => from = format!("({last}"),
-            None => return Ok(()),
+        match link.run("leave the consumer group", &commands).await? {
+            Last(Some(last)) => from = format!("({last}"),
+            Last(None) => return Ok(()),
         }
     }
 }
@@ -110,23 +101,14 @@ impl Pending {
     }
 }
 
-/// The rows of a pipeline with one XPENDING: `[[id, consumer, idle, deliveries], …]`.
-pub(super) fn pending_rows(answer: &Value) -> impl Iterator<Item = Pending> {
-    items(answer).first().map_or(&[][..], items).iter().filter_map(|row| {
-        let [Value::BulkString(id), _, idle, deliveries] = items(row) else {
-            return None;
-        };
-        Some(Pending {
-            entry: EntryId::parse(id)?,
-            idle: Duration::from_millis(codec::number(idle)?),
-            deliveries: u32::try_from(codec::number(deliveries)?).unwrap_or(u32::MAX),
+/// A row of XPENDING: `[id, consumer, idle, deliveries]`.
+impl FromRedisValue for Pending {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (entry, _, Count(idle), Count(deliveries)): (EntryId, Value, Count, Count) = from_redis_value(value)?;
+        Ok(Self {
+            entry,
+            idle: Duration::from_millis(idle),
+            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
         })
-    })
-}
-
-pub(super) fn items(answer: &Value) -> &[Value] {
-    match answer {
-        Value::Array(items) => items,
-        _ => &[],
     }
 }

@@ -5,10 +5,12 @@
 use std::num::NonZeroU32;
 
 use super::GROUP;
+use super::answers::Count;
 use super::codec;
-use super::errors::refused;
+use super::errors::{MISFIT, misfit, refused};
 use super::keys::Keys;
 use super::scripts;
+use super::transaction::executed;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
@@ -46,11 +48,7 @@ pub(super) async fn publish(
     }
     let introduction = || introduction(keys, durability, requests.iter().map(|request| &request.reply_to));
     let mut answer = lane.run_each(link, PUBLISH, introduction, &commands).await?;
-    let entries = written(&mut answer, requests.len()).map_err(|error| refused(PUBLISH, error))?;
-    if entries.len() < requests.len() {
-        let cause = "the answer does not fit the question";
-        return Err(BrokerError::new(BrokerErrorKind::Unconfirmed, PUBLISH, cause));
-    }
+    let entries = written(&mut answer, requests.len())?;
     let Durability::Replicated(replicas) = durability else {
         return Ok(entries);
     };
@@ -90,7 +88,7 @@ pub(super) fn introduction<'a>(
 
 /// <https://redis.io/docs/latest/commands/info/>
 fn keeps_a_file(answer: &mut Cursor) -> Result<(), &'static str> {
-    let info = answer.text().unwrap_or_default();
+    let info = answer.text().ok_or(MISFIT)?;
     match info
         .split(|byte| *byte == b'\n')
         .any(|line| line.starts_with(b"aof_enabled:1"))
@@ -122,38 +120,30 @@ pub(super) fn confirmed(answer: &mut Cursor, replicas: NonZeroU32, operation: &'
             let cause = ServerError::new(&text);
             Err(BrokerError::new(BrokerErrorKind::Unconfirmed, operation, cause))
         }
-        _ => {
-            let cause = "the answer does not fit the question";
-            Err(BrokerError::new(BrokerErrorKind::Unconfirmed, operation, cause))
-        }
+        _ => Err(misfit(operation)),
     }
 }
 
 /// Reads the ids from the answer of one XADD, or of a transaction of some, which is refused for its first error.
-fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, ServerError> {
-    let mut refusal = None;
+fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, BrokerError> {
     if count > 1 {
-        // MULTI, and each command, answered that it was heard, or why not; EXEC with a list, or that it was not done.
-        for _ in 0..=count {
-            if let Some(Value::Error(text)) = answer.next() {
-                refusal.get_or_insert(ServerError::new(&text));
-            }
-        }
-        if let Some(Value::Error(text)) = answer.next() {
-            return Err(refusal.unwrap_or_else(|| ServerError::new(&text)));
-        }
+        executed(PUBLISH, answer, count)?;
     }
-    let mut entries = Vec::with_capacity(count);
+    let (mut entries, mut refusal) = (Vec::with_capacity(count), None);
     for _ in 0..count {
         match answer.next() {
             Some(Value::Error(text)) => {
-                refusal.get_or_insert(ServerError::new(&text));
+                refusal.get_or_insert(text);
             }
             Some(Value::Text(id)) => entries.extend(EntryId::parse(&id)),
             _ => {}
         }
     }
-    refusal.map_or(Ok(entries), Err)
+    match refusal {
+        Some(text) => Err(refused(PUBLISH, ServerError::new(&text))),
+        None if entries.len() < count => Err(misfit(PUBLISH)),
+        None => Ok(entries),
+    }
 }
 
 async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) -> Result<(), BrokerError> {
@@ -166,8 +156,8 @@ async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) 
     // Whatever goes wrong here, the requests are in the stream: their outcome is unknown.
     let unknown =
         |cause: Box<dyn std::error::Error + Send + Sync>| BrokerError::new(BrokerErrorKind::Unconfirmed, TAKE, cause);
-    let taken = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
-    match codec::one_number(&taken) == count as u64 {
+    let Count(taken) = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
+    match taken == count as u64 {
         true => Ok(()),
         false => Err(unknown("some had been claimed already".into())),
     }

@@ -5,16 +5,16 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::{FromRedisValue, ParsingError, Pipeline, RedisError, Value, from_redis_value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::GROUP;
+use super::answers::{Count, Last, List};
 use super::clock::ServerClock;
-use super::codec;
 use super::errors::{Sent, broker_error, server_code};
 use super::keys::Keys;
-use super::lease;
+use super::lease::Pending;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::{BrokerError, Consumer, Dropped, EntryId};
@@ -65,16 +65,13 @@ impl Scan {
         let (earliest, latest) = clock.expected();
         commands.arg(earliest).arg(latest).arg(PASSED);
         let asked = Instant::now();
-        let Some(found) = unless_no_group(RECLAIM, link.try_run(RECLAIM, &commands).await?)? else {
+        let found = link.try_run::<TakenOver>(RECLAIM, &commands).await?;
+        let Some(found) = unless_no_group(RECLAIM, found)? else {
             return Ok(Vec::new());
         };
-        let mut found = only(found).into_iter();
-        if let Some(now) = found.next().as_ref().and_then(codec::number) {
-            clock.read(now, asked, Instant::now());
-        }
-        let next = found.next().and_then(codec::bulk);
-        *cursor = next.and_then(|id| EntryId::parse(&id)).unwrap_or_default();
-        Ok(dropped(found))
+        clock.read(found.now, asked, Instant::now());
+        *cursor = found.next;
+        Ok(found.dropped)
     }
 }
 
@@ -83,30 +80,40 @@ async fn level(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
     loop {
         let mut commands = scripts::LEVEL.call(&[keys.requests()]);
         commands.arg(GROUP).arg(&from).arg(PART);
-        let answer = link.run("give entries from the future a lease", &commands).await?;
-        let last = match answer {
-            Value::Array(mut answers) => answers.pop().and_then(codec::bulk),
-            _ => None,
-        };
-        match last.and_then(|id| EntryId::parse(&id)) {
-            Some(last) => from = format!("({last}"),
-            None => return Ok(()),
+        match link.run("give entries from the future a lease", &commands).await? {
+            Last(Some(last)) => from = format!("({last}"),
+            Last(None) => return Ok(()),
         }
     }
 }
 
-/// Reads ids, each with how often it was delivered.
-fn dropped(mut values: impl Iterator<Item = Value>) -> Vec<Dropped> {
-    let mut all = Vec::new();
-    while let (Some(id), Some(count)) = (values.next(), values.next()) {
-        let entry = codec::bulk(id).and_then(|id| EntryId::parse(&id));
-        let count = codec::number(&count).unwrap_or_default();
-        all.extend(entry.map(|entry| Dropped {
-            entry,
-            deliveries: u32::try_from(count).unwrap_or(u32::MAX),
-        }));
+/// What a scan found, and where the next one goes on.
+struct TakenOver {
+    now: u64,
+    next: EntryId,
+    dropped: Vec<Dropped>,
+}
+
+impl FromRedisValue for TakenOver {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let List::<Value>(values) = from_redis_value(value)?;
+        let mut values = values.into_iter();
+        let mut next = || values.next().ok_or("the list is too short");
+        let (Count(now), from) = (from_redis_value(next()?)?, from_redis_value(next()?)?);
+        let mut dropped = Vec::with_capacity(values.len() / 2);
+        while let Some(entry) = values.next() {
+            let Count(deliveries) = from_redis_value(values.next().ok_or("an entry without a count")?)?;
+            dropped.push(Dropped {
+                entry: from_redis_value(entry)?,
+                deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+            });
+        }
+        Ok(Self {
+            now,
+            next: from,
+            dropped,
+        })
     }
-    all
 }
 
 /// `XPENDING` for what this consumer was given, less what it holds and what it gave back.
@@ -131,10 +138,10 @@ pub(super) async fn recover(
             .arg(&[keys.requests(), GROUP, from.as_str(), "+"])
             .arg(count)
             .arg(consumer.as_str());
-        let Some(answer) = unless_no_group(RECOVER, link.try_run(RECOVER, &commands).await?)? else {
+        let rows = link.try_run::<List<Pending>>(RECOVER, &commands).await?;
+        let Some(List(rows)) = unless_no_group(RECOVER, rows)? else {
             break;
         };
-        let rows: Vec<_> = lease::pending_rows(&answer).collect();
         let ours = rows
             .iter()
             .filter(|row| !row.was_released() && !held.contains(&row.entry));
@@ -151,22 +158,8 @@ pub(super) async fn recover(
     Ok(lost)
 }
 
-/// The items of a pipeline's one answer.
-fn only(answer: Value) -> Vec<Value> {
-    match answer {
-        Value::Array(mut answers) => match answers.pop() {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
-}
-
 /// No stream or no group: nothing is pending.
-fn unless_no_group(
-    operation: &'static str,
-    answer: Result<Value, redis::RedisError>,
-) -> Result<Option<Value>, BrokerError> {
+fn unless_no_group<T>(operation: &'static str, answer: Result<T, RedisError>) -> Result<Option<T>, BrokerError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if server_code(&error).as_deref() == Some("NOGROUP") => Ok(None),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::GROUP;
 use super::claim::{Taking, deliveries, is_stale, receipt, stale};
 use super::codec::{self, Fields};
-use super::errors::refused;
+use super::errors::{misfit, refused};
 use super::lease;
 use super::portion::Portion;
 use super::scripts;
@@ -91,11 +91,12 @@ impl Taking<'_> {
         if is_stale(asked, began, Duration::MAX) {
             return Err(Unread::Failed(stale(REDELIVER)));
         }
-        let (ours, time) = read_ours(&mut answer);
+        let misread = || Unread::Failed(misfit(REDELIVER));
+        let (ours, time) = read_ours(&mut answer).ok_or_else(misread)?;
         let mut found: Vec<(EntryId, u32, Fields)> = Vec::with_capacity(attempts.len());
         let mut deleted = Vec::new();
         for (entry, attempt) in attempts {
-            let content = codec::read_range(&mut answer).pop();
+            let content = codec::read_range(&mut answer).ok_or_else(misread)?.pop();
             match content.filter(|_| ours.contains(entry)) {
                 Some((_, fields)) => found.push((*entry, *attempt, fields)),
                 None if ours.contains(entry) => deleted.push(*entry),
@@ -104,7 +105,7 @@ impl Taking<'_> {
         }
         self.reader.portion.came(found.len(), length);
         self.forget(&deleted).await;
-        let ages = self.clock.ages(time);
+        let ages = self.clock.ages(Some(time));
         Ok(deliveries(self.consumer, began, &ages, found.into_iter()))
     }
 
@@ -136,8 +137,8 @@ impl Taking<'_> {
 
     /// The delivery of an entry whose reading was given up: what came of it says at least whose it is.
     fn unread(self, (entry, attempt): Attempt, head: &mut Cursor, too_large: bool) -> Option<Delivery> {
-        let (ours, _) = read_ours(head);
-        head.list();
+        let (ours, _) = read_ours(head)?;
+        head.list()?;
         let (_, fields, _) = ours.contains(&entry).then(|| codec::read_one(head))??;
         Some(Delivery {
             receipt: receipt(self.consumer, entry, head.began()),
@@ -173,9 +174,9 @@ impl Taking<'_> {
 }
 
 /// Reads which entries are ours, and the server's time.
-fn read_ours(answer: &mut Cursor) -> (HashSet<EntryId>, Option<u64>) {
-    let count = answer.list().unwrap_or(0);
-    let ids = (0..count).filter_map(|_| EntryId::parse(&answer.text()?));
-    let ours = ids.collect();
-    (ours, codec::read_time(answer))
+fn read_ours(answer: &mut Cursor) -> Option<(HashSet<EntryId>, u64)> {
+    let count = answer.list()?;
+    let ids = (0..count).map(|_| EntryId::parse(&answer.text()?));
+    let ours = ids.collect::<Option<_>>()?;
+    Some((ours, codec::read_time(answer)?))
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::codec;
-use super::errors::refused;
+use super::errors::{misfit, refused};
 use super::keys::Keys;
 use super::portion::Portion;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake, Unread};
@@ -93,16 +93,16 @@ impl RedisReplies {
         commands
     }
 
-    /// Reads the answer of XREAD, and remembers how far it goes.
-    pub(super) fn hand_out(&mut self, answer: &mut Cursor) -> Vec<Reply> {
+    /// Reads the answer of XREAD, and remembers how far it goes; `None` where it is none.
+    pub(super) fn hand_out(&mut self, answer: &mut Cursor) -> Option<Vec<Reply>> {
         let length = answer.length();
-        let entries = codec::read_stream(answer);
+        let entries = codec::read_stream(answer)?;
         let mut replies = Vec::with_capacity(entries.len());
         for (id, fields) in entries {
             let reply = codec::read_reply(&fields);
             replies.extend(self.passed(id, reply.map(|reply| on_its_own(reply, length))));
         }
-        replies
+        Some(replies)
     }
 
     /// Notes that an entry was read, whatever it was.
@@ -113,6 +113,13 @@ impl RedisReplies {
             tracing::warn!(entry = %id, stream = self.key, "skipped an entry that is no reply");
         }
         reply
+    }
+
+    /// Behind a failure may be another server, or one that has lost its data and counts from an earlier time: from the
+    /// beginning, as what was handed out may come twice, and what was not must come.
+    fn failed(&mut self, error: BrokerError) -> BrokerError {
+        (self.last, self.untrimmed) = (EntryId::default(), false);
+        error
     }
 
     /// An answer was not read to its end. The next asks for one reply; and where it was one, that is passed over
@@ -158,19 +165,13 @@ impl ReplyStream for RedisReplies {
         let mut answer = match answer {
             Ok(answer) => answer.map_err(|error| refused(READ, error))?,
             Err(Unread::Cut(cut)) => return Ok(self.cut(count, cut)),
-            Err(Unread::Failed(error)) => {
-                // Behind it may be another server, or one that has lost its data and counts from an earlier time: from the
-                // beginning, as what was handed out may come twice, and what was not must come.
-                (self.last, self.untrimmed) = (EntryId::default(), false);
-                return Err(error);
-            }
+            Err(Unread::Failed(error)) => return Err(self.failed(error)),
         };
-        if self.untrimmed {
-            answer.next();
-            self.untrimmed = false;
-        }
+        let is_trimmed = !std::mem::take(&mut self.untrimmed) || answer.number().is_some();
+        let Some(replies) = is_trimmed.then(|| self.hand_out(&mut answer)).flatten() else {
+            return Err(self.failed(misfit(READ)));
+        };
         self.given_up = 0;
-        let replies = self.hand_out(&mut answer);
         self.portion.came(replies.len(), answer.length());
         Ok(replies)
     }

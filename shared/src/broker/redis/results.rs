@@ -7,10 +7,13 @@ mod submit;
 
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use bytes::Bytes;
+use redis::Pipeline;
 
 use super::GROUP;
+use super::answers::{Count, List};
 use super::codec;
+use super::errors::misfit;
 use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
@@ -54,18 +57,18 @@ pub(super) async fn create(
         .arg(retention.max_result)
         .arg(GROUP)
         .arg(requester.as_str());
-    link.run("make a record", &commands).await.map(|_| ())
+    link.run::<Count>("make a record", &commands).await.map(|_| ())
 }
 
 pub(super) async fn start(link: &Link, keys: &Keys, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
+    const BEGIN: &str = "begin a request";
     let mut commands = scripts::START.call_on_records(keys, &[]);
     commands.arg(id.to_string()).arg(attempt);
-    let over = link.run("begin a request", &commands).await?;
-    Ok(if codec::one_number(&over) == 0 {
-        Started::Proceed
-    } else {
-        Started::Ended
-    })
+    match link.run(BEGIN, &commands).await? {
+        Count(0) => Ok(Started::Proceed),
+        Count(1) => Ok(Started::Ended),
+        Count(_) => Err(misfit(BEGIN)),
+    }
 }
 
 pub(super) async fn note_progress(
@@ -79,7 +82,7 @@ pub(super) async fn note_progress(
         .arg(id.to_string())
         .arg(progress.percent)
         .arg(&progress.message);
-    link.run("note progress", &commands).await.map(|_| ())
+    link.run::<Count>("note progress", &commands).await.map(|_| ())
 }
 
 /// Looks first which records wait for a result: mostly none, and then no result is sent for nothing.
@@ -92,11 +95,9 @@ pub(super) async fn complete(link: &Link, keys: &Keys, replies: &[Reply]) -> Res
     for reply in replies {
         commands.cmd("HGET").arg(keys.record(reply.id)).arg("status");
     }
-    let Value::Array(statuses) = link.run(FIND, &commands).await? else {
-        return Ok(0);
-    };
-    let waits = |status: Value| {
-        let status = codec::bulk(status).and_then(|name| Status::parse(&name));
+    let statuses: Vec<Option<Bytes>> = link.run_all(FIND, &commands).await?;
+    let waits = |status: Option<Bytes>| {
+        let status = status.and_then(|name| Status::parse(&name));
         status.is_some_and(|status| !status.is_final())
     };
     let waiting: Vec<_> = replies
@@ -110,8 +111,8 @@ pub(super) async fn complete(link: &Link, keys: &Keys, replies: &[Reply]) -> Res
     let mut commands = scripts::COMPLETE.call_on_records(keys, &[]);
     commands.arg(too_large_json());
     waiting.into_iter().for_each(|reply| add_reply(&mut commands, reply));
-    let finished = link.run("store results", &commands).await?;
-    Ok(codec::one_number(&finished) as usize)
+    let Count(finished) = link.run("store results", &commands).await?;
+    Ok(finished as usize)
 }
 
 /// Stores results, also of requests without a record.
@@ -130,7 +131,7 @@ pub(super) async fn store(
         .arg(millis(retention.results))
         .arg(retention.max_result);
     replies.iter().for_each(|reply| add_reply(&mut commands, reply));
-    link.run("store results", &commands).await.map(|_| ())
+    link.run::<Count>("store results", &commands).await.map(|_| ())
 }
 
 /// Id, outcome, data and dead letter of a reply.
@@ -162,10 +163,7 @@ pub(super) async fn cancel(
         .arg(json(&cancelled()))
         .arg(keys.replies_of_anyone())
         .arg(millis(WISH));
-    let Value::Array(mut answers) = link.run("cancel a request", &commands).await? else {
-        return Ok(CancelOutcome::Unknown);
-    };
-    let answer = answers.pop().and_then(codec::bulk).unwrap_or_default();
+    let answer: Bytes = link.run("cancel a request", &commands).await?;
     Ok(match answer.as_ref() {
         b"done" => CancelOutcome::Cancelled,
         b"asked" => CancelOutcome::Requested,
@@ -173,7 +171,6 @@ pub(super) async fn cancel(
     })
 }
 
-/// <https://redis.io/docs/latest/commands/zrange/>
 /// Which of these requests somebody wants to end. `ZMSCORE` looks at no others, however many wishes there are.
 /// <https://redis.io/docs/latest/commands/zmscore/>
 pub(super) async fn cancelling(
@@ -181,6 +178,7 @@ pub(super) async fn cancelling(
     keys: &Keys,
     ids: &[CorrelationId],
 ) -> Result<Vec<CorrelationId>, BrokerError> {
+    const ASK: &str = "read what is to be cancelled";
     let [.., wishes] = keys.records();
     let mut wanted = Vec::new();
     for some in ids.chunks(MAX_ASKED) {
@@ -189,12 +187,12 @@ pub(super) async fn cancelling(
         for id in some {
             commands.arg(id.to_string());
         }
-        if let Value::Array(mut answers) = link.run("read what is to be cancelled", &commands).await?
-            && let Some(Value::Array(scores)) = answers.pop()
-        {
-            let asked = some.iter().zip(scores).filter(|(_, score)| *score != Value::Nil);
-            wanted.extend(asked.map(|(id, _)| *id));
+        let List(scores) = link.run::<List<Option<Bytes>>>(ASK, &commands).await?;
+        if scores.len() != some.len() {
+            return Err(misfit(ASK));
         }
+        let asked = some.iter().zip(scores).filter(|(_, score)| score.is_some());
+        wanted.extend(asked.map(|(id, _)| *id));
     }
     Ok(wanted)
 }
@@ -209,27 +207,13 @@ pub(super) async fn purge_expired(link: &Link, keys: &Keys) -> Result<Purged, Br
     for status in Status::ALL {
         commands.arg(status.as_str());
     }
-    let Value::Array(mut answers) = link.run("sweep records", &commands).await? else {
-        return Ok(Purged::default());
-    };
-    let Some(Value::Array(counts)) = answers.pop() else {
-        return Ok(Purged::default());
-    };
-    let count = |at: usize| counts.get(at).and_then(codec::number).unwrap_or_default() as usize;
+    let (Count(removed), Count(ended)) = link.run("sweep records", &commands).await?;
     Ok(Purged {
-        removed: count(0),
-        ended: count(1),
+        removed: removed as usize,
+        ended: ended as usize,
     })
 }
 
 fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
-}
-
-fn ids_in(answer: Value) -> Vec<CorrelationId> {
-    let Value::Array(items) = answer else {
-        return Vec::new();
-    };
-    let texts = items.into_iter().filter_map(codec::bulk);
-    texts.filter_map(|text| CorrelationId::parse(&text)).collect()
 }

@@ -2,11 +2,11 @@
 //! halfway. Each command is called so that it can have no effect; the server looks at rights before anything else.
 //! <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>
 
-use redis::Value;
+use bytes::Bytes;
 
-use super::codec;
+use super::answers::{Count, List};
 use super::depth;
-use super::errors::server_code;
+use super::errors::{Sent, broker_error, misfit, server_code};
 use super::keys::Keys;
 use super::publish::AOF_MISSING;
 use super::scripts;
@@ -110,24 +110,18 @@ pub(super) async fn shortcomings(
         let (before, key, after) = parts(call, &names);
         commands.arg(format!("{before}{key}{after}"));
     }
-    let answer = match link.try_run(ASK, &commands).await? {
-        Ok(answer) => answer,
+    let refused = match link.try_run::<List<Count>>(ASK, &commands).await? {
+        Ok(List(refused)) => refused,
         Err(error) if server_code(&error).as_deref() == Some("NOPERM") => {
             return Ok(vec![missing("EVAL", "scripts", true)]);
         }
-        Err(error) => return Err(super::errors::broker_error(ASK, super::errors::Sent::Maybe, error)),
+        Err(error) => return Err(broker_error(ASK, Sent::Maybe, error)),
     };
-    let found = match answer {
-        Value::Array(mut answers) => match answers.pop() {
-            Some(Value::Array(found)) => found,
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    };
-    let found = found
-        .iter()
-        .filter_map(|n| calls.get(codec::number(n)? as usize - 1).copied());
+    let call = |Count(position)| calls.get((position as usize).checked_sub(1)?).copied();
+    let found: Option<Vec<&str>> = refused.into_iter().map(call).collect();
     let mut all: Vec<_> = found
+        .ok_or_else(|| misfit(ASK))?
+        .into_iter()
         .map(|call| {
             let (before, key, _) = parts(call, &names);
             let command = before.split(' ').next().unwrap_or_default();
@@ -186,27 +180,20 @@ fn missing(command: &str, subject: &str, is_fatal: bool) -> Shortcoming {
 
 /// <https://redis.io/docs/latest/develop/reference/eviction/>
 async fn evicts(link: &Link) -> Result<bool, BrokerError> {
-    let info = link.try_run(ASK, redis::pipe().cmd("INFO").arg("memory")).await?;
-    let Ok(Value::Array(answers)) = info else {
-        return Ok(false);
-    };
-    let memory = answers.first().and_then(depth::memory);
+    // Who may not ask is not told.
+    let info = link
+        .try_run::<Bytes>(ASK, redis::pipe().cmd("INFO").arg("memory"))
+        .await?;
+    let memory = info.ok().as_deref().and_then(depth::memory);
     Ok(memory.is_some_and(|memory| memory.max > 0 && memory.evicts))
 }
 
 /// <https://redis.io/docs/latest/commands/info/>
 async fn keeps_a_file(link: &Link) -> Result<bool, BrokerError> {
-    let info = link
-        .run(
-            "ask for the append-only file",
-            redis::pipe().cmd("INFO").arg("persistence"),
-        )
-        .await?;
-    let Value::Array(mut answers) = info else {
-        return Ok(false);
-    };
-    let text = answers.pop().and_then(codec::bulk).unwrap_or_default();
-    Ok(text
+    let mut command = redis::pipe();
+    command.cmd("INFO").arg("persistence");
+    let info: Bytes = link.run("ask for the append-only file", &command).await?;
+    Ok(info
         .split(|byte| *byte == b'\n')
         .any(|line| line.starts_with(b"aof_enabled:1")))
 }

@@ -16,13 +16,13 @@ use super::GROUP;
 use super::codec::{self, Arguments};
 use super::dead_letters;
 use super::discards;
-use super::errors::refused;
+use super::errors::misfit;
 use super::keys::Keys;
 use super::scripts;
+use super::transaction::executed;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::redis::connection::socket::ServerError;
 use crate::broker::redis::heartbeat;
 use crate::broker::redis::results;
 use crate::broker::{BrokerError, EntryId, Retention, Settlement};
@@ -33,7 +33,13 @@ const SETTLE: &str = "settle deliveries";
 /// What a settlement takes, in bytes, about.
 const ENVELOPE: usize = 512;
 
-/// What the script answers where a delivery was settled and its reply could not be written, ever.
+/// What the script answers: the delivery was not its consumer's any more.
+const ENDED_BEFORE: u64 = 0;
+
+/// It was settled.
+const ENDED: u64 = 1;
+
+/// It was settled, and its reply could not be written, ever.
 const LOST: u64 = 3;
 
 /// What earlier settlements left open. Empty while the connection is well.
@@ -77,11 +83,12 @@ impl Unsure {
         let run = with.lane.run(with.link, SETTLE, Handshake::none, &commands);
         // One of them may have failed, and the others are settled.
         let mut answer = run.await.inspect_err(|_| self.unsure(settlements))?;
+        let Some(lost) = read_lost(&mut answer, settlements.len()) else {
+            self.unsure(settlements);
+            return Err(misfit(SETTLE));
+        };
         self.sure(settlements);
-        let lost = settlements.iter().filter(|_| answer.number() == Some(LOST)).count();
-        if lost > 0 {
-            say_lost(lost);
-        }
+        say_lost(lost);
         Ok(())
     }
 
@@ -96,8 +103,7 @@ impl Unsure {
             .filter_map(|settlement| settlement.reply.as_ref())
             .collect();
         let run = with.lane.run_each(with.link, SETTLE, Handshake::none, &commands);
-        let executed = |answer| unwritten(answer, &replies).map_err(|error| refused(SETTLE, error));
-        let unwritten = match run.await.and_then(executed) {
+        let unwritten = match run.await.and_then(|answer| unwritten(answer, &replies)) {
             Ok(unwritten) => unwritten,
             Err(error) => {
                 if error.may_have_applied() {
@@ -172,6 +178,19 @@ fn by_script_anyway(settlement: &Settlement) -> bool {
     settlement.dead_letter.is_some() || settlement.keep != Keep::No || settlement.end_was_asked_for
 }
 
+/// How many replies were lost, by what the script answered for so many settlements.
+fn read_lost(answer: &mut Cursor, settlements: usize) -> Option<usize> {
+    let mut lost = 0;
+    for _ in 0..settlements {
+        match answer.number()? {
+            ENDED_BEFORE | ENDED => {}
+            LOST => lost += 1,
+            _ => return None,
+        }
+    }
+    Some(lost)
+}
+
 /// The replies of a transaction whose stream was not there, by what EXEC answered: nil instead of an id. Redis rolls
 /// nothing back: where one was refused, the others were written, and there is nothing to repeat.
 ///
@@ -180,33 +199,25 @@ fn by_script_anyway(settlement: &Settlement) -> bool {
 fn unwritten<'a>(
     mut answer: Cursor,
     replies: &[&'a (ReplyTo, Reply)],
-) -> Result<Vec<&'a (ReplyTo, Reply)>, ServerError> {
-    let mut refusal = None;
-    // MULTI, each reply, XACK and XDEL answered that they were heard, or why not.
-    for _ in 0..replies.len() + 3 {
-        if let Some(Value::Error(text)) = answer.next() {
-            refusal.get_or_insert(ServerError::new(&text));
-        }
-    }
-    if let Some(Value::Error(text)) = answer.next() {
-        return Err(refusal.unwrap_or_else(|| ServerError::new(&text)));
-    }
+) -> Result<Vec<&'a (ReplyTo, Reply)>, BrokerError> {
+    executed(SETTLE, &mut answer, replies.len() + 2)?;
     let (mut missing, mut lost) = (Vec::new(), 0);
     for reply in replies {
         match answer.next() {
+            Some(Value::Text(_)) => {}
             Some(Value::Nil) => missing.push(*reply),
             Some(Value::Error(_)) => lost += 1,
-            _ => {}
+            _ => return Err(misfit(SETTLE)),
         }
     }
-    if lost > 0 {
-        say_lost(lost);
-    }
+    say_lost(lost);
     Ok(missing)
 }
 
 fn say_lost(lost: usize) {
-    tracing::error!(lost, "replies were lost: their keys hold something else than a stream");
+    if lost > 0 {
+        tracing::error!(lost, "replies were lost: their keys hold something else than a stream");
+    }
 }
 
 /// `MULTI`, `XADD` for each reply, one `XACK`, one `XDEL`, `EXEC`.

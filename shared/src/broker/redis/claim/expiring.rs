@@ -8,11 +8,12 @@ use crate::batch::MAX_BYTES;
 use crate::broker::redis::GROUP;
 use crate::broker::redis::claim::{Taking, deliveries, is_stale, stale};
 use crate::broker::redis::clock::Step;
-use crate::broker::redis::codec;
+use crate::broker::redis::codec::{self, Fields};
 use crate::broker::redis::connection::dedicated::Handshake;
-use crate::broker::redis::connection::resp::Commands;
+use crate::broker::redis::connection::resp::{Commands, Cursor};
+use crate::broker::redis::errors::misfit;
 use crate::broker::redis::scripts;
-use crate::broker::{BrokerError, Delivery};
+use crate::broker::{BrokerError, Delivery, EntryId};
 
 const CLAIM_DUE: &str = "claim what is about to expire";
 
@@ -46,10 +47,15 @@ impl Taking<'_> {
         if is_stale(asked, claimed, self.lease) {
             return Err(stale(CLAIM_DUE));
         }
-        answer.list();
-        let ages = self.clock.ages(codec::read_time(&mut answer));
-        let entries = codec::read_range(&mut answer);
+        let (time, entries) = read(&mut answer).ok_or_else(|| misfit(CLAIM_DUE))?;
+        let ages = self.clock.ages(Some(time));
         let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
         Ok(deliveries(self.consumer, claimed, &ages, first))
     }
+}
+
+/// Reads the server's time, and what was claimed.
+fn read(answer: &mut Cursor) -> Option<(u64, Vec<(EntryId, Fields)>)> {
+    answer.list()?;
+    Some((codec::read_time(answer)?, codec::read_range(answer)?))
 }

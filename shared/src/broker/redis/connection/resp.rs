@@ -233,8 +233,16 @@ impl Cursor {
         }
     }
 
-    /// The next value, if it is a list: how many values follow. Nil is an empty list.
+    /// The next value, if it is a list: how many values follow.
     pub(in crate::broker::redis) fn list(&mut self) -> Option<usize> {
+        match self.next()? {
+            Value::List(length) => Some(length),
+            _ => None,
+        }
+    }
+
+    /// The same, where nil stands for an empty list.
+    pub(in crate::broker::redis) fn list_or_nil(&mut self) -> Option<usize> {
         match self.next()? {
             Value::List(length) => Some(length),
             Value::Nil => Some(0),

@@ -10,14 +10,16 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, ProtocolVersion, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, ProtocolVersion,
+    RedisError, Value, from_redis_value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::broker::redis::answers::List;
 use crate::broker::redis::connection::patience::{MOMENT, answered_by};
 use crate::broker::redis::connection::socket::on_the_way;
-use crate::broker::redis::errors::{Sent, broker_error, spoils_connection};
+use crate::broker::redis::errors::{Sent, broker_error, misfit, spoils_connection};
 use crate::broker::{BrokerError, BrokerErrorKind, MAX_WAIT};
 
 /// A command on the shared connection takes well under a millisecond, and what is large has more time. Past this the server or the network
@@ -33,6 +35,8 @@ const _: () = assert!(CONNECT_TIMEOUT.as_millis() + COMMAND_TIMEOUT.as_millis() 
 pub(in crate::broker::redis) const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
 
 const _: () = assert!(BLOCKING_TIMEOUT.as_millis() > 2 * MAX_WAIT.as_millis());
+
+const PING: &str = "reach Redis";
 
 /// How to reach the server, and the shared connection to it.
 #[derive(Debug, Clone)]
@@ -69,19 +73,46 @@ impl Link {
         }
     }
 
-    /// Runs commands on the shared connection, once.
-    pub(in crate::broker::redis) async fn run(
+    /// Runs one command on the shared connection, once, and reads its answer.
+    pub(in crate::broker::redis) async fn run<T: FromRedisValue>(
         &self,
         operation: &'static str,
-        commands: &Pipeline,
-    ) -> Result<Value, BrokerError> {
-        self.try_run(operation, commands)
-            .await?
-            .map_err(|error| broker_error(operation, Sent::Maybe, error))
+        command: &Pipeline,
+    ) -> Result<T, BrokerError> {
+        let answer = self.try_run(operation, command).await?;
+        answer.map_err(|error| broker_error(operation, Sent::Maybe, error))
     }
 
     /// The same, with a server's own error kept apart for those who know what to do about it.
-    pub(in crate::broker::redis) async fn try_run(
+    pub(in crate::broker::redis) async fn try_run<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        command: &Pipeline,
+    ) -> Result<Result<T, RedisError>, BrokerError> {
+        match self.answers(operation, command).await? {
+            Ok(answers) => {
+                let answer = from_redis_value::<(T,)>(answers);
+                answer.map(|(answer,)| Ok(answer)).map_err(|_| misfit(operation))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Runs commands as one trip, and reads an answer for each.
+    pub(in crate::broker::redis) async fn run_all<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        commands: &Pipeline,
+    ) -> Result<Vec<T>, BrokerError> {
+        let answers = self.answers(operation, commands).await?;
+        let answers = answers.map_err(|error| broker_error(operation, Sent::Maybe, error))?;
+        match from_redis_value(answers) {
+            Ok(List(answers)) if answers.len() == commands.cmd_iter().count() => Ok(answers),
+            _ => Err(misfit(operation)),
+        }
+    }
+
+    async fn answers(
         &self,
         operation: &'static str,
         commands: &Pipeline,
@@ -108,8 +139,10 @@ impl Link {
 
     pub(in crate::broker::redis) async fn ping(&self) -> Result<Duration, BrokerError> {
         let started = Instant::now();
-        self.run("reach Redis", redis::pipe().cmd("PING")).await?;
-        Ok(started.elapsed())
+        match self.run::<String>(PING, redis::pipe().cmd("PING")).await?.as_str() {
+            "PONG" => Ok(started.elapsed()),
+            _ => Err(misfit(PING)),
+        }
     }
 
     async fn shared(&self, operation: &'static str) -> Result<(MultiplexedConnection, u64), BrokerError> {

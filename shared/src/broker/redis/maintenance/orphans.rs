@@ -11,7 +11,7 @@ use crate::broker::redis::codec;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake, Unread};
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::redis::errors::refused;
+use crate::broker::redis::errors::{misfit, refused};
 use crate::broker::redis::keys::Keys;
 use crate::broker::redis::lease::RELEASED;
 use crate::broker::redis::portion::Portion;
@@ -82,9 +82,8 @@ impl Search {
             .arg(last.to_string())
             .number(count as u64);
         let mut answer = self.lane.run(link, SEARCH, Handshake::none, &commands).await?;
-        let rows = answer.list().unwrap_or(0);
-        let mut ends: Vec<EntryId> = (0..rows).filter_map(|_| read_row(&mut answer)).collect();
-        if rows < count {
+        let mut ends = read_rows(&mut answer).ok_or_else(|| misfit(SEARCH))?;
+        if ends.len() < count {
             ends.push(last.next());
         }
         let mut gaps = Vec::with_capacity(ends.len());
@@ -130,12 +129,16 @@ impl Search {
             // What there is of it says as well what was found.
             Err(Unread::Cut(cut)) => {
                 self.portion.cut();
-                return Ok(read_found(&mut { cut.head }, &wide, |_| usize::MAX, after));
+                let (found, end, _) = read_found(&mut { cut.head }, &wide, |_| usize::MAX, after);
+                return Ok((found, end));
             }
             Err(Unread::Failed(error)) => return Err(error),
         };
         let length = answer.length();
-        let (found, end) = read_found(&mut answer, &wide, most, end);
+        let (found, end, is_whole) = read_found(&mut answer, &wide, most, end);
+        if !is_whole {
+            return Err(misfit(SEARCH));
+        }
         self.portion.came(gaps.len().max(found.len()), length);
         Ok((found, end))
     }
@@ -165,40 +168,45 @@ impl Search {
             commands.arg(entry.to_string());
         }
         let mut answer = self.lane.run(link, SEARCH, Handshake::none, &commands).await?;
-        Ok(answer.number().unwrap_or(0))
+        answer.number().ok_or_else(|| misfit(SEARCH))
     }
 }
 
-/// Reads a row of XPENDING, `[id, consumer, idle, deliveries]`.
-fn read_row(answer: &mut Cursor) -> Option<EntryId> {
-    answer.list()?;
-    let id = EntryId::parse(&answer.text()?);
-    (0..3).for_each(|_| drop(answer.next()));
-    id
+/// Reads the ids of XPENDING's rows, `[id, consumer, idle, deliveries]` each.
+fn read_rows(answer: &mut Cursor) -> Option<Vec<EntryId>> {
+    let rows = answer.list()?;
+    let row = |_| {
+        answer.list()?;
+        let id = EntryId::parse(&answer.text()?)?;
+        (answer.text()?, answer.number()?, answer.number()?);
+        Some(id)
+    };
+    (0..rows).map(row).collect()
 }
 
 /// Reads the ids of what lies in gaps, in the nth at most `most(nth)`, and says behind which entry nothing is known yet:
-/// `end`, unless a gap held more, or the answer ends before.
+/// `end`, unless a gap held more, or the answer ends before. Says as well whether it was read as far as it matters.
 fn read_found(
     answer: &mut Cursor,
     gaps: &[Gap],
     most: impl Fn(usize) -> usize,
     end: EntryId,
-) -> (Vec<EntryId>, EntryId) {
+) -> (Vec<EntryId>, EntryId, bool) {
     let mut found = Vec::new();
     for (nth, (begin, _)) in gaps.iter().enumerate() {
         let Some(count) = answer.list() else {
-            return (found, *begin);
+            return (found, *begin, false);
         };
         for n in 0..count {
             let Some((id, _, whole)) = codec::read_one(answer) else {
-                return (found.clone(), found.last().copied().unwrap_or(*begin));
+                let looked_at = found.last().copied().unwrap_or(*begin);
+                return (found, looked_at, false);
             };
             found.push(id);
             if !whole || n + 1 == most(nth) {
-                return (found, id);
+                return (found, id, whole);
             }
         }
     }
-    (found, end)
+    (found, end, true)
 }

@@ -1,14 +1,18 @@
 //! Reading records: by their ids, and in lists.
 
-use redis::{Pipeline, Value};
+use bytes::Bytes;
+use redis::Pipeline;
 
-use super::ids_in;
 use crate::broker::BrokerError;
+use crate::broker::redis::answers::{List, Pairs};
 use crate::broker::redis::codec::{self, Fields};
 use crate::broker::redis::connection::shared::Link;
+use crate::broker::redis::errors::misfit;
 use crate::broker::redis::keys::Keys;
 use crate::broker::result_store::{Noted, Progress, Record, Status};
 use crate::message::{CorrelationId, Fault};
+
+const READ: &str = "read records";
 
 /// What a script does not read of a record that is listed: everything but its result.
 const SHOWN: [&str; 14] = [
@@ -41,13 +45,8 @@ pub(in crate::broker::redis) async fn records(
     for id in ids {
         commands.cmd("HGETALL").arg(keys.record(*id));
     }
-    let Value::Array(answers) = link.run("read records", &commands).await? else {
-        return Ok(vec![None; ids.len()]);
-    };
-    let read = |(id, answer): (&CorrelationId, Value)| match answer {
-        Value::Array(items) => read_record(*id, &codec::pairs(items)),
-        _ => None,
-    };
+    let answers: Vec<Pairs> = link.run_all(READ, &commands).await?;
+    let read = |(id, Pairs(fields)): (&CorrelationId, Pairs)| read_record(*id, &fields);
     Ok(ids.iter().zip(answers).map(read).collect())
 }
 
@@ -104,10 +103,9 @@ async fn ids_before(
             .arg(0)
             .arg(max);
     }
-    let Value::Array(answers) = link.run("list records", &commands).await? else {
-        return Ok(Vec::new());
-    };
-    let mut ids: Vec<CorrelationId> = answers.into_iter().flat_map(ids_in).collect();
+    let indexes: Vec<List<Bytes>> = link.run_all("list records", &commands).await?;
+    let names = indexes.into_iter().flat_map(|List(names)| names);
+    let mut ids: Vec<CorrelationId> = names.filter_map(|name| CorrelationId::parse(&name)).collect();
     ids.sort_unstable_by(|one, other| other.cmp(one));
     ids.truncate(max);
     Ok(ids)
@@ -121,12 +119,11 @@ async fn read_without_results(link: &Link, keys: &Keys, ids: &[CorrelationId]) -
     for id in ids {
         commands.cmd("HMGET").arg(keys.record(*id)).arg(&SHOWN);
     }
-    let Value::Array(answers) = link.run("read records", &commands).await? else {
-        return Ok(Vec::new());
-    };
-    let read = |(id, answer): (&CorrelationId, Value)| {
-        let Value::Array(values) = answer else { return None };
-        let values = values.into_iter().map(codec::bulk);
+    let answers: Vec<List<Option<Bytes>>> = link.run_all(READ, &commands).await?;
+    if answers.iter().any(|List(values)| values.len() != SHOWN.len()) {
+        return Err(misfit(READ));
+    }
+    let read = |(id, List(values)): (&CorrelationId, List<Option<Bytes>>)| {
         let named = SHOWN
             .iter()
             .zip(values)
@@ -168,7 +165,7 @@ fn read_record(id: CorrelationId, fields: &Fields) -> Option<Record> {
     })
 }
 
-fn read_outcome(fields: &Fields) -> Option<Result<bytes::Bytes, Fault>> {
+fn read_outcome(fields: &Fields) -> Option<Result<Bytes, Fault>> {
     Some(codec::read_outcome(
         codec::field(fields, "outcome")?,
         codec::field(fields, "data")?,

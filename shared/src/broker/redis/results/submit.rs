@@ -1,16 +1,15 @@
 //! Publishing requests with their records. One script each, all of it or nothing, and an outcome for each: what another
 //! was refused for says nothing about this one.
 
-use redis::Value;
-
 use super::millis;
 use crate::broker::redis::GROUP;
+use crate::broker::redis::answers::{Count, List};
 use crate::broker::redis::codec;
 use crate::broker::redis::connection::dedicated::Dedicated;
-use crate::broker::redis::connection::resp::{self, Commands, Cursor};
+use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::connection::socket::ServerError;
-use crate::broker::redis::errors::refused;
+use crate::broker::redis::errors::{misfit, refused};
 use crate::broker::redis::keys::Keys;
 use crate::broker::redis::publish;
 use crate::broker::redis::scripts;
@@ -89,9 +88,9 @@ fn claim_of(keys: &Keys, key: Option<&IdempotencyKey>) -> String {
 /// `['as', entry]`, `['known', id]`, `['conflict']`, or an error, with which nothing was written.
 fn read_outcome(answer: &mut Cursor) -> Result<Accepted, BrokerError> {
     match answer.next() {
-        Some(resp::Value::Error(text)) => Err(refused(OPERATION, ServerError::new(&text))),
-        Some(resp::Value::List(_)) => read_accepted(answer).ok_or_else(unreadable),
-        _ => Err(unreadable()),
+        Some(Value::Error(text)) => Err(refused(OPERATION, ServerError::new(&text))),
+        Some(Value::List(_)) => read_accepted(answer).ok_or_else(|| misfit(OPERATION)),
+        _ => Err(misfit(OPERATION)),
     }
 }
 
@@ -99,13 +98,9 @@ fn read_accepted(answer: &mut Cursor) -> Option<Accepted> {
     match answer.text()?.as_ref() {
         b"as" => EntryId::parse(&answer.text()?).map(Accepted::As),
         b"known" => CorrelationId::parse(&answer.text()?).map(Accepted::Known),
-        _ => Some(Accepted::Conflict),
+        b"conflict" => Some(Accepted::Conflict),
+        _ => None,
     }
-}
-
-fn unreadable() -> BrokerError {
-    let cause = "the answer does not fit the question";
-    BrokerError::new(BrokerErrorKind::Unconfirmed, OPERATION, cause)
 }
 
 fn is_new(outcome: &Result<Accepted, BrokerError>) -> bool {
@@ -146,17 +141,14 @@ async fn take_back(link: &Link, keys: &Keys, requests: &[Acceptance], outcomes: 
         commands.arg(acceptance.request.id.to_string()).arg(entry.to_string());
     }
     // Whatever goes wrong here, the requests are in the stream: their outcome is unknown.
-    let taken = match link.run(TAKE, &commands).await {
-        Ok(Value::Array(mut answers)) => match answers.pop() {
-            Some(Value::Array(taken)) => taken,
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
+    let taken = match link.run::<List<Count>>(TAKE, &commands).await {
+        Ok(List(taken)) => taken,
+        Err(_) => Vec::new(),
     };
     let unknown = BrokerError::new(BrokerErrorKind::Unconfirmed, TAKE, refusal.clone());
     let new = outcomes.iter_mut().filter(|outcome| is_new(outcome));
     for (n, outcome) in new.enumerate() {
-        let taken = taken.get(n).and_then(codec::number) == Some(1);
+        let taken = matches!(taken.get(n), Some(Count(1)));
         *outcome = Err(if taken { refusal.clone() } else { unknown.clone() });
     }
 }
