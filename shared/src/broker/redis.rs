@@ -17,6 +17,8 @@ mod dead_letters;
 mod depth;
 mod discards;
 mod errors;
+#[cfg(test)]
+mod errors_tests;
 mod heartbeat;
 mod keys;
 mod lease;

@@ -15,8 +15,8 @@ use crate::broker::{
 };
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 
-const ENTRY: EntryId = EntryId { millis: 1, sequence: 0 };
-const TIME: &str = "*2 $1700000000 $0";
+pub(super) const ENTRY: EntryId = EntryId { millis: 1, sequence: 0 };
+pub(super) const TIME: &str = "*2 $1700000000 $0";
 
 /// Makes a call for each of these answers.
 macro_rules! misfits {
@@ -163,7 +163,7 @@ async fn whether_there_is_a_file_is_not_guessed() {
     }
 }
 
-fn consumer() -> Consumer {
+pub(super) fn consumer() -> Consumer {
     Consumer::unique("worker")
 }
 
@@ -175,7 +175,7 @@ fn budget() -> Budget {
     Budget::new(Duration::from_secs(1))
 }
 
-fn request() -> Request {
+pub(super) fn request() -> Request {
     Request {
         id: CorrelationId::new(),
         reply_to: requester(),
@@ -186,7 +186,7 @@ fn request() -> Request {
     }
 }
 
-fn acceptance() -> Acceptance {
+pub(super) fn acceptance() -> Acceptance {
     Acceptance {
         request: request(),
         key: None,
@@ -208,7 +208,7 @@ fn receipt() -> Receipt {
     }
 }
 
-fn settlement() -> Settlement {
+pub(super) fn settlement() -> Settlement {
     Settlement::reply(receipt(), requester(), reply())
 }
 

@@ -1,21 +1,10 @@
 //! What a Redis error means for the caller. The text of the error stays in the source, for logs.
 
+use std::fmt;
+
 use redis::{ErrorKind, RedisError};
 
-use crate::broker::redis::connection::socket::ServerError;
 use crate::broker::{BrokerError, BrokerErrorKind};
-
-/// The refusals of a server that is unwell or busy: the command had no effect, a later one may succeed.
-const TEMPORARY: [&str; 8] = [
-    "MISCONF",
-    "NOREPLICAS",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "BUSY",
-    "EXECABORT",
-];
 
 /// The cause of an answer of a wrong shape. Nothing of the answer itself: it may hold what callers sent.
 pub(super) const MISFIT: &str = "the answer does not fit the question";
@@ -44,6 +33,17 @@ pub(super) fn refused(operation: &'static str, error: ServerError) -> BrokerErro
     BrokerError::new(refusal(error.code()), operation, error)
 }
 
+/// The server's word on who we are. Nothing else was said yet.
+pub(super) fn denied(operation: &'static str, error: ServerError) -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Denied, operation, error)
+}
+
+/// The server's word on a wait for its replicas. Whatever it says, the write went before it: the server may have been
+/// demoted while it waited.
+pub(super) fn unconfirmed(operation: &'static str, error: ServerError) -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Unconfirmed, operation, error)
+}
+
 /// A connection that failed, or an answer that did not come in time.
 pub(super) fn unanswered(
     operation: &'static str,
@@ -58,16 +58,27 @@ pub(super) fn misfit(operation: &'static str) -> BrokerError {
     BrokerError::new(BrokerErrorKind::Unconfirmed, operation, MISFIT)
 }
 
+/// What a refusal means, by its code word.
 fn refusal(code: &str) -> BrokerErrorKind {
     match code {
         "LOADING" => BrokerErrorKind::Loading,
         "OOM" => BrokerErrorKind::Full,
         "WRONGPASS" | "NOAUTH" => BrokerErrorKind::Denied,
-        // The second is what a read hears that was waiting when the stream was deleted.
-        "NOGROUP" | "UNBLOCKED" => BrokerErrorKind::GroupLost,
-        code if TEMPORARY.contains(&code) => BrokerErrorKind::Unavailable,
+        "NOGROUP" => BrokerErrorKind::GroupLost,
+        // The server is unwell or busy: the command had no effect, a later one may succeed.
+        "MISCONF" | "NOREPLICAS" | "MASTERDOWN" | "BUSY" | "EXECABORT" => BrokerErrorKind::Unavailable,
+        code if leads_elsewhere(code) => BrokerErrorKind::Unavailable,
         _ => BrokerErrorKind::Rejected,
     }
+}
+
+/// Whether a server that says so goes on to say so: it was demoted, or has handed its keys on, and the next connection
+/// may be to its successor. `UNBLOCKED` is what a read hears that waited meanwhile.
+fn leads_elsewhere(code: &str) -> bool {
+    matches!(
+        code,
+        "READONLY" | "UNBLOCKED" | "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN"
+    )
 }
 
 fn connection_failure(sent: Sent) -> BrokerErrorKind {
@@ -94,7 +105,7 @@ pub(super) fn server_code(error: &RedisError) -> Option<String> {
 
 /// The code word of an error's text. Redis 6.2 wraps what a script's command answered:
 /// `ERR Error running script (…): @user_script: 3: -OOM command not allowed …`.
-pub(super) fn code_word(text: &str) -> &str {
+fn code_word(text: &str) -> &str {
     let inner = text
         .starts_with("ERR Error running script")
         .then(|| text.split(": ").find_map(|part| part.strip_prefix('-')));
@@ -102,10 +113,47 @@ pub(super) fn code_word(text: &str) -> &str {
     text.split(' ').next().unwrap_or_default()
 }
 
-/// Whether the connection is of no use any more: broken, or to a server that was demoted.
+/// Whether the connection is of no use any more: broken, or to a server that is not the one to ask.
 pub(super) fn spoils_connection(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_timeout() || server_code(error).as_deref() == Some("READONLY")
+    error.is_io_error() || error.is_timeout() || server_code(error).is_some_and(|code| leads_elsewhere(&code))
 }
+
+/// The server's own word that a command failed.
+#[derive(Debug)]
+pub(super) struct ServerError {
+    text: String,
+}
+
+impl ServerError {
+    /// An error that stands alone among the answers.
+    pub(super) fn new(text: &[u8]) -> Self {
+        String::from_utf8_lossy(text).into_owned().into()
+    }
+
+    /// The code word it begins with: `NOGROUP`, `OOM`, …
+    pub(super) fn code(&self) -> &str {
+        code_word(&self.text)
+    }
+
+    /// The same as [`spoils_connection`].
+    pub(super) fn spoils_connection(&self) -> bool {
+        leads_elsewhere(self.code())
+    }
+}
+
+impl From<String> for ServerError {
+    fn from(text: String) -> Self {
+        Self { text }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for ServerError {}
 
 #[cfg(test)]
 mod tests {

@@ -7,14 +7,13 @@ use std::num::NonZeroU32;
 use super::GROUP;
 use super::answers::Count;
 use super::codec;
-use super::errors::{MISFIT, misfit, refused};
+use super::errors::{MISFIT, ServerError, misfit, refused, unconfirmed};
 use super::keys::Keys;
 use super::scripts;
 use super::transaction::executed;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
-use crate::broker::redis::connection::socket::ServerError;
 use crate::broker::redis::heartbeat;
 use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId};
 use crate::message::{ReplyTo, Request};
@@ -116,10 +115,7 @@ pub(super) fn confirmed(answer: &mut Cursor, replicas: NonZeroU32, operation: &'
             let cause = format!("{count} of {replicas} replicas confirmed the write; it was taken back");
             Err(BrokerError::new(BrokerErrorKind::Unavailable, operation, cause))
         }
-        Some(Value::Error(text)) => {
-            let cause = ServerError::new(&text);
-            Err(BrokerError::new(BrokerErrorKind::Unconfirmed, operation, cause))
-        }
+        Some(Value::Error(text)) => Err(unconfirmed(operation, ServerError::new(&text))),
         _ => Err(misfit(operation)),
     }
 }

@@ -45,7 +45,6 @@ impl Scripted {
         *self.answers.lock().unwrap() = answers.split('|').map(encoded).collect();
     }
 
-    #[allow(dead_code)]
     /// How often somebody has connected.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)

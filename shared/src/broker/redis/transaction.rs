@@ -1,10 +1,9 @@
 //! Reading what a transaction answers.
 //! <https://redis.io/docs/latest/develop/using-commands/transactions/>
 
-use super::errors::{misfit, refused};
+use super::errors::{ServerError, misfit, refused};
 use crate::broker::BrokerError;
 use crate::broker::redis::connection::resp::{Cursor, Value};
-use crate::broker::redis::connection::socket::ServerError;
 
 /// Reads the answers up to those of the transaction's own commands, which follow one by one.
 ///

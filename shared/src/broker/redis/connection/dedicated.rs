@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use crate::broker::redis::codec::MAX_DATA;
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::redis::connection::shared::{BLOCKING_TIMEOUT, COMMAND_TIMEOUT, CONNECT_TIMEOUT, Link};
-use crate::broker::redis::connection::socket::{Cut, ServerError, Socket, Terms, Unanswered};
-use crate::broker::redis::errors::{Sent, refused, unanswered};
+use crate::broker::redis::connection::socket::{Cut, Socket, Terms, Unanswered};
+use crate::broker::redis::errors::{Sent, ServerError, denied, refused, unanswered};
 use crate::broker::{BrokerError, BrokerErrorKind};
 
 /// The largest answer there is: one entry with the largest data, and as much again as nobody needs beside it.
@@ -156,9 +156,8 @@ impl Dedicated {
             Err(Unanswered::Cut(cut)) => return Err(Unread::Cut(cut)),
             Err(failed) => return Err(Unread::Failed(failure(operation, Sent::Maybe, failed))),
         };
-        // A server that was demoted answers, and always no: the next try looks for its successor.
-        let demoted = |error: &ServerError| matches!(error.code(), "READONLY" | "UNBLOCKED");
-        if !error.as_ref().is_some_and(demoted) {
+        // Such a server answers, and always no: the next try looks for another.
+        if !error.as_ref().is_some_and(ServerError::spoils_connection) {
             *place = Some(socket);
         }
         Ok((answer, error))
@@ -199,7 +198,7 @@ async fn introduce(socket: &mut Socket, operation: &'static str, introduction: H
 async fn connect(link: &Link, operation: &'static str) -> Result<Socket, BrokerError> {
     match timeout(CONNECT_TIMEOUT, Socket::connect(link.info(), BLOCKING_TIMEOUT)).await {
         // Nothing was said yet but who we are.
-        Ok(Ok(connected)) => connected.map_err(|error| BrokerError::new(BrokerErrorKind::Denied, operation, error)),
+        Ok(Ok(connected)) => connected.map_err(|error| denied(operation, error)),
         Ok(Err(error)) => Err(unanswered(operation, Sent::No, error)),
         Err(elapsed) => Err(unanswered(operation, Sent::No, elapsed)),
     }

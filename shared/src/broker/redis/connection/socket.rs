@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::broker::redis::connection::patience::answered_by;
 use crate::broker::redis::connection::resp::{Commands, Cursor, Scanner, Unreadable};
-use crate::broker::redis::errors::code_word;
+use crate::broker::redis::errors::ServerError;
 
 /// Room for a read. A batch of small replies fits; larger answers take more reads.
 const READ_SIZE: usize = 16 * 1024;
@@ -99,34 +99,6 @@ impl From<Elapsed> for Unanswered {
     }
 }
 
-/// The server's own word that a command failed.
-#[derive(Debug)]
-pub(in crate::broker::redis) struct ServerError {
-    text: String,
-}
-
-impl ServerError {
-    /// An error that stands alone among the answers.
-    pub(in crate::broker::redis) fn new(text: &[u8]) -> Self {
-        Self {
-            text: String::from_utf8_lossy(text).into_owned(),
-        }
-    }
-
-    /// The code word it begins with: `NOGROUP`, `OOM`, …
-    pub(in crate::broker::redis) fn code(&self) -> &str {
-        code_word(&self.text)
-    }
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for ServerError {}
-
 impl Socket {
     /// Connects, with TLS where the URL says so, authenticates and chooses the database.
     pub(in crate::broker::redis) async fn connect(
@@ -202,7 +174,7 @@ impl Socket {
                 self.incoming = BytesMut::from(&self.incoming[..]);
             }
             let error = scanner.error(&answer);
-            let error = error.map(|text| ServerError { text });
+            let error = error.map(ServerError::from);
             return Ok((Cursor::since(began, answer), error));
         }
     }
