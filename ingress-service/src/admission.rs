@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use roundtrip::OperationName;
 use roundtrip::broker::Memory;
 use roundtrip::observe::health::{Health, Sample};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::IngressMetrics;
+use crate::metrics::OperationMetrics;
 use crate::pending::Pending;
 use estimator::{Estimator, Share};
 pub(crate) use jobs::JobLimits;
 use jobs::Room;
-pub(crate) use rejection::Rejection;
+pub(crate) use rejection::{EVENT_STREAMS, Rejection};
 
 /// For how long a sample decides. Three of those that come when nothing waits; after that the broker is away.
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(3);
@@ -58,7 +59,7 @@ pub(crate) struct Entrant {
     pub(crate) is_job: bool,
 }
 
-/// What is known of the wait. Times are in nanoseconds after `epoch`.
+/// What is known of the wait for one operation. Times are in nanoseconds after `epoch`.
 #[derive(Debug)]
 pub(crate) struct Admission {
     epoch: Instant,
@@ -81,11 +82,12 @@ pub(crate) struct Admission {
     /// How long those in flight take to be answered, all of them, in nanoseconds; 0 while that is unknown.
     turnover: AtomicU64,
     room: Room,
+    operation: OperationName,
     health: Health,
 }
 
 impl Admission {
-    pub(crate) fn new(limits: Limits, health: Health) -> Self {
+    pub(crate) fn new(operation: OperationName, limits: Limits, health: Health) -> Self {
         Self {
             epoch: Instant::now(),
             limits,
@@ -99,8 +101,14 @@ impl Admission {
             expired: AtomicU64::new(0),
             turnover: AtomicU64::new(0),
             room: Room::new(limits.jobs),
+            operation,
             health,
         }
+    }
+
+    /// Whose it is.
+    pub(crate) fn operation(&self) -> OperationName {
+        self.operation
     }
 
     /// Counts a call that is turned away because the broker did not answer.
@@ -110,7 +118,7 @@ impl Admission {
 
     /// Whether nobody is there to do the work, as far as is known.
     pub(crate) fn has_no_workers(&self) -> bool {
-        self.health.has_no_workers()
+        self.health.has_no_workers(self.operation)
     }
 
     /// Lets a request in that has `budget` from `now`, and counts it.
@@ -281,7 +289,7 @@ pub(crate) async fn follow(
     admission: Arc<Admission>,
     pending: Arc<Pending>,
     mut samples: watch::Receiver<Sample>,
-    metrics: IngressMetrics,
+    metrics: OperationMetrics,
     stop: CancellationToken,
 ) {
     let mut follower = Follower::new(&admission, Instant::now());

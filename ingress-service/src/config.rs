@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use proxy_service::OPERATION;
-use proxy_service::config::{WeatherOptions, WorkerOptions};
+use proxy_service::config::WorkerOptions;
 use proxy_service::dead_letters::{AdminToken, TokenParser};
+use proxy_service::operations::weather::options::WeatherOptions;
 use roundtrip::broker::{BrokerOptions, BrokerUrl, Durability, Retention};
 use roundtrip::http::server::ConnectionOptions;
 use roundtrip::observe::trace::TraceOptions;
@@ -224,9 +224,8 @@ impl Config {
 
 impl Config {
     /// What the broker is opened with.
-    pub(crate) fn broker_options(&self) -> BrokerOptions<'static> {
+    pub(crate) fn broker_options(&self) -> BrokerOptions {
         BrokerOptions {
-            operation: OPERATION,
             lease: self.worker.lease,
             durability: self.durability(),
             retention: self.retention(),

@@ -13,7 +13,7 @@ use roundtrip::http::problem::{Problem, ProblemType};
 use tokio::time::timeout;
 
 use crate::body_memory::{BodyMemory, Share};
-use crate::metrics::IngressMetrics;
+use crate::metrics::OperationMetrics;
 
 #[cfg(test)]
 mod tests;
@@ -50,13 +50,10 @@ impl JsonBody {
 }
 
 impl Bodies {
-    /// Bodies of at most `most` bytes each, and `memory` together.
-    pub(crate) fn new(most: usize, memory: usize, metrics: &IngressMetrics) -> Self {
-        Self {
-            most,
-            memory: BodyMemory::new(memory, metrics.body_bytes.clone()),
-            refused: metrics.refused.with_label_values(&["body_memory"]),
-        }
+    /// Bodies of at most `most` bytes each, and `memory` together with those of all other operations.
+    pub(crate) fn new(most: usize, memory: BodyMemory, metrics: &OperationMetrics) -> Self {
+        let refused = metrics.refused.with_label_values(&["body_memory"]);
+        Self { most, memory, refused }
     }
 
     /// Reads the body of a request, of at most `limit` bytes.

@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod json_body;
 pub mod metrics;
 pub mod openapi;
+pub mod operations;
 pub mod request_options;
 pub mod requester;
 pub mod response;
@@ -27,11 +28,13 @@ mod problems;
 mod publisher;
 mod replies;
 mod result_writer;
+mod transport;
 mod wait_limits;
 mod watches;
 
 use std::error::Error;
 
+use proxy_service::operations::weather::work::Weather;
 use roundtrip::broker;
 use roundtrip::http::server;
 use roundtrip::process::shutdown::{LoopEnded, spawn_essential};
@@ -39,6 +42,13 @@ use tokio_util::sync::CancellationToken;
 
 use config::Config;
 use exchange::Exchange;
+use operations::Operations;
+
+/// The operations of this service.
+#[must_use]
+pub fn operations() -> Operations {
+    Operations::new().with::<Weather>(routes::weather::routes)
+}
 
 /// Runs the ingress until `stop`, then drains it: callers who are waiting get their answers while publisher
 /// and reply reader still live.
@@ -46,12 +56,26 @@ use exchange::Exchange;
 /// # Errors
 /// When it cannot start: the address is taken, or embedded workers cannot be built. When a loop it needs ended.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let work = proxy_service::operations(&config.weather)?;
+    run_with(&operations(), &work, config, stop).await
+}
+
+/// The same with other operations; `work` is what workers inside do, with memory://.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    operations: &Operations,
+    work: &proxy_service::operations::Operations,
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr)?;
     let address = listener.local_addr()?;
     let backend = broker::connect(&config.broker_url, config.broker_options());
-    let mut exchange = Exchange::start(&config, backend);
+    let mut exchange = Exchange::start(&config, backend, operations);
     if config.broker_url.is_memory() {
-        exchange.work_inside(&config)?;
+        exchange.work_inside(work, &config);
     }
     let serving = server::serve(
         listener,
@@ -63,7 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     );
     let serving = spawn_essential(exchange.ended(), serving);
     if config.broker_url.is_memory() {
-        embedded::greet(address);
+        embedded::greet(address, routes::weather::EXAMPLE);
     }
     exchange.set_ready();
 
@@ -75,9 +99,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn 
     }
     exchange.drain(serving).await;
     tracing::info!("ingress-service has stopped");
-    if stop.is_cancelled() {
-        Ok(())
-    } else {
-        Err(LoopEnded.into())
+    match stop.is_cancelled() {
+        true => Ok(()),
+        false => Err(LoopEnded.into()),
     }
 }

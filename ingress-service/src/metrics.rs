@@ -1,36 +1,29 @@
-//! What the ingress measures, besides its HTTP requests.
+//! What the ingress measures, besides its HTTP requests: of the process, and of each operation.
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use roundtrip::broker::CancelOutcome;
 use roundtrip::observe::metrics::Metrics;
 
-/// The ingress' metrics.
+/// The metrics of the process.
 #[derive(Debug, Clone)]
 pub struct IngressMetrics {
     pub(crate) pending: IntGauge,
     pub(crate) publish: Histogram,
     pub(crate) publish_batch: Histogram,
-    pub(crate) reply_latency: Histogram,
     pub(crate) reply_batch: Histogram,
     pub(crate) late_replies: IntCounter,
     pub(crate) streams_removed: IntCounter,
-    pub(crate) refused: IntCounterVec,
     pub(crate) body_bytes: IntGauge,
-    pub(crate) timeouts: IntCounter,
     pub(crate) stored: IntCounter,
     pub(crate) adopted: IntCounter,
-    pub(crate) promised: IntCounterVec,
-    pub(crate) keys: IntCounterVec,
     pub(crate) cancelled: IntCounterVec,
     pub(crate) followers: IntGauge,
     pub(crate) waits: IntGauge,
     pub(crate) event_streams: IntGauge,
-    pub(crate) predicted_wait: Gauge,
-    pub(crate) completion_rate: Gauge,
 }
 
 impl IngressMetrics {
-    /// Registers the ingress' metrics.
+    /// Registers them.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         Self {
@@ -43,10 +36,6 @@ impl IngressMetrics {
                 "roundtrip_ingress_publish_batch_size",
                 "Requests in one published batch",
             ),
-            reply_latency: metrics.seconds(
-                "roundtrip_reply_latency_seconds",
-                "Time from a request's admission to its reply, in seconds",
-            ),
             reply_batch: metrics.sizes(
                 "roundtrip_ingress_reply_batch_size",
                 "Replies in one read that was not empty",
@@ -58,6 +47,63 @@ impl IngressMetrics {
             streams_removed: metrics.counter(
                 "roundtrip_ingress_reply_streams_removed_total",
                 "Reply streams removed whose instances were gone",
+            ),
+            body_bytes: metrics.gauge(
+                "roundtrip_ingress_body_bytes",
+                "Memory taken by request bodies that are being read, in bytes",
+            ),
+            stored: metrics.counter(
+                "roundtrip_ingress_stored_replies_total",
+                "Replies that nobody waited for any more, and that became results of their records",
+            ),
+            adopted: metrics.counter(
+                "roundtrip_ingress_adopted_replies_total",
+                "Replies to instances that are gone, and that became results of their records",
+            ),
+            cancelled: metrics.counters_of(
+                "roundtrip_ingress_cancellations_total",
+                "Requests that somebody ended, or wanted to, by what became of it: never_started, asked, ended_before \
+                 or unknown",
+                "outcome",
+                &["never_started", "asked", "ended_before", "unknown"],
+            ),
+            followers: metrics.gauge(
+                "roundtrip_ingress_followers",
+                "Calls that wait for a request that another call with their Idempotency-Key made",
+            ),
+            waits: metrics.gauge(
+                "roundtrip_ingress_record_waits",
+                "Calls of GET /requests/{id} that wait for the request's end (Prefer: wait)",
+            ),
+            event_streams: metrics.gauge("roundtrip_ingress_event_streams", "Streams of events that are open"),
+        }
+    }
+
+    pub(crate) fn count_cancelled(&self, cancelled: CancelOutcome) {
+        self.cancelled.with_label_values(&[cancel_outcome(cancelled)]).inc();
+    }
+}
+
+/// The metrics of one operation.
+#[derive(Debug, Clone)]
+pub struct OperationMetrics {
+    pub(crate) reply_latency: Histogram,
+    pub(crate) refused: IntCounterVec,
+    pub(crate) timeouts: IntCounter,
+    pub(crate) promised: IntCounterVec,
+    pub(crate) keys: IntCounterVec,
+    pub(crate) predicted_wait: Gauge,
+    pub(crate) completion_rate: Gauge,
+}
+
+impl OperationMetrics {
+    /// Registers them, with the metrics of the operation.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            reply_latency: metrics.seconds(
+                "roundtrip_reply_latency_seconds",
+                "Time from a request's admission to its reply, in seconds",
             ),
             refused: metrics.counters_of(
                 "roundtrip_ingress_refused_total",
@@ -79,21 +125,9 @@ impl IngressMetrics {
                     "outcome_unknown",
                 ],
             ),
-            body_bytes: metrics.gauge(
-                "roundtrip_ingress_body_bytes",
-                "Memory taken by request bodies that are being read, in bytes",
-            ),
             timeouts: metrics.counter(
                 "roundtrip_ingress_reply_timeouts_total",
                 "Requests without a reply within REQUEST_TIMEOUT",
-            ),
-            stored: metrics.counter(
-                "roundtrip_ingress_stored_replies_total",
-                "Replies that nobody waited for any more, and that became results of their records",
-            ),
-            adopted: metrics.counter(
-                "roundtrip_ingress_adopted_replies_total",
-                "Replies to instances that are gone, and that became results of their records",
             ),
             promised: metrics.counters_of(
                 "roundtrip_ingress_promised_total",
@@ -108,22 +142,6 @@ impl IngressMetrics {
                 "outcome",
                 &["new", "known", "conflict"],
             ),
-            cancelled: metrics.counters_of(
-                "roundtrip_ingress_cancellations_total",
-                "Requests that somebody ended, or wanted to, by what became of it: never_started, asked, ended_before \
-                 or unknown",
-                "outcome",
-                &["never_started", "asked", "ended_before", "unknown"],
-            ),
-            followers: metrics.gauge(
-                "roundtrip_ingress_followers",
-                "Calls that wait for a request that another call with their Idempotency-Key made",
-            ),
-            waits: metrics.gauge(
-                "roundtrip_ingress_record_waits",
-                "Calls of GET /requests/{id} that wait for the request's end (Prefer: wait)",
-            ),
-            event_streams: metrics.gauge("roundtrip_ingress_event_streams", "Streams of events that are open"),
             predicted_wait: metrics.float_gauge(
                 "roundtrip_ingress_predicted_wait_seconds",
                 "How long a request would wait for a worker, in seconds, sampled; 0 while that is unknown",
@@ -133,10 +151,6 @@ impl IngressMetrics {
                 "Requests completed per second while others waited, by all workers, sampled; 0 while that is unknown",
             ),
         }
-    }
-
-    pub(crate) fn count_cancelled(&self, cancelled: CancelOutcome) {
-        self.cancelled.with_label_values(&[cancel_outcome(cancelled)]).inc();
     }
 }
 

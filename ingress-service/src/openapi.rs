@@ -19,7 +19,7 @@ use crate::documents::RequestStatus;
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
-        (name = "weather", description = "The weather of a city: answered by a worker behind the queue"),
+        (name = "weather", description = "The weather: answered by a worker behind the queue"),
         (name = "requests", description = "Requests answered with 202, or sent with an Idempotency-Key: status, result, events, cancellation"),
         (name = "operation", description = "Health, readiness and metrics of this instance"),
         (name = "problems", description = "Explanations of the types of problems"),
@@ -113,7 +113,7 @@ pub enum ReadErrors {
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only its description is used.
 pub enum RoundTripErrors {
-    /// The city is not known (`not-found`)
+    /// What was asked for does not exist (`not-found`)
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemDocument),
     /// At least one value is not accepted, and `errors` lists all of them (`validation-failed`); or the Idempotency-Key was used for other content (`idempotency-key-reused`)

@@ -43,7 +43,7 @@ struct Waiter {
     stage: Stage,
     /// Told when the stage changes, where somebody waits for that.
     moved: Option<oneshot::Sender<()>>,
-    /// ResultWriter when the request is published, or nobody waits any more.
+    /// Ends when the request is published, or nobody waits any more.
     publishing: Span,
 }
 
@@ -180,8 +180,8 @@ impl Pending {
     }
 
     fn shard(&self, id: CorrelationId) -> MutexGuard<'_, Waiting> {
-        // The last byte of a version 7 UUID is random.
-        let shard = usize::from(id.as_uuid().as_bytes()[15]) % SHARDS;
+        // A random byte of a version 7 UUID: those behind it may name a partition.
+        let shard = usize::from(id.as_uuid().as_bytes()[13]) % SHARDS;
         self.shards[shard]
             .lock()
             .expect("no code panics while it holds a shard")
@@ -329,7 +329,7 @@ mod tests {
     async fn who_gives_up_gets_what_came_before() {
         let (pending, id) = (pending(1), CorrelationId::new());
         let mut waits = pending.register(id).unwrap();
-        let entry = EntryId { millis: 7, sequence: 1 };
+        let entry = EntryId::of(OperationName::first(), Position { millis: 7, sequence: 1 });
         pending.published(id, entry);
         assert_eq!(waits.entry(), Some(entry));
         pending.complete(id, replied());

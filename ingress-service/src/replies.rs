@@ -58,9 +58,9 @@ pub(crate) async fn run(
 
 /// Hands a reply to whoever waits for it; gives it back when nobody does.
 fn unclaimed(pending: &Pending, reply: Reply) -> Option<Reply> {
-    let id = reply.id;
-    match pending.complete(id, Outcome::Replied(reply.outcome))? {
-        Outcome::Replied(outcome) => Some(Reply { id, outcome }),
+    let Reply { id, origin, outcome } = reply;
+    match pending.complete(id, Outcome::Replied(outcome))? {
+        Outcome::Replied(outcome) => Some(Reply::new(id, origin, outcome)),
         Outcome::Unpublished(_) => None,
     }
 }

@@ -11,6 +11,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
+use roundtrip::Tenant;
 use roundtrip::http::problem::{Problem, ProblemType};
 use roundtrip::observe::trace::Trace;
 
@@ -34,6 +35,8 @@ pub struct RequestOptions {
     pub key: Option<CallerKey>,
     /// Where it stands in a trace.
     pub trace: Trace,
+    /// Whose call it is.
+    pub tenant: Tenant,
 }
 
 impl<S: Sync> FromRequestParts<S> for RequestOptions {
@@ -45,6 +48,7 @@ impl<S: Sync> FromRequestParts<S> for RequestOptions {
             timeout: timeout(&parts.headers)?,
             key: CallerKey::of(&parts.headers)?,
             trace: parts.extensions.get::<Trace>().cloned().unwrap_or_default(),
+            tenant: parts.extensions.get::<Tenant>().cloned().unwrap_or_default(),
         })
     }
 }

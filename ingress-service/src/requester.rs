@@ -5,76 +5,44 @@ mod deferred;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use deferred::away;
-
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::OPERATION;
-use roundtrip::batch::Batcher;
-use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record, ResultStore};
+use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record};
 use roundtrip::http::problem::{Problem, ProblemType};
 use roundtrip::observe::trace::{Kind, Span};
-use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, OperationName, Origin, Reply, Request};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Entrant, Rejection};
 use crate::disconnects::Disconnect;
-use crate::metrics::IngressMetrics;
-use crate::pending::{Outcome, Pending, PendingReply};
+use crate::metrics::OperationMetrics;
+use crate::pending::{Outcome, PendingReply};
 use crate::publisher::recorded::Application;
 use crate::request_options::{RequestOptions, Wait};
 use crate::result_writer::ResultWriter;
-use crate::wait_limits::WaitLimits;
-use crate::watches::{Seen, Watches};
+use crate::transport::{RETRY_AFTER, Transport};
+use crate::watches::Seen;
 
-/// When to come back while the broker is away: each second it is looked for.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// How long work may take whose caller does not say.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// For those who wait for the answer; also how long they wait.
-    pub(crate) request: Duration,
-    /// For those who do not.
-    pub(crate) job: Duration,
-}
-
-impl Times {
-    /// Whether work may outlast its caller's wait, or has more time than callers get who wait.
-    fn is_job(self, budget: Duration, patience: Duration) -> bool {
-        patience < budget || budget > self.request
-    }
-}
-
-/// Sends requests through the broker and waits for their replies.
+/// Sends requests of one operation through the broker and waits for their replies.
 #[derive(Debug)]
 pub struct Requester {
-    pub(crate) reply_to: ReplyTo,
+    pub(crate) operation: OperationName,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) pending: Arc<Pending>,
-    pub(crate) publisher: Batcher<Request>,
-    pub(crate) acceptor: Batcher<Application>,
-    pub(crate) records: Arc<dyn ResultStore>,
-    pub(crate) watches: Arc<Watches>,
-    pub(crate) wait_limits: WaitLimits,
-    /// Whom to tell that a caller has gone; `None` where work is finished all the same.
-    pub(crate) disconnects: Option<mpsc::Sender<Disconnect>>,
-    /// Where results are noted whose records may not know them.
-    pub(crate) ends: ResultWriter,
-    pub(crate) times: Times,
-    /// Cancelled when this instance drains: nobody waits for longer than needed then.
-    pub(crate) draining: CancellationToken,
-    /// Cancelled shortly before connections are cut off: whoever still waits is told where to ask.
-    pub(crate) last_call: CancellationToken,
-    /// For how long a request that somebody else made may still be taken back, as replicas did not confirm it.
-    pub(crate) probation: Duration,
-    pub(crate) metrics: IngressMetrics,
+    pub(crate) metrics: OperationMetrics,
 }
 
+impl Deref for Requester {
+    type Target = Transport;
+
+    fn deref(&self) -> &Transport {
+        &self.transport
+    }
+}
 /// One request to be made.
 #[derive(Debug)]
 pub struct Ask<'a> {
@@ -135,7 +103,11 @@ impl Requester {
         let place = self
             .admit(id, admitted, entrant)
             .map_err(|refusal| self.refuse(refusal, id))?;
-        let key = call.key.as_ref().map(|key| key.digest(route, &data));
+        let origin = Origin {
+            operation: self.operation,
+            tenant: call.tenant.clone(),
+        };
+        let key = call.key.as_ref().map(|key| key.digest(&origin.tenant, route, &data));
         let publishing = self.publishing(call, id);
         let published = if publishing.is_recorded() {
             publishing.trace()
@@ -145,6 +117,7 @@ impl Requester {
         place.publishing(publishing);
         let request = Request {
             id,
+            origin: origin.clone(),
             reply_to: self.reply_to.clone(),
             budget: Budget::new(budget),
             traceparent: published.traceparent(),
@@ -152,10 +125,11 @@ impl Requester {
             data,
         };
         let mut waiting = Waiting {
+            origin,
             budget: request.budget,
             has_record: key.is_some() || wait == Wait::Not,
             has_key: key.is_some(),
-            ends: &self.ends,
+            results: &self.results,
             disconnects: self.disconnects.as_ref().filter(|_| key.is_none()),
             place,
         };
@@ -170,7 +144,7 @@ impl Requester {
                 Accepted::As(entry) if wait == Wait::Not => {
                     waiting.disconnects = None;
                     self.metrics.promised.with_label_values(&["async"]).inc();
-                    let accepted = Some(entry.millis);
+                    let accepted = Some(entry.at.millis);
                     return Ok(Answer::Promised {
                         id,
                         record: None,
@@ -249,13 +223,12 @@ impl Requester {
 
     /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
     fn publishing(&self, call: &RequestOptions, id: CorrelationId) -> Span {
-        let mut span = call
-            .trace
-            .begin(Kind::Producer, || format!("publish {OPERATION}-requests"));
+        let queue = self.operation.queue();
+        let mut span = call.trace.begin(Kind::Producer, || format!("publish {queue}"));
         if span.is_recorded() {
             span.set("messaging.system", "redis");
             span.set("messaging.operation.type", "send");
-            span.set("messaging.destination.name", format!("{OPERATION}-requests"));
+            span.set("messaging.destination.name", queue);
             span.set("messaging.message.id", id.to_string());
         }
         span
@@ -291,7 +264,7 @@ impl Requester {
         let (answer, answered) = oneshot::channel();
         let acceptance = Acceptance { request, key };
         // Whoever takes the application answers it; where nobody does, it was not sent.
-        let _ = self.acceptor.send(Application { acceptance, answer }).await;
+        let _ = self.recorder.send(Application { acceptance, answer }).await;
         let accepted = answered.await.unwrap_or(Err(BrokerErrorKind::Unavailable));
         let accepted = accepted.map_err(|reason| self.unpublished(reason))?;
         if has_key {
@@ -322,11 +295,12 @@ impl Requester {
             self.admission.count_expired();
             // Whoever hears 504 can ask again what became of it, whether its time ran out there or here.
             let outcome = outcome.clone();
-            has_record |= self.records.store(&[Reply { id, outcome }]).await.is_ok();
+            let reply = Reply::new(id, waiting.origin.clone(), outcome);
+            has_record |= self.records.store(&[reply]).await.is_ok();
         } else if has_record {
             // The record knows already, unless the worker knows nothing of records.
-            let outcome = outcome.clone();
-            self.ends.note(Reply { id, outcome });
+            self.results
+                .note(Reply::new(id, waiting.origin.clone(), outcome.clone()));
         }
         let has_key = waiting.has_key && self.key_stands_for(id, &outcome).await;
         Ok(Answer::Done {
@@ -370,10 +344,11 @@ impl Requester {
 #[derive(Debug)]
 struct Waiting<'a> {
     place: PendingReply,
+    origin: Origin,
     budget: Budget,
     has_record: bool,
     has_key: bool,
-    ends: &'a ResultWriter,
+    results: &'a ResultWriter,
     disconnects: Option<&'a mpsc::Sender<Disconnect>>,
 }
 
@@ -388,7 +363,7 @@ impl Drop for Waiting<'_> {
         {
             // It came in the moment in which its caller left.
             let id = self.place.id();
-            self.ends.note(Reply { id, outcome });
+            self.results.note(Reply::new(id, self.origin.clone(), outcome));
         }
         if let Some(disconnects) = self.disconnects {
             // Where there is no room the work is done for nobody: no worse than without this.

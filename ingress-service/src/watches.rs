@@ -164,6 +164,7 @@ mod tests {
         ));
         let request = Request {
             id: CorrelationId::new(),
+            origin: Origin::default(),
             reply_to: ReplyTo::unique("test"),
             budget: Budget::new(Duration::from_secs(30)),
             traceparent: None,
@@ -174,10 +175,7 @@ mod tests {
         let mut many: Vec<_> = (0..100).map(|_| watches.watch(id)).collect();
         assert_eq!(many[0].next().await.unwrap(), None);
         broker.submit(&[Acceptance { request, key: None }]).await.unwrap();
-        let done = Reply {
-            id,
-            outcome: Ok("{}".into()),
-        };
+        let done = Reply::new(id, Origin::default(), Ok("{}".into()));
         broker.complete(&[done]).await.unwrap();
         for watch in &mut many {
             let ended = async {

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::Broker;
-use roundtrip::broker::{BrokerError, BrokerErrorKind, Consumer};
+use roundtrip::OperationName;
+use roundtrip::broker::{BrokerError, BrokerErrorKind, Consumer, MAX_WAIT, Queue};
 use roundtrip::observe::outage::broker_failed;
 use roundtrip::resilience::backoff::Backoff;
 use roundtrip::resilience::breaker::{Breaker, State};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::executor::Executor;
 use crate::lease::ScanTimer;
 use crate::metrics::WorkerMetrics;
 use crate::redelivery::attempts::Attempts;
@@ -21,7 +22,7 @@ use crate::redelivery::suspects::Suspects;
 use crate::redelivery::{Found, Redelivery};
 use crate::settler::Refused;
 use crate::stack::PROBES;
-use crate::terminals::{Taken, Terminals, Work};
+use crate::terminals::{All, NoClaims, Room, Terminals};
 
 /// Pauses while the broker is away. The longest is short enough to be back within a second or two.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -31,13 +32,20 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// of the pause, and not nothing.
 const PAUSE_STEP: Duration = Duration::from_millis(200);
 
-/// Claims for a worker.
+/// How long a suspect waits at once for the claims of other operations to end: as long as one waits for requests, and
+/// a little longer.
+const CLAIMS_END: Duration = MAX_WAIT.saturating_add(Duration::from_millis(100));
+
+/// Claims what is asked of one operation.
 pub(crate) struct Claimer {
-    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) operation: OperationName,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) consumer: Consumer,
     pub(crate) lease: Duration,
     pub(crate) terminals: Arc<Terminals>,
-    pub(crate) work: Arc<Work>,
+    /// The most terminals that this operation may take.
+    pub(crate) share: usize,
+    pub(crate) executor: Arc<Executor>,
     pub(crate) upstream: Arc<Breaker>,
     pub(crate) refused: Refused,
     pub(crate) metrics: WorkerMetrics,
@@ -60,12 +68,21 @@ enum Turn {
     Claim,
 }
 
+/// What a turn has to itself.
+enum Place<'a> {
+    None,
+    Some(Room<'a>),
+    All(All),
+}
+
 /// What the loop remembers between its turns.
 struct Memory {
     suspects: Suspects,
     deadlines: Deadlines,
     attempts: Attempts,
     look: LookTimer,
+    /// Held while a suspect waits for room.
+    no_claims: Option<NoClaims>,
     /// Whether something may be ours that did not come: it is recovered before anything else.
     missing: bool,
 }
@@ -77,6 +94,7 @@ impl Memory {
             deadlines: Deadlines::default(),
             attempts: Attempts::default(),
             look: LookTimer::new(),
+            no_claims: None,
             missing: false,
         }
     }
@@ -88,8 +106,8 @@ impl Claimer {
         let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
         let (mut turn, mut scan) = (Turn::Prepare, ScanTimer::new());
         let mut memory = Memory::new();
-        while let Some((now, taken)) = stop.run_until_cancelled(self.room(turn, &mut memory)).await {
-            match self.take_turn(now, taken, &mut memory, &stop).await {
+        while let Some((now, place)) = stop.run_until_cancelled(self.room(turn, &mut memory)).await {
+            match self.take_turn(now, place, &mut memory, &stop).await {
                 Ok(()) => {
                     pauses.reset();
                     turn = match now {
@@ -113,8 +131,12 @@ impl Claimer {
                             Turn::Prepare
                         }
                     };
+                    memory.no_claims = None;
                     stop.run_until_cancelled(sleep(pause)).await;
                 }
+            }
+            if turn != Turn::Suspect {
+                memory.no_claims = None;
             }
         }
     }
@@ -122,68 +144,82 @@ impl Claimer {
     /// Waits for what a turn needs: an upstream that is not given a pause, and terminals. None of these when a
     /// suspect would have to wait for its neighbours for too long. Where any of it takes long, the turn is not had,
     /// but one for what is about to expire.
-    async fn room(&self, turn: Turn, memory: &mut Memory) -> (Turn, Option<Taken>) {
+    async fn room(&self, turn: Turn, memory: &mut Memory) -> (Turn, Place<'_>) {
         // What cannot be settled is not worth working on.
         self.refused.end_of_it().await;
         if turn == Turn::Prepare {
-            return (turn, None);
+            return (turn, Place::None);
         }
         if memory.deadlines.are_due() {
             memory.look = LookTimer::new();
-            return (Turn::Due, None);
+            return (Turn::Due, Place::None);
         }
         // Nothing is claimed while the upstream's breaker is open: what waits in the stream keeps its
         // deliveries, and may be served by a worker that is better off.
         let rest = self.upstream.open_for();
         if !rest.is_zero() {
             sleep(rest.min(PAUSE_STEP)).await;
-            return (Turn::Due, None);
+            return (Turn::Due, Place::None);
         }
         if turn == Turn::Suspect {
-            let patience = memory.suspects.patience(self.lease);
-            let taken = self.terminals.take_all(patience.min(LOOK_INTERVAL)).await;
-            return match taken.is_none() && patience > LOOK_INTERVAL {
-                true => (Turn::Due, None),
-                false => (turn, taken),
-            };
+            return self.room_alone(memory).await;
         }
         match timeout(LOOK_INTERVAL, self.some_room()).await {
             // It may have opened meanwhile.
-            Ok(taken) if self.upstream.open_for().is_zero() => (turn, Some(taken)),
-            _ => (Turn::Due, None),
+            Ok(room) if self.upstream.open_for().is_zero() => (turn, Place::Some(room)),
+            _ => (Turn::Due, Place::None),
         }
     }
 
-    async fn some_room(&self) -> Taken {
-        if self.upstream.state() != State::Closed {
-            // Half-open, or about to be: no more than the probes at a time.
-            self.terminals.in_flight().wait_until_at_most(PROBES - 1).await;
+    /// Waits, some of the time that a suspect has for it, until nothing else is at work.
+    async fn room_alone(&self, memory: &mut Memory) -> (Turn, Place<'_>) {
+        let patience = memory.suspects.patience(self.lease);
+        if memory.no_claims.is_none() {
+            memory.no_claims = timeout(patience.min(CLAIMS_END), self.terminals.no_claims()).await.ok();
         }
-        let mut taken = self.terminals.take().await;
-        if self.upstream.state() != State::Closed {
-            // What is more than the probes would be refused, its delivery counted for nothing.
-            taken.keep(PROBES.saturating_sub(self.terminals.in_flight().len()).max(1));
+        let all = match &memory.no_claims {
+            Some(no_claims) => self.terminals.take_all(no_claims, patience.min(LOOK_INTERVAL)).await,
+            None => None,
+        };
+        match all {
+            Some(all) => (Turn::Suspect, Place::All(all)),
+            None if patience > LOOK_INTERVAL => (Turn::Due, Place::None),
+            None => (Turn::Suspect, Place::None),
         }
-        taken
+    }
+
+    async fn some_room(&self) -> Room<'_> {
+        let in_flight = self.terminals.in_flight();
+        // Half-open, or about to be: no more than the probes at a time. What is more than them would be refused, its
+        // delivery counted for nothing.
+        let most = || match self.upstream.state() {
+            State::Closed => self.share,
+            _ => PROBES.min(self.share),
+        };
+        in_flight.wait_until_at_most(self.operation, most() - 1).await;
+        let mut room = self.terminals.room().await;
+        room.keep(most().saturating_sub(in_flight.count(self.operation)).max(1));
+        room
     }
 
     async fn take_turn(
         &self,
         turn: Turn,
-        taken: Option<Taken>,
+        place: Place<'_>,
         memory: &mut Memory,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
         let redelivery = Redelivery {
-            broker: self.broker.as_ref(),
+            queue: self.queue.as_ref(),
+            operation: self.operation,
             consumer: &self.consumer,
             in_flight: self.terminals.in_flight(),
-            executor: &self.work.executor,
+            executor: &self.executor,
             deadlines: &mut memory.deadlines,
             attempts: &mut memory.attempts,
             stop,
         };
-        match (turn, taken) {
+        match (turn, place) {
             (Turn::Prepare, _) => self.prepare().await,
             (Turn::Due, _) => {
                 self.tell_what_is_new_and_due().await?;
@@ -192,17 +228,17 @@ impl Claimer {
                 }
                 Ok(())
             }
-            (_, None) => {
-                memory.suspects.postpone(self.lease);
+            (Turn::Suspect, Place::All(all)) => self.run_a_suspect(redelivery, all, &mut memory.suspects).await,
+            (Turn::Claim, Place::Some(room)) => {
+                memory.suspects.others_had_a_turn();
+                self.claim(room).await
+            }
+            (Turn::Recover | Turn::Reclaim, Place::Some(room)) => {
+                memory.missing = self.take_over(turn, redelivery, room, &mut memory.suspects).await?;
                 Ok(())
             }
-            (Turn::Suspect, Some(all)) => self.run_a_suspect(redelivery, all, &mut memory.suspects).await,
-            (Turn::Claim, Some(taken)) => {
-                memory.suspects.others_had_a_turn();
-                self.claim(taken).await
-            }
-            (Turn::Recover | Turn::Reclaim, Some(taken)) => {
-                memory.missing = self.take_over(turn, redelivery, taken, &mut memory.suspects).await?;
+            (Turn::Suspect | Turn::Claim | Turn::Recover | Turn::Reclaim, _) => {
+                memory.suspects.postpone(self.lease);
                 Ok(())
             }
         }
@@ -212,8 +248,8 @@ impl Claimer {
         let pause = self.upstream.open_for();
         if !pause.is_zero() {
             self.metrics.paused.inc();
-            let new = self.broker.claim_due(&self.consumer, DUE, MAX_DUE).await?;
-            self.terminals.tell(new, pause, &self.work);
+            let new = self.queue.claim_due(&self.consumer, DUE, MAX_DUE).await?;
+            self.terminals.tell(new, pause, &self.executor);
         }
         Ok(())
     }
@@ -225,14 +261,14 @@ impl Claimer {
             true => redelivery.recovered_due().await?,
             false => redelivery.due(self.lease).await?,
         };
-        self.terminals.tell(found.due, self.upstream.open_for(), &self.work);
+        self.terminals.tell(found.due, self.upstream.open_for(), &self.executor);
         found.failed.map_or(Ok(found.missing), Err)
     }
 
     async fn run_a_suspect(
         &self,
         mut redelivery: Redelivery<'_>,
-        all: Taken,
+        all: All,
         suspects: &mut Suspects,
     ) -> Result<(), BrokerError> {
         let found = redelivery.one_suspect(self.lease).await?;
@@ -244,7 +280,7 @@ impl Claimer {
                 "running a request alone whose workers kept dying"
             );
             self.metrics.alone.inc();
-            self.terminals.start_alone(all, delivery, self.lease, &self.work);
+            self.terminals.start_alone(all, delivery, self.lease, &self.executor);
         }
         Ok(())
     }
@@ -254,17 +290,14 @@ impl Claimer {
         &self,
         turn: Turn,
         mut redelivery: Redelivery<'_>,
-        taken: Taken,
+        room: Room<'_>,
         suspects: &mut Suspects,
     ) -> Result<bool, BrokerError> {
-        let (room, is_recovery) = (taken.count(), turn == Turn::Recover);
-        let looking = async {
-            match is_recovery {
-                true => redelivery.recovered(room).await,
-                false => redelivery.reclaimed(self.lease, room).await,
-            }
+        let is_recovery = turn == Turn::Recover;
+        let found = match is_recovery {
+            true => redelivery.recovered(room.count()).await,
+            false => redelivery.reclaimed(self.lease, room.count()).await,
         };
-        let (taken, found) = self.terminals.lend_during(taken, looking).await;
         let Found {
             deliveries,
             due,
@@ -278,24 +311,22 @@ impl Claimer {
         };
         counter.inc_by(deliveries.len() as u64);
         suspects.seen(any);
-        self.terminals.tell(due, Duration::ZERO, &self.work);
-        self.terminals.start(taken, deliveries, &self.work);
+        self.terminals.tell(due, Duration::ZERO, &self.executor);
+        self.terminals.start(deliveries, &self.executor);
         failed.map_or(Ok(missing), Err)
     }
 
-    async fn claim(&self, taken: Taken) -> Result<(), BrokerError> {
-        let claim = self.broker.claim(&self.consumer, taken.count());
-        let (taken, deliveries) = self.terminals.lend_during(taken, claim).await;
-        let deliveries = deliveries?;
+    async fn claim(&self, room: Room<'_>) -> Result<(), BrokerError> {
+        let deliveries = self.queue.claim(&self.consumer, room.count()).await?;
         if !deliveries.is_empty() {
             self.metrics.claim_batch.observe(deliveries.len() as f64);
         }
-        self.terminals.start(taken, deliveries, &self.work);
+        self.terminals.start(deliveries, &self.executor);
         Ok(())
     }
 
     async fn prepare(&self) -> Result<(), BrokerError> {
-        if self.broker.prepare().await? {
+        if self.queue.prepare().await? {
             self.metrics.groups_created.inc();
         }
         Ok(())

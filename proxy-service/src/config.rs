@@ -1,10 +1,9 @@
 //! The proxy's configuration: environment variables, or the flags of the same names.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use roundtrip::broker::BrokerUrl;
 use roundtrip::http::server::ConnectionOptions;
 use roundtrip::observe::trace::TraceOptions;
@@ -12,14 +11,11 @@ use roundtrip::process::command_line::Check;
 use roundtrip::process::logging::LogOptions;
 use roundtrip::process::runtime::ProcessOptions;
 use roundtrip::process::value_parsers;
-use url::Url;
 
 use crate::dead_letters::{AdminToken, TokenParser};
-use crate::operations::weather::WeatherProvider;
-use crate::operations::weather::open_meteo::{self, OpenMeteo};
-use crate::operations::weather::simulated::{Latency, Simulated};
+use crate::operations::weather::options::WeatherOptions;
 
-/// WorkerPool of Roundtrip: claim requests from the stream, do the work, answer through the reply stream.
+/// Workers of Roundtrip: claim requests from the stream, do the work, answer through the reply stream.
 ///
 /// Every option can be set as an environment variable; a flag wins over a variable.
 #[derive(Debug, Clone, Parser)]
@@ -82,7 +78,7 @@ pub struct Config {
 
 /// How workers work.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "WorkerPool (an ingress has them with memory:// only)")]
+#[command(next_help_heading = "Workers (an ingress has them with memory:// only)")]
 pub struct WorkerOptions {
     /// Requests worked on at the same time, 1 to 65536
     #[arg(long, env, default_value_t = 64, value_parser = value_parsers::whole(1..=65536_u32))]
@@ -145,63 +141,6 @@ impl Check for WorkerOptions {
     }
 }
 
-/// Where the weather comes from.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "WorkerPool (an ingress has them with memory:// only)")]
-pub struct WeatherOptions {
-    /// Who knows the weather
-    #[arg(long, env, default_value = "simulated")]
-    pub weather_provider: ProviderKind,
-
-    /// How long the simulated provider takes: a duration, or a range such as 100ms..500ms
-    #[arg(long, env, default_value = "0ms")]
-    pub simulated_latency: Latency,
-
-    /// Base URL of Open-Meteo's geocoding service
-    #[arg(long, env, default_value = open_meteo::DEFAULT_GEOCODING_URL, value_parser = http_url, hide_env_values = true)]
-    pub open_meteo_geocoding_url: Url,
-
-    /// Base URL of Open-Meteo's forecast service
-    #[arg(long, env, default_value = open_meteo::DEFAULT_FORECAST_URL, value_parser = http_url, hide_env_values = true)]
-    pub open_meteo_forecast_url: Url,
-}
-
-/// Who knows the weather.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProviderKind {
-    /// Made up: the same for the same city and day, and plausible for its climate
-    Simulated,
-    /// The real thing, from open-meteo.com
-    OpenMeteo,
-}
-
-impl ProviderKind {
-    /// The provider's name, as in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Simulated => "simulated",
-            Self::OpenMeteo => "open-meteo",
-        }
-    }
-}
-
-impl WeatherOptions {
-    /// The provider these options name.
-    ///
-    /// # Errors
-    /// When its HTTP client cannot be built.
-    pub fn provider(&self) -> Result<Arc<dyn WeatherProvider>, open_meteo::BuildError> {
-        Ok(match self.weather_provider {
-            ProviderKind::Simulated => Arc::new(Simulated::new(self.simulated_latency)),
-            ProviderKind::OpenMeteo => Arc::new(OpenMeteo::new(
-                self.open_meteo_geocoding_url.clone(),
-                self.open_meteo_forecast_url.clone(),
-            )?),
-        })
-    }
-}
-
 fn shared_broker(text: &str) -> Result<BrokerUrl, String> {
     match text.parse::<BrokerUrl>() {
         Ok(url) if url.is_memory() => Err(
@@ -219,13 +158,6 @@ fn lease(text: &str) -> Result<Duration, String> {
     match value_parsers::duration(text) {
         Ok(lease) if accepted.contains(&lease) => Ok(lease),
         _ => Err("a duration from 1s to 1h is expected, such as 6s".to_owned()),
-    }
-}
-
-fn http_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err("an http:// or https:// URL is expected".to_owned()),
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roundtrip::batch::Batcher;
 use roundtrip::broker::{DeadLetter, Delivery, Malformed, Receipt, ResultStore, Settlement, Started};
 use roundtrip::observe::trace::Trace;
 use roundtrip::process::logging::with_causes;
-use roundtrip::{Fault, FaultCode, Keep, Reply, Request};
+use roundtrip::{Fault, FaultCode, Keep, Origin, Reply, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,12 +22,13 @@ use crate::redelivery::deadlines::DUE;
 /// were blamed with it.
 const ALONE_FROM: u32 = 3;
 
-/// When a delivery is given up, and when it runs alone.
-#[derive(Debug, Clone)]
+/// Works on the deliveries of one operation.
 pub(crate) struct Executor {
+    pub(crate) handler: BoxHandler,
     pub(crate) max_deliveries: u32,
     pub(crate) records: Arc<dyn ResultStore>,
     pub(crate) reports: Reports,
+    pub(crate) settler: Batcher<Settlement>,
     pub(crate) metrics: WorkerMetrics,
 }
 
@@ -54,49 +56,53 @@ struct Worthy {
     deadline: Instant,
 }
 
-/// Works on a delivery, or gives it up.
-pub(crate) async fn settlement(
-    delivery: Delivery,
-    cancelled: CancellationToken,
-    trace: &Trace,
-    handler: BoxHandler,
-    executor: &Executor,
-) -> Settlement {
-    let Worthy {
-        receipt,
-        attempt,
-        request,
-        deadline,
-    } = match executor.sort(delivery) {
-        Sorted::Worthy(worthy) => worthy,
-        Sorted::GivenUp(settlement) => return settlement,
-    };
-    let job = Job {
-        request: request.clone(),
-        delivery: attempt,
-        deadline,
-        cancelled,
-        progress: executor.reporter(&request),
-        trace: trace.clone(),
-    };
-    let start = executor.may_begin(&request, attempt, deadline).await;
-    let outcome = match start {
-        Start::Over => Err(Failure::Cancelled),
-        Start::Said | Start::Unsaid => handler.handle(job).await,
-    };
-    match outcome {
-        Err(Failure::Panicked { message }) => executor.give_up_on_panic(receipt, attempt, &request, message),
-        outcome => answer(receipt, request, outcome).perhaps_begun(attempt > 1 || start == Start::Unsaid),
-    }
-}
-
 fn answer(receipt: Receipt, request: Request, outcome: Result<Bytes, Failure>) -> Settlement {
     let outcome = outcome.map_err(|failure| failure.to_fault());
-    let Request { id, reply_to, keep, .. } = request;
-    Settlement::reply(receipt, reply_to, Reply { id, outcome }).keeping(keep)
+    let reply = Reply::to(&request, outcome);
+    Settlement::reply(receipt, request.reply_to, reply).keeping(request.keep)
 }
 
 impl Executor {
+    /// Works on a delivery, or gives it up.
+    pub(crate) async fn execute(&self, delivery: Delivery, cancelled: CancellationToken, trace: &Trace) -> Settlement {
+        let Worthy {
+            receipt,
+            attempt,
+            request,
+            deadline,
+        } = match self.sort(delivery) {
+            Sorted::Worthy(worthy) => worthy,
+            Sorted::GivenUp(settlement) => return settlement,
+        };
+        let job = Job {
+            request: request.clone(),
+            delivery: attempt,
+            deadline,
+            cancelled,
+            progress: self.reporter(&request),
+            trace: trace.clone(),
+        };
+        let start = self.may_begin(&request, attempt, deadline).await;
+        let outcome = match start {
+            Start::Over => Err(Failure::Cancelled),
+            Start::Said | Start::Unsaid => self.handler.handle(job).await,
+        };
+        match outcome {
+            Err(Failure::Panicked { message }) => self.give_up_on_panic(receipt, attempt, &request, message),
+            outcome => answer(receipt, request, outcome).perhaps_begun(attempt > 1 || start == Start::Unsaid),
+        }
+    }
+
+    /// Hands a settlement on. What finds no place before it is abandoned, or comes after the last batch, returns to the
+    /// stream with its lease.
+    pub(crate) async fn settle(&self, settlement: Settlement, abandon: &CancellationToken) {
+        tokio::select! {
+            biased;
+            _ = self.settler.send(settlement) => {}
+            () = abandon.cancelled() => {}
+        }
+    }
+
     /// Gives up what is no request, and what was delivered too often.
     fn sort(&self, delivery: Delivery) -> Sorted {
         let deadline = delivery.deadline();
@@ -182,7 +188,7 @@ impl Executor {
         let reply = malformed.requester.map(|(id, reply_to)| {
             let detail = format!("malformed request entry: {}", malformed.reason);
             let outcome = Err(Fault::new(FaultCode::Invalid, detail));
-            (reply_to, Reply { id, outcome })
+            (reply_to, Reply::new(id, Origin::of(receipt.entry.operation), outcome))
         });
         let letter = DeadLetter {
             reason: malformed.reason,
@@ -221,10 +227,7 @@ fn give_up(
     detail: String,
 ) -> Settlement {
     tracing::warn!(request_id = %request.id, entry = %receipt.entry, reason, attempts, "dead-lettered a request");
-    let reply = Reply {
-        id: request.id,
-        outcome: Err(Fault::new(FaultCode::DeadLettered, detail)),
-    };
+    let reply = Reply::to(request, Err(Fault::new(FaultCode::DeadLettered, detail)));
     let letter = DeadLetter {
         reason,
         attempts,

@@ -4,21 +4,27 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
-use roundtrip::CorrelationId;
 use roundtrip::broker::{Delivery, EntryId, Receipt, Settlement};
 use roundtrip::observe::trace::Span;
+use roundtrip::{CorrelationId, OperationName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What is in hand.
+/// What is in hand, of all operations.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    deliveries: Mutex<HashMap<EntryId, Tracked>>,
+    tracked: Mutex<Tracked>,
     fewer: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tracked {
+    deliveries: HashMap<EntryId, InHand>,
+    counts: HashMap<OperationName, usize>,
+}
+
+#[derive(Debug)]
+struct InHand {
     receipt: Receipt,
     request: Option<CorrelationId>,
     cancelled: CancellationToken,
@@ -26,27 +32,44 @@ struct Tracked {
     settling: Span,
 }
 
+impl Tracked {
+    fn remove(&mut self, entry: EntryId) {
+        if self.deliveries.remove(&entry).is_some()
+            && let Some(count) = self.counts.get_mut(&entry.operation)
+        {
+            *count -= 1;
+        }
+    }
+
+    fn of(&self, operation: OperationName) -> impl Iterator<Item = (&EntryId, &InHand)> {
+        let deliveries = self.deliveries.iter();
+        deliveries.filter(move |(entry, _)| entry.operation == operation)
+    }
+}
+
 impl InFlight {
     /// Notes a delivery, and returns what tells its work to end; `None` when it is in hand already.
     pub(crate) fn insert(&self, delivery: &Delivery) -> Option<CancellationToken> {
-        match self.lock().entry(delivery.receipt.entry) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(place) => {
-                let in_hand = place.insert(Tracked {
-                    receipt: delivery.receipt.clone(),
-                    request: delivery.content.as_ref().ok().map(|request| request.id),
-                    cancelled: CancellationToken::new(),
-                    settling: Span::default(),
-                });
-                Some(in_hand.cancelled.clone())
-            }
-        }
+        let mut tracked = self.lock();
+        let entry = delivery.receipt.entry;
+        let Entry::Vacant(place) = tracked.deliveries.entry(entry) else {
+            return None;
+        };
+        let in_hand = place.insert(InHand {
+            receipt: delivery.receipt.clone(),
+            request: delivery.content.as_ref().ok().map(|request| request.id),
+            cancelled: CancellationToken::new(),
+            settling: Span::default(),
+        });
+        let cancelled = in_hand.cancelled.clone();
+        *tracked.counts.entry(entry.operation).or_default() += 1;
+        Some(cancelled)
     }
 
     /// Keeps a span until the delivery is settled.
     pub(crate) fn settling(&self, entry: EntryId, span: Span) {
         if span.is_recorded()
-            && let Some(in_hand) = self.lock().get_mut(&entry)
+            && let Some(in_hand) = self.lock().deliveries.get_mut(&entry)
         {
             in_hand.settling = span;
         }
@@ -57,8 +80,9 @@ impl InFlight {
         if requests.is_empty() {
             return;
         }
-        let held = self.lock();
-        let wanted = held
+        let tracked = self.lock();
+        let wanted = tracked
+            .deliveries
             .values()
             .filter(|in_hand| in_hand.request.is_some_and(|id| requests.contains(&id)));
         wanted.for_each(|in_hand| in_hand.cancelled.cancel());
@@ -66,32 +90,47 @@ impl InFlight {
 
     /// The requests in hand.
     pub(crate) fn requests(&self) -> Vec<CorrelationId> {
-        self.lock().values().filter_map(|in_hand| in_hand.request).collect()
+        let tracked = self.lock();
+        tracked
+            .deliveries
+            .values()
+            .filter_map(|in_hand| in_hand.request)
+            .collect()
     }
 
     /// Forgets deliveries that are settled.
     pub(crate) fn remove(&self, settlements: &[Settlement]) {
-        let mut held = self.lock();
+        let mut tracked = self.lock();
         for settlement in settlements {
-            held.remove(&settlement.receipt.entry);
+            tracked.remove(settlement.receipt.entry);
         }
-        drop(held);
+        drop(tracked);
         self.fewer.notify_waiters();
     }
 
     pub(crate) fn forget(&self, entry: EntryId) {
-        self.lock().remove(&entry);
+        self.lock().remove(entry);
         self.fewer.notify_waiters();
     }
 
-    /// Waits until no more than `count` are in hand.
-    pub(crate) async fn wait_until_at_most(&self, count: usize) {
+    /// Waits until nothing is in hand.
+    pub(crate) async fn wait_until_empty(&self) {
+        self.wait_until(|tracked| tracked.deliveries.is_empty()).await;
+    }
+
+    /// Waits until no more than `count` of an operation are in hand.
+    pub(crate) async fn wait_until_at_most(&self, operation: OperationName, count: usize) {
+        let of = |tracked: &Tracked| tracked.counts.get(&operation).copied().unwrap_or_default();
+        self.wait_until(|tracked| of(tracked) <= count).await;
+    }
+
+    async fn wait_until(&self, enough: impl Fn(&Tracked) -> bool) {
         loop {
             let fewer = self.fewer.notified();
             tokio::pin!(fewer);
             // Enlisted before it looks: what changes in between is not missed.
             fewer.as_mut().enable();
-            if self.len() <= count {
+            if enough(&self.lock()) {
                 return;
             }
             fewer.await;
@@ -99,18 +138,27 @@ impl InFlight {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().deliveries.len()
     }
 
-    pub(crate) fn entries(&self) -> HashSet<EntryId> {
-        self.lock().keys().copied().collect()
+    /// How many of an operation are in hand.
+    pub(crate) fn count(&self, operation: OperationName) -> usize {
+        self.lock().counts.get(&operation).copied().unwrap_or_default()
     }
 
-    pub(crate) fn receipts(&self) -> Vec<Receipt> {
-        self.lock().values().map(|in_hand| in_hand.receipt.clone()).collect()
+    pub(crate) fn entries(&self, operation: OperationName) -> HashSet<EntryId> {
+        self.lock().of(operation).map(|(entry, _)| *entry).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, Tracked>> {
-        self.deliveries.lock().expect("no code panics while it holds the map")
+    pub(crate) fn receipts(&self, operation: OperationName) -> Vec<Receipt> {
+        let tracked = self.lock();
+        tracked
+            .of(operation)
+            .map(|(_, in_hand)| in_hand.receipt.clone())
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tracked> {
+        self.tracked.lock().expect("no code panics while it holds the map")
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::Broker;
+use futures_util::future::join_all;
 use roundtrip::broker::Consumer;
 use roundtrip::observe::outage::broker_failed;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::WorkerMetrics;
+use crate::served::Served;
 use crate::terminals::Terminals;
 
 /// How often dropped work is looked for. A fifth of jitter keeps a fleet from scanning in step.
@@ -17,29 +17,32 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Renews the leases of what is in hand `every` so often, until `stop`.
 pub(crate) async fn renew(
-    broker: Arc<dyn Broker>,
+    served: Arc<[Served]>,
     consumer: Consumer,
     terminals: Arc<Terminals>,
     every: Duration,
-    metrics: WorkerMetrics,
     stop: CancellationToken,
 ) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let receipts = terminals.in_flight().receipts();
-        if receipts.is_empty() {
-            continue;
+        join_all(served.iter().map(|one| renew_one(one, &consumer, &terminals))).await;
+    }
+}
+
+async fn renew_one(served: &Served, consumer: &Consumer, terminals: &Terminals) {
+    let receipts = terminals.in_flight().receipts(served.operation);
+    if receipts.is_empty() {
+        return;
+    }
+    match served.queue.renew(consumer, &receipts).await {
+        Ok(renewed) if renewed < receipts.len() => {
+            // Settled a moment ago, or lost; a lost one settles nothing, so there is nothing to do.
+            served.metrics.lost_leases.inc_by((receipts.len() - renewed) as u64);
+            tracing::debug!(renewed, held = receipts.len(), "not all leases are ours any more");
         }
-        match broker.renew(&consumer, &receipts).await {
-            Ok(renewed) if renewed < receipts.len() => {
-                // Settled a moment ago, or lost; a lost one settles nothing, so there is nothing to do.
-                metrics.lost_leases.inc_by((receipts.len() - renewed) as u64);
-                tracing::debug!(renewed, held = receipts.len(), "not all leases are ours any more");
-            }
-            Ok(_) => {}
-            Err(error) => broker_failed(&error, "leases were not renewed"),
-        }
+        Ok(_) => {}
+        Err(error) => broker_failed(&error, "leases were not renewed"),
     }
 }
 

@@ -1,6 +1,6 @@
-//! WorkerPool of Roundtrip: claim requests from the stream, do the work behind a resilience stack, settle.
-//! The flow of one delivery reads top down: [`worker`](self) claims, `judge` decides, the [`stack`] works,
-//! `settler` answers.
+//! Workers of Roundtrip: claim requests from the stream, do the work behind a resilience stack, settle.
+//! The flow of one delivery reads top down: `claimer` claims, `terminals` has a place for it, `executor` decides, the
+//! [`stack`] works on one of the [`operations`], `settler` answers. [`pool`] is all of it together.
 
 pub mod config;
 pub mod dead_letters;
@@ -20,6 +20,7 @@ mod in_flight;
 mod lease;
 mod maintenance;
 mod redelivery;
+mod served;
 mod settler;
 mod spans;
 mod terminals;
@@ -28,101 +29,90 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker::{self, BrokerOptions, Durability, Retention, Role};
+use axum::Router;
+use roundtrip::broker::{self, Backend, BrokerOptions, DeadLetters, Durability, Retention, Role};
 use roundtrip::http::probes::Admin;
 use roundtrip::http::{middleware, openapi, server};
 use roundtrip::observe::health::Health;
-use roundtrip::observe::metrics::{BrokerMetrics, HttpMetrics, Metrics};
+use roundtrip::observe::metrics::{HttpMetrics, Metrics};
 use roundtrip::process::shutdown::{LoopEnded, spawn_essential};
 use roundtrip::resilience::circuit_broker::CircuitBroker;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
-use handler::Handler;
-use metrics::WorkerMetrics;
-use operations::weather::handler::WeatherHandler;
+use operations::Operations;
+use operations::weather::{self, options::WeatherOptions, work::Weather};
 use pool::WorkerPool;
-use router::ProxyState;
-
-/// The operation of this service; the streams are named after it.
-pub const OPERATION: &str = "weather";
 
 /// How long operators who ask during the drain may take to read their answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// The operations of this service.
+///
+/// # Errors
+/// When what one of them works with cannot be built.
+pub fn operations(weather: &WeatherOptions) -> Result<Operations, Box<dyn Error + Send + Sync>> {
+    let provider = weather.weather_provider;
+    Ok(Operations::new()
+        .with(Weather::new(weather.provider()?))
+        .with_routes(move |pool| weather::routes::routes(pool, provider)))
+}
 
 /// Runs the proxy until `stop`, then drains it.
 ///
 /// # Errors
 /// When it cannot start: the address is taken, or the provider cannot be built. When a loop it needs ended.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let handler = WeatherHandler::new(config.weather.provider()?);
-    run_with(handler, config, stop).await
+    run_with(operations(&config.weather)?, config, stop).await
 }
 
-/// The same with another handler: one that counts, or misbehaves on purpose.
+/// The same with other operations.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_with(
-    handler: impl Handler,
+    operations: Operations,
     config: Config,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = server::bind(config.listen_addr)?;
     let address = listener.local_addr()?;
-    let options = BrokerOptions {
-        operation: OPERATION,
-        lease: config.worker.lease,
-        // It publishes nothing.
-        durability: Durability::Volatile,
-        // Each record says for itself how long it is kept.
-        retention: Retention::default(),
-    };
-    let backend = broker::connect(&config.broker_url, options);
+    let backend = connect(&config);
     let broker = Arc::new(CircuitBroker::new(backend.broker));
     let records = Arc::new(broker.beside(backend.records));
-    let metrics = Metrics::new(OPERATION);
-    let worker_metrics = WorkerMetrics::new(&metrics);
-    let health = Health::new("proxy-service", broker.breaker(), BrokerMetrics::new(&metrics));
-
-    let workers = WorkerPool::new(handler, &config.worker, worker_metrics.clone());
+    let metrics = Metrics::new();
+    let health = Health::new("proxy-service", broker.breaker(), &metrics, operations.names());
+    let pool = WorkerPool::new(&operations, &config.worker, &metrics);
     let ended = CancellationToken::new();
-    let running = workers.start(broker.clone(), records, &config.worker, &worker_metrics, &ended);
-
-    let settlement_refused = workers.settlement_refused();
-    let http = HttpMetrics::new(&metrics);
-    let state = ProxyState {
-        workers: workers.clone(),
-        provider: config.weather.weather_provider,
-    };
-    let admin = Admin {
-        health: health.clone(),
-        metrics: metrics.clone(),
-        pending: Arc::new(move || workers.occupancy().0),
-    };
-    let mut routes = router::router(state, admin);
-    if let Some(token) = config.admin_token {
-        routes = dead_letters::enable(routes, token, backend.dead_letters, &metrics);
-    }
-    let (routes, _) = openapi::serve(routes);
-    let app = middleware::every_call(routes, http.clone(), health.clone());
+    let running = pool.start(broker.clone(), records, &config.worker, &ended);
 
     // Health and metrics are served until the work is done: a drain is worth watching.
-    let stop_serving = CancellationToken::new();
+    let (stop_serving, http) = (CancellationToken::new(), HttpMetrics::new(&metrics));
+    let app = app(
+        &operations,
+        &config,
+        &pool,
+        backend.dead_letters,
+        &health,
+        metrics,
+        &http,
+    );
     let limits = config.connections.limits();
     let serving = server::serve(listener, app, limits, http, stop_serving.clone(), LAST_ANSWERS);
     let serving = spawn_essential(&ended, serving);
-    let (watched, address_of_broker) = (broker.clone(), config.broker_url.to_string());
-    let watching = health
-        .clone()
-        .watch(watched, address_of_broker, Role::Worker, stop_serving.clone());
+    let watching = health.clone().watch(
+        broker,
+        config.broker_url.to_string(),
+        Role::Worker,
+        stop_serving.clone(),
+    );
     let watching = tokio::spawn(watching);
 
     tokio::select! {
         () = stop.cancelled() => {}
         () = ended.cancelled() => {}
-        () = be_ready(&health, settlement_refused) => {}
+        () = be_ready(&health, pool.settlement_refused()) => {}
         () = health.announce(address, &config.broker_url) => {}
     }
     health.set_ready(false);
@@ -131,11 +121,45 @@ pub async fn run_with(
     let _ = serving.await;
     let _ = watching.await;
     tracing::info!("proxy-service has stopped");
-    if stop.is_cancelled() {
-        Ok(())
-    } else {
-        Err(LoopEnded.into())
+    match stop.is_cancelled() {
+        true => Ok(()),
+        false => Err(LoopEnded.into()),
     }
+}
+
+fn connect(config: &Config) -> Backend {
+    let options = BrokerOptions {
+        lease: config.worker.lease,
+        // It publishes nothing.
+        durability: Durability::Volatile,
+        // Each record says for itself how long it is kept.
+        retention: Retention::default(),
+    };
+    broker::connect(&config.broker_url, options)
+}
+
+/// Answers every call of the proxy.
+fn app(
+    operations: &Operations,
+    config: &Config,
+    pool: &WorkerPool,
+    letters: Arc<dyn DeadLetters>,
+    health: &Health,
+    metrics: Metrics,
+    http: &HttpMetrics,
+) -> Router {
+    let occupied = pool.clone();
+    let admin = Admin {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        pending: Arc::new(move || occupied.occupancy().0),
+    };
+    let mut routes = router::router(operations, pool, admin);
+    if let Some(token) = config.admin_token.clone() {
+        routes = dead_letters::enable(routes, token, letters, &metrics);
+    }
+    let (routes, _) = openapi::serve(routes);
+    middleware::every_call(routes, http.clone(), health.clone())
 }
 
 /// Ready, unless settlements are refused: one that replaces an old worker would be no better.

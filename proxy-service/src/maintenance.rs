@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundtrip::broker::{Consumer, Purged, ResultStore};
+use futures_util::future::join_all;
+use roundtrip::BrokerError;
+use roundtrip::broker::{Consumer, Maintained, Purged, ResultStore};
 use roundtrip::process::logging::with_causes;
-use roundtrip::{Broker, BrokerError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::jittered;
-use crate::metrics::WorkerMetrics;
+use crate::metrics::PoolMetrics;
+use crate::served::Served;
 
 /// How often. What is found here has waited for a mistake or a death already; and who is silent for three times as long
 /// does not count as a worker.
@@ -24,50 +26,53 @@ const FIRST: Duration = Duration::from_millis(500);
 const SILENT_LEASES: u32 = 2;
 const SILENT_ROUNDS: u32 = 2;
 
-/// Tidies until `stop`.
+/// Clears up until `stop`.
 pub(crate) async fn run(
-    broker: Arc<dyn Broker>,
+    served: Arc<[Served]>,
     records: Arc<dyn ResultStore>,
     consumer: Consumer,
     terminals: u32,
     lease: Duration,
-    metrics: WorkerMetrics,
+    metrics: PoolMetrics,
     stop: CancellationToken,
 ) {
     let silent = (lease * SILENT_LEASES).max(INTERVAL * SILENT_ROUNDS);
     let mut pause = FIRST;
     while stop.run_until_cancelled(sleep(pause)).await.is_some() {
         pause = jittered(INTERVAL);
-        match broker.maintain(&consumer, terminals, silent).await {
-            Ok(tidied) => {
-                metrics.consumers_forgotten.inc_by(tidied.consumers);
-                metrics.rescued.inc_by(tidied.rescued);
-                if tidied.consumers + tidied.rescued > 0 {
-                    let (consumers, rescued) = (tidied.consumers, tidied.rescued);
-                    tracing::info!(consumers, rescued, "forgot dead consumers, brought entries back");
-                }
-            }
-            Err(error) => tracing::debug!(error = with_causes(&error), "could not tidy up"),
-        }
-        if let Err(error) = sweep(records.as_ref(), &metrics, &stop).await {
-            tracing::debug!(error = with_causes(&error), "could not sweep records");
+        join_all(served.iter().map(|one| maintain(one, &consumer, terminals, silent))).await;
+        if let Err(error) = purge_expired(records.as_ref(), &metrics, &stop).await {
+            tracing::debug!(error = with_causes(&error), "could not purge records");
         }
     }
 }
 
+async fn maintain(served: &Served, consumer: &Consumer, terminals: u32, silent: Duration) {
+    match served.queue.maintain(consumer, terminals, silent).await {
+        Ok(Maintained { consumers, rescued }) => {
+            served.metrics.consumers_forgotten.inc_by(consumers);
+            served.metrics.rescued.inc_by(rescued);
+            if consumers + rescued > 0 {
+                tracing::info!(consumers, rescued, "forgot dead consumers, brought entries back");
+            }
+        }
+        Err(error) => tracing::debug!(error = with_causes(&error), "could not clear up"),
+    }
+}
+
 /// Removes and ends what is over, some at a time, until there is nothing more.
-async fn sweep(
+async fn purge_expired(
     records: &dyn ResultStore,
-    metrics: &WorkerMetrics,
+    metrics: &PoolMetrics,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     loop {
-        let swept = records.purge_expired().await?;
-        metrics.records_ended.inc_by(swept.ended as u64);
-        if swept.ended > 0 {
-            tracing::warn!(count = swept.ended, "ended records whose requests had got lost");
+        let purged = records.purge_expired().await?;
+        metrics.records_ended.inc_by(purged.ended as u64);
+        if purged.ended > 0 {
+            tracing::warn!(count = purged.ended, "ended records whose requests had got lost");
         }
-        if swept == Purged::default() || stop.is_cancelled() {
+        if purged == Purged::default() || stop.is_cancelled() {
             return Ok(());
         }
     }

@@ -1,4 +1,4 @@
-//! What the workers measure.
+//! What the workers measure: of each operation, and of the process.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use roundtrip::observe::metrics::Metrics;
 
 use crate::failure::Failure;
 
-/// The workers' metrics. Cloned for every request, so it is one pointer.
+/// The metrics of one operation's workers. Cloned for every request, so it is one pointer.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics(Arc<Registered>);
 
@@ -16,13 +16,9 @@ pub struct WorkerMetrics(Arc<Registered>);
 #[derive(Debug)]
 pub struct Registered {
     pub(crate) active_terminals: IntGauge,
-    pub(crate) terminals: IntGauge,
     pub(crate) processing: Histogram,
     pub(crate) queue_wait: Histogram,
     pub(crate) claim_batch: Histogram,
-    pub(crate) settle_batch: Histogram,
-    pub(crate) settle: Histogram,
-    pub(crate) settlement_refused: IntGauge,
     pub(crate) succeeded: IntCounter,
     pub(crate) failed: IntCounterVec,
     pub(crate) retries: IntCounter,
@@ -35,7 +31,6 @@ pub struct Registered {
     pub(crate) groups_created: IntCounter,
     pub(crate) consumers_forgotten: IntCounter,
     pub(crate) lost_leases: IntCounter,
-    pub(crate) records_ended: IntCounter,
     pub(crate) paused: IntCounter,
     pub(crate) upstream_circuit: prometheus::Gauge,
 }
@@ -52,7 +47,6 @@ impl WorkerMetrics {
         );
         Self(Arc::new(Registered {
             active_terminals: metrics.gauge("proxy_active_terminals", "Terminals at work"),
-            terminals: metrics.gauge("roundtrip_proxy_terminals", "Terminals there are"),
             processing: metrics.seconds(
                 "roundtrip_processing_seconds",
                 "Time from the start of the work on a request to its answer, retries included, in seconds",
@@ -64,15 +58,6 @@ impl WorkerMetrics {
             claim_batch: metrics.sizes(
                 "roundtrip_proxy_claim_batch_size",
                 "Deliveries in one claim that was not empty",
-            ),
-            settle_batch: metrics.sizes("roundtrip_proxy_settle_batch_size", "Settlements in one call"),
-            settle: metrics.seconds(
-                "roundtrip_proxy_settle_seconds",
-                "Time of one call that settles a batch, in seconds",
-            ),
-            settlement_refused: metrics.gauge(
-                "roundtrip_proxy_settlement_refused",
-                "1 while the broker refuses settlements, and nothing is claimed therefore",
             ),
             succeeded: requests.with_label_values(&["ok"]),
             failed: requests,
@@ -115,10 +100,6 @@ impl WorkerMetrics {
                 "roundtrip_proxy_lost_leases_total",
                 "Deliveries in hand whose lease had passed on when it was to be renewed",
             ),
-            records_ended: metrics.counter(
-                "roundtrip_proxy_records_ended_total",
-                "ResultStore ended as expired whose requests were past their deadline and in nobody's hands any more",
-            ),
             paused: metrics.counter(
                 "roundtrip_proxy_claim_pauses_total",
                 "Turns without a claim because the upstream's circuit breaker was open, about five a second",
@@ -136,5 +117,38 @@ impl Deref for WorkerMetrics {
 
     fn deref(&self) -> &Registered {
         &self.0
+    }
+}
+
+/// The metrics of a process' workers, whatever they work on.
+#[derive(Debug, Clone)]
+pub struct PoolMetrics {
+    pub(crate) terminals: IntGauge,
+    pub(crate) settle_batch: Histogram,
+    pub(crate) settle: Histogram,
+    pub(crate) settlement_refused: IntGauge,
+    pub(crate) records_ended: IntCounter,
+}
+
+impl PoolMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            terminals: metrics.gauge("roundtrip_proxy_terminals", "Terminals there are"),
+            settle_batch: metrics.sizes("roundtrip_proxy_settle_batch_size", "Settlements in one call"),
+            settle: metrics.seconds(
+                "roundtrip_proxy_settle_seconds",
+                "Time of one call that settles a batch, in seconds",
+            ),
+            settlement_refused: metrics.gauge(
+                "roundtrip_proxy_settlement_refused",
+                "1 while the broker refuses settlements, and nothing is claimed therefore",
+            ),
+            records_ended: metrics.counter(
+                "roundtrip_proxy_records_ended_total",
+                "Records ended as expired whose requests were past their deadline and in nobody's hands any more",
+            ),
+        }
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roundtrip::broker::{Consumer, MAX_WAIT, ResultStore, Settlement};
+use futures_util::future::{join_all, try_join_all};
+use roundtrip::broker::{Broker, Consumer, MAX_WAIT, ResultStore, Settlement};
+use roundtrip::observe::metrics::Metrics;
 use roundtrip::process::hostname;
 use roundtrip::process::listener;
 use roundtrip::process::logging::with_causes;
 use roundtrip::process::shutdown::spawn_essential;
 use roundtrip::resilience::breaker::Breaker;
-use roundtrip::{Broker, Request, batch};
+use roundtrip::{OperationName, Request, batch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -22,12 +24,14 @@ use crate::claimer::Claimer;
 use crate::config::WorkerOptions;
 use crate::executor::Executor;
 use crate::failure::Failure;
-use crate::handler::{BoxHandler, Handler, Job};
-use crate::metrics::WorkerMetrics;
+use crate::handler::{BoxHandler, Job};
+use crate::metrics::{PoolMetrics, WorkerMetrics};
+use crate::operations::{Operations, Registered};
 use crate::progress::{self, Reports};
+use crate::served::Served;
 use crate::settler::Refused;
 use crate::stack::{self, StackOptions};
-use crate::terminals::{Terminals, Work};
+use crate::terminals::Terminals;
 use crate::{lease, maintenance, settler};
 
 /// After the grace period, the time to settle what is done and to hand back what is not.
@@ -36,47 +40,85 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// At least so long a drain waits for a claim that is under way: dropped, it may lose its deliveries to nobody.
 const CLAIM_TIMEOUT: Duration = MAX_WAIT.saturating_mul(2);
 
-/// The workers of this process: their terminals, and the handler's stack.
+/// The workers of this process: their terminals, and a stack for each operation.
 #[derive(Clone)]
 pub struct WorkerPool {
     terminals: Arc<Terminals>,
-    handler: BoxHandler,
-    upstream: Arc<Breaker>,
+    stations: Arc<[Station]>,
     refused: Refused,
+    metrics: PoolMetrics,
 }
 
-/// WorkerPool that claim. Ends with [`Running::drain`].
+/// Where the work on one operation is done.
+struct Station {
+    operation: OperationName,
+    handler: BoxHandler,
+    upstream: Arc<Breaker>,
+    /// The most terminals that it may take.
+    share: usize,
+    metrics: WorkerMetrics,
+}
+
+/// Workers that claim. Ends with [`Running::drain`].
 #[derive(Debug)]
 pub struct Running {
-    broker: Arc<dyn Broker>,
+    served: Arc<[Served]>,
     consumer: Consumer,
     terminals: Arc<Terminals>,
-    stop_claiming: CancellationToken,
-    stop_renewing: CancellationToken,
-    give_up: CancellationToken,
-    claimer: JoinHandle<()>,
-    renewer: JoinHandle<()>,
-    upkeep: JoinHandle<()>,
-    cancels: JoinHandle<()>,
-    progress: JoinHandle<()>,
+    stops: Stops,
+    claimers: Vec<JoinHandle<()>>,
+    maintenance: JoinHandle<()>,
     settler: JoinHandle<()>,
+    /// Those that serve what is in hand.
+    beside: Vec<JoinHandle<()>>,
+    progress: JoinHandle<()>,
+}
+
+/// What ends the loops.
+#[derive(Debug, Default)]
+struct Stops {
+    claiming: CancellationToken,
+    renewing: CancellationToken,
+    /// After it, what the broker does not take is left to its lease.
+    giving_up: CancellationToken,
+}
+
+impl Station {
+    fn new(registered: &Registered, options: &WorkerOptions, metrics: &Metrics) -> Self {
+        let Registered {
+            name, handler, policy, ..
+        } = registered;
+        let metrics = WorkerMetrics::new(&metrics.of(*name));
+        let upstream = Arc::new(stack::upstream_breaker());
+        metrics.upstream_circuit.set(upstream.state().gauge());
+        let tuning = StackOptions {
+            attempts: policy.attempts,
+            attempt_timeout: policy.attempt_timeout.unwrap_or(options.attempt_timeout),
+            cancel_grace: options.cancel_grace,
+        };
+        Self {
+            operation: *name,
+            handler: stack::around(handler.clone(), tuning, upstream.clone(), metrics.clone()),
+            upstream,
+            share: ((f64::from(options.terminals) * policy.share) as usize).max(1),
+            metrics,
+        }
+    }
 }
 
 impl WorkerPool {
-    /// Puts the resilience stack around `handler`. Nothing is claimed yet.
+    /// Puts a resilience stack around each operation. Nothing is claimed yet.
     #[must_use]
-    pub fn new(handler: impl Handler, options: &WorkerOptions, metrics: WorkerMetrics) -> Self {
-        let upstream = Arc::new(stack::upstream_breaker());
-        let tuning = StackOptions {
-            attempt_timeout: options.attempt_timeout,
-            cancel_grace: options.cancel_grace,
-        };
-        metrics.upstream_circuit.set(upstream.state().gauge());
+    pub fn new(operations: &Operations, options: &WorkerOptions, metrics: &Metrics) -> Self {
+        let stations = operations.iter().map(|one| Station::new(one, options, metrics));
+        let stations = stations.collect();
+        let metrics = PoolMetrics::new(metrics);
+        metrics.terminals.set(i64::from(options.terminals));
         Self {
-            handler: stack::around(Arc::new(handler), tuning, upstream.clone(), metrics.clone()),
+            terminals: Arc::new(Terminals::new(options.terminals as usize)),
+            stations,
             refused: Refused::new(metrics.clone()),
-            terminals: Arc::new(Terminals::new(options.terminals as usize, metrics)),
-            upstream,
+            metrics,
         }
     }
 
@@ -88,95 +130,143 @@ impl WorkerPool {
         broker: Arc<dyn Broker>,
         records: Arc<dyn ResultStore>,
         options: &WorkerOptions,
-        metrics: &WorkerMetrics,
         ended: &CancellationToken,
     ) -> Running {
-        let consumer = Consumer::unique(&hostname());
-        let (stop_claiming, stop_renewing, give_up) = Default::default();
+        let (consumer, stops) = (Consumer::unique(&hostname()), Stops::default());
+        let served: Arc<[Served]> = self
+            .stations
+            .iter()
+            .map(|station| station.served(broker.as_ref()))
+            .collect();
         // As many places as terminals: work waits for one only while the broker takes no settlements.
-        let (sender, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
+        let (settlements, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
         let (reports, reported) = Reports::channel();
-        let work = Arc::new(Work {
-            handler: self.handler.clone(),
-            executor: Executor {
+        let claimer = |(station, served): (&Station, &Served)| {
+            let executor = Arc::new(Executor {
+                handler: station.handler.clone(),
                 max_deliveries: options.max_deliveries,
                 records: records.clone(),
-                reports,
-                metrics: metrics.clone(),
-            },
-            settler: sender,
-        });
-        let claimer = Claimer {
-            broker: broker.clone(),
-            consumer: consumer.clone(),
-            lease: options.lease,
-            terminals: self.terminals.clone(),
-            work,
-            upstream: self.upstream.clone(),
-            refused: self.refused.clone(),
-            metrics: metrics.clone(),
+                reports: reports.clone(),
+                settler: settlements.clone(),
+                metrics: station.metrics.clone(),
+            });
+            let claimer = self.claimer(station, served, executor, consumer.clone(), options.lease);
+            spawn_essential(ended, claimer.run(stops.claiming.clone()))
         };
-        let renewal = lease::renew(
-            broker.clone(),
-            consumer.clone(),
-            self.terminals.clone(),
-            options.renewal(),
-            metrics.clone(),
-            CancellationToken::clone(&stop_renewing),
-        );
-        let cancels = Arc::new(CancelListener {
-            records: records.clone(),
-            terminals: self.terminals.clone(),
-        });
-        let cancels = listener::listen(
-            records.clone(),
-            cancels,
-            cancellation::FALLBACK,
-            CancellationToken::clone(&stop_renewing),
-        );
-        let upkeep = maintenance::run(
-            broker.clone(),
-            records.clone(),
-            consumer.clone(),
-            self.terminals.count() as u32,
-            options.lease,
-            metrics.clone(),
-            CancellationToken::clone(&stop_claiming),
-        );
-        let settlement = settler::run(
-            broker.clone(),
-            self.terminals.clone(),
-            batches,
-            metrics.clone(),
-            self.refused.clone(),
-            CancellationToken::clone(&give_up),
-        );
+        let claimers = self.stations.iter().zip(served.iter()).map(claimer).collect();
         tracing::info!(
             consumer = consumer.as_str(),
             terminals = self.terminals.count(),
             "claiming requests"
         );
         Running {
-            claimer: spawn_essential(ended, claimer.run(CancellationToken::clone(&stop_claiming))),
-            renewer: spawn_essential(ended, renewal),
-            upkeep: spawn_essential(ended, upkeep),
-            cancels: spawn_essential(ended, cancels),
+            claimers,
+            maintenance: self.maintain(&served, &records, &consumer, options, &stops, ended),
+            settler: self.settle(broker, batches, &stops, ended),
+            beside: self.serve_what_is_in_hand(&served, &records, &consumer, options, &stops, ended),
             progress: spawn_essential(ended, progress::run(records, reported)),
-            settler: spawn_essential(ended, settlement),
-            broker,
+            served,
             consumer,
             terminals: self.terminals.clone(),
-            stop_claiming,
-            stop_renewing,
-            give_up,
+            stops,
         }
     }
 
+    fn claimer(
+        &self,
+        station: &Station,
+        served: &Served,
+        executor: Arc<Executor>,
+        consumer: Consumer,
+        lease: Duration,
+    ) -> Claimer {
+        Claimer {
+            operation: station.operation,
+            queue: served.queue.clone(),
+            consumer,
+            lease,
+            terminals: self.terminals.clone(),
+            share: station.share,
+            executor,
+            upstream: station.upstream.clone(),
+            refused: self.refused.clone(),
+            metrics: station.metrics.clone(),
+        }
+    }
+
+    fn maintain(
+        &self,
+        served: &Arc<[Served]>,
+        records: &Arc<dyn ResultStore>,
+        consumer: &Consumer,
+        options: &WorkerOptions,
+        stops: &Stops,
+        ended: &CancellationToken,
+    ) -> JoinHandle<()> {
+        let maintaining = maintenance::run(
+            served.clone(),
+            records.clone(),
+            consumer.clone(),
+            options.terminals,
+            options.lease,
+            self.metrics.clone(),
+            stops.claiming.clone(),
+        );
+        spawn_essential(ended, maintaining)
+    }
+
+    fn settle(
+        &self,
+        broker: Arc<dyn Broker>,
+        batches: batch::Batches<Settlement>,
+        stops: &Stops,
+        ended: &CancellationToken,
+    ) -> JoinHandle<()> {
+        let settling = settler::run(
+            broker,
+            self.terminals.clone(),
+            batches,
+            self.metrics.clone(),
+            self.refused.clone(),
+            stops.giving_up.clone(),
+        );
+        spawn_essential(ended, settling)
+    }
+
+    /// Renews leases, and hears who should end.
+    fn serve_what_is_in_hand(
+        &self,
+        served: &Arc<[Served]>,
+        records: &Arc<dyn ResultStore>,
+        consumer: &Consumer,
+        options: &WorkerOptions,
+        stops: &Stops,
+        ended: &CancellationToken,
+    ) -> Vec<JoinHandle<()>> {
+        let renewal = lease::renew(
+            served.clone(),
+            consumer.clone(),
+            self.terminals.clone(),
+            options.renewal(),
+            stops.renewing.clone(),
+        );
+        let cancels = Arc::new(CancelListener {
+            records: records.clone(),
+            terminals: self.terminals.clone(),
+        });
+        let hearing = listener::listen(records.clone(), cancels, cancellation::FALLBACK, stops.renewing.clone());
+        vec![spawn_essential(ended, renewal), spawn_essential(ended, hearing)]
+    }
+
     /// Works on one request at once, past the stream, in a terminal of its own; `None` when none is free.
+    ///
+    /// # Panics
+    /// For an operation that is not served here.
     pub async fn work_on(&self, request: Request) -> Option<Result<Bytes, Failure>> {
         let _terminal = self.terminals.take_one_now()?;
         let deadline = Instant::now() + request.budget.as_duration();
-        Some(self.handler.handle(Job::new(request, deadline)).await)
+        let station = self.station(request.origin.operation);
+        Some(station.handler.handle(Job::new(request, deadline)).await)
     }
 
     /// Terminals at work, and terminals there are.
@@ -191,10 +281,30 @@ impl WorkerPool {
         self.refused.watch()
     }
 
-    /// The breaker around the upstream.
+    /// The breaker around the upstream of an operation.
+    ///
+    /// # Panics
+    /// For an operation that is not served here.
     #[must_use]
-    pub fn upstream(&self) -> &Breaker {
-        &self.upstream
+    pub fn upstream(&self, operation: OperationName) -> &Breaker {
+        &self.station(operation).upstream
+    }
+
+    fn station(&self, operation: OperationName) -> &Station {
+        let mut stations = self.stations.iter();
+        stations
+            .find(|station| station.operation == operation)
+            .expect("the operation is served by this process")
+    }
+}
+
+impl Station {
+    fn served(&self, broker: &dyn Broker) -> Served {
+        Served {
+            operation: self.operation,
+            queue: broker.queue(self.operation),
+            metrics: self.metrics.clone(),
+        }
     }
 }
 
@@ -211,38 +321,45 @@ impl Running {
     /// reclaims next.
     pub async fn drain(mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
-        self.stop_claiming.cancel();
-        // A claim that is under way is ours: its deliveries are in hand when it returns. A turn that reads large entries
-        // takes longer than there is time for; what it took is handed back with the rest.
-        let claim_ends = deadline.max(Instant::now() + CLAIM_TIMEOUT);
-        let claimed = timeout_at(claim_ends, &mut self.claimer).await;
-        if claimed.is_err() {
-            tracing::warn!("the grace period is over; dropping what is still being read");
-            self.claimer.abort();
-            let _ = (&mut self.claimer).await;
-        }
-        let _ = self.upkeep.await;
-        let done = self
-            .terminals
-            .drain(deadline.saturating_duration_since(Instant::now()))
-            .await;
-        // With the claimer and all work gone, so are the senders: the settler ends by itself.
+        self.stops.claiming.cancel();
+        let claimed = self.end_claims(deadline).await;
+        let _ = self.maintenance.await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let done = self.terminals.drain(left).await;
+        // With the claimers and all work gone, so are the senders: the settler ends by itself.
         let rest = deadline.saturating_duration_since(Instant::now()).max(FLUSH_TIMEOUT);
         if timeout(rest, &mut self.settler).await.is_err() {
-            self.give_up.cancel();
+            self.stops.giving_up.cancel();
             let _ = timeout(FLUSH_TIMEOUT, &mut self.settler).await;
         }
-        self.stop_renewing.cancel();
-        let _ = self.renewer.await;
-        let _ = self.cancels.await;
+        self.stops.renewing.cancel();
+        let _ = join_all(self.beside).await;
         let _ = timeout(FLUSH_TIMEOUT, self.progress).await;
-        match timeout(FLUSH_TIMEOUT, self.broker.deregister(&self.consumer)).await {
-            Ok(Ok(())) => tracing::info!(
-                all_done = done && matches!(claimed, Ok(Ok(()))),
-                "the workers have stopped"
-            ),
+        let leaving = self.served.iter().map(|served| served.queue.deregister(&self.consumer));
+        match timeout(FLUSH_TIMEOUT, try_join_all(leaving)).await {
+            Ok(Ok(_)) => tracing::info!(all_done = done && claimed, "the workers have stopped"),
             Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "could not hand work back; its leases will"),
             Err(_) => tracing::warn!("could not hand work back in time; its leases will"),
         }
+    }
+
+    /// Waits for the claims under way: they are ours, and their deliveries are in hand when they return. A turn that reads
+    /// large entries takes longer than there is time for; what it took is handed back with the rest. Returns whether all
+    /// ended well.
+    async fn end_claims(&mut self, deadline: Instant) -> bool {
+        let until = deadline.max(Instant::now() + CLAIM_TIMEOUT);
+        let mut well = true;
+        for claimer in &mut self.claimers {
+            match timeout_at(until, &mut *claimer).await {
+                Ok(ended) => well &= ended.is_ok(),
+                Err(_) => {
+                    tracing::warn!("the grace period is over; dropping what is still being read");
+                    claimer.abort();
+                    let _ = claimer.await;
+                    well = false;
+                }
+            }
+        }
+        well
     }
 }

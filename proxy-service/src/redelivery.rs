@@ -7,8 +7,8 @@ pub(crate) mod suspects;
 
 use std::time::Duration;
 
-use roundtrip::Broker;
-use roundtrip::broker::{BrokerError, Consumer, Delivery, EntryId};
+use roundtrip::OperationName;
+use roundtrip::broker::{BrokerError, Consumer, Delivery, EntryId, Queue};
 use tokio_util::sync::CancellationToken;
 
 use crate::executor::Executor;
@@ -24,7 +24,8 @@ const SCANS: usize = 8;
 
 /// What is needed to deliver again.
 pub(crate) struct Redelivery<'a> {
-    pub(crate) broker: &'a dyn Broker,
+    pub(crate) queue: &'a dyn Queue,
+    pub(crate) operation: OperationName,
     pub(crate) consumer: &'a Consumer,
     pub(crate) in_flight: &'a InFlight,
     pub(crate) executor: &'a Executor,
@@ -118,18 +119,18 @@ impl Redelivery<'_> {
     /// And whether there may be more than were asked for.
     async fn lost(&mut self, max: usize) -> Result<(Vec<Attempt>, bool), BrokerError> {
         let lost = self
-            .broker
-            .recover(self.consumer, &self.in_flight.entries(), max)
+            .queue
+            .recover(self.consumer, &self.in_flight.entries(self.operation), max)
             .await?;
         let is_all = lost.len() < max;
         Ok((self.attempts.recovered(&lost, is_all), !is_all))
     }
 
     async fn dropped(&mut self, lease: Duration, max: usize) -> Result<Vec<Attempt>, BrokerError> {
-        let dropped = self.broker.reclaim(self.consumer, lease, max).await;
+        let dropped = self.queue.reclaim(self.consumer, lease, max).await;
         let mut dropped = dropped.inspect_err(|_| self.attempts.missed())?;
         // Our own, when renewing failed for a lease: still at work here.
-        let in_flight = self.in_flight.entries();
+        let in_flight = self.in_flight.entries(self.operation);
         dropped.retain(|one| !in_flight.contains(&one.entry));
         Ok(self.attempts.dropped(&dropped))
     }
@@ -184,7 +185,7 @@ impl Redelivery<'_> {
     /// The entry, if it is due.
     async fn look_into(&mut self, one: Attempt) -> Result<Option<Delivery>, BrokerError> {
         let uncounted = [(one.entry, one.number - 1)];
-        let seen = self.broker.redeliver(self.consumer, &uncounted).await?.pop();
+        let seen = self.queue.redeliver(self.consumer, &uncounted).await?.pop();
         let delivery = seen.map(|delivery| Delivery {
             attempt: one.number,
             ..delivery
@@ -200,7 +201,7 @@ impl Redelivery<'_> {
 
     async fn redeliver(&mut self, attempts: &[Attempt]) -> Result<Vec<Delivery>, BrokerError> {
         let attempts: Vec<_> = attempts.iter().map(|one| (one.entry, one.number)).collect();
-        let deliveries = self.broker.redeliver(self.consumer, &attempts).await?;
+        let deliveries = self.queue.redeliver(self.consumer, &attempts).await?;
         for delivery in &deliveries {
             self.deadlines.forget(delivery.receipt.entry);
             self.attempts.forget([delivery.receipt.entry]);
@@ -209,7 +210,7 @@ impl Redelivery<'_> {
     }
 
     async fn release(&mut self, entries: &[EntryId]) -> Result<(), BrokerError> {
-        self.broker.release(self.consumer, entries).await?;
+        self.queue.release(self.consumer, entries).await?;
         self.attempts.forget(entries.iter().copied());
         Ok(())
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::WorkerMetrics;
+use crate::metrics::PoolMetrics;
 use crate::terminals::Terminals;
 use portions::{Stopped, settle};
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(
     broker: Arc<dyn Broker>,
     terminals: Arc<Terminals>,
     mut batches: Batches<Settlement>,
-    metrics: WorkerMetrics,
+    metrics: PoolMetrics,
     refused: Refused,
     give_up: CancellationToken,
 ) {
@@ -117,11 +117,11 @@ fn lost(error: &BrokerError, count: usize) {
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
     now: Arc<watch::Sender<bool>>,
-    metrics: WorkerMetrics,
+    metrics: PoolMetrics,
 }
 
 impl Refused {
-    pub(crate) fn new(metrics: WorkerMetrics) -> Self {
+    pub(crate) fn new(metrics: PoolMetrics) -> Self {
         Self {
             now: Arc::default(),
             metrics,

@@ -6,8 +6,6 @@ use std::time::SystemTime;
 use roundtrip::broker::{Delivery, Settlement};
 use roundtrip::observe::trace::{Kind, Span, Trace};
 
-use crate::OPERATION;
-
 /// Begins the span of the work on a delivery, behind those of its wait and its claim. The queue has two ends and two
 /// clocks: the wait is as long as the broker says, and ends when the claim returned, on ours.
 pub(crate) fn process(delivery: &Delivery) -> Span {
@@ -18,18 +16,17 @@ pub(crate) fn process(delivery: &Delivery) -> Span {
     if !published.is_recorded() {
         return Span::default();
     }
+    let queue = request.origin.operation.queue();
     let claimed = SystemTime::now() - delivery.receipt.claimed.elapsed();
     let mut waited = published.begin_at(Some(claimed - delivery.waited), Kind::Internal, || "wait in queue");
     waited.set("roundtrip.queue.wait_ms", delivery.waited.as_millis() as i64);
     waited.end_at(claimed);
 
-    let mut span = published.begin_at(Some(claimed), Kind::Consumer, || {
-        format!("process {OPERATION}-requests")
-    });
+    let mut span = published.begin_at(Some(claimed), Kind::Consumer, || format!("process {queue}"));
     span.event("claimed");
     span.set("messaging.system", "redis");
     span.set("messaging.operation.type", "process");
-    span.set("messaging.destination.name", format!("{OPERATION}-requests"));
+    span.set("messaging.destination.name", queue);
     span.set("messaging.consumer.group.name", "processing-group");
     span.set("messaging.client.id", delivery.receipt.consumer.as_str().to_owned());
     span.set("messaging.message.id", request.id.to_string());

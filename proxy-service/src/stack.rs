@@ -32,6 +32,8 @@ pub(crate) const PROBES: usize = 5;
 /// What the stack is tuned with.
 #[derive(Debug, Clone, Copy)]
 pub struct StackOptions {
+    /// Attempts on a first delivery.
+    pub attempts: u32,
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
     /// How long work may go on after its end was asked for.
@@ -56,7 +58,7 @@ pub fn around(
         // Outside the retries: all attempts together leave the answer its way back.
         &|inner| Arc::new(Deadline { inner }),
         // Outside the breaker: an open breaker ends the attempts instead of being one more of them.
-        &|inner| Arc::new(Retry::new(inner, metrics())),
+        &|inner| Arc::new(Retry::new(inner, options.attempts, metrics())),
         // Counts attempts, not requests: it learns from each of them.
         &|inner| Arc::new(CircuitBreaker::new(inner, upstream(), FairTime::new(limit), metrics())),
         // Inside the breaker: a call that is dropped would count as nothing. It alone ends attempts, at the deadline too.

@@ -9,6 +9,7 @@ pub mod broker;
 pub mod http;
 pub mod message;
 pub mod observe;
+pub mod operation;
 pub mod process;
 pub mod resilience;
 
@@ -16,4 +17,5 @@ pub mod resilience;
 pub mod test_util;
 
 pub use broker::{Broker, BrokerError};
-pub use message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+pub use message::{Budget, CorrelationId, Fault, FaultCode, Keep, Origin, Partition, Reply, ReplyTo, Request, Tenant};
+pub use operation::{Operation, OperationName};

@@ -10,6 +10,9 @@ use roundtrip::http::problem::{Problem, ProblemType};
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(60);
 
+/// The reason of [`Rejection::EventStreams`] in metrics.
+pub(crate) const EVENT_STREAMS: &str = "event_streams";
+
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
@@ -63,7 +66,7 @@ impl Rejection {
             Self::QueueShare { .. } | Self::QueueLength { .. } | Self::QueueBytes { .. } => "queue_share",
             Self::Memory => "memory",
             Self::Followers => "followers",
-            Self::EventStreams => "event_streams",
+            Self::EventStreams => EVENT_STREAMS,
         }
     }
 

@@ -169,6 +169,7 @@ mod tests {
     async fn run_all(plan: &[(u32, BrokerErrorKind)]) -> (Arc<Refusing>, Vec<Answered>) {
         let request = |_: &_| Request {
             id: CorrelationId::new(),
+            origin: Origin::default(),
             reply_to: ReplyTo::unique("test"),
             budget: Budget::new(std::time::Duration::from_secs(30)),
             traceparent: None,

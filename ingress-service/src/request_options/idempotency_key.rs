@@ -5,6 +5,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
+use roundtrip::Tenant;
 use roundtrip::broker::IdempotencyKey;
 use roundtrip::http::problem::{Problem, ProblemType};
 
@@ -36,12 +37,12 @@ impl CallerKey {
         Ok(Some(Self(key)))
     }
 
-    /// What stands for the key, and for what is asked for, on `route`.
+    /// What stands for a tenant's key, and for what is asked for, on `route`.
     #[must_use]
-    pub fn digest(&self, route: &str, asked: &[u8]) -> IdempotencyKey {
+    pub fn digest(&self, tenant: &Tenant, route: &str, asked: &[u8]) -> IdempotencyKey {
         IdempotencyKey {
-            name: digest(route, &self.0),
-            fingerprint: digest(route, asked),
+            name: digest(tenant, route, &self.0),
+            fingerprint: digest(tenant, route, asked),
         }
     }
 }
@@ -74,9 +75,15 @@ fn unescaped(quoted: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
-/// Of both, and of where one ends.
-fn digest(route: &str, rest: &[u8]) -> [u8; 32] {
+/// Of all, and of where each ends. The default tenant has no part in it: its keys are those of versions that knew none.
+fn digest(tenant: &Tenant, route: &str, rest: &[u8]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
+    if let Some(tenant) = tenant.name() {
+        // No method begins so.
+        context.update(b"\x01");
+        context.update(tenant.as_bytes());
+        context.update(b"\0");
+    }
     context.update(route.as_bytes());
     context.update(b"\0");
     context.update(rest);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{
     Answer, BrokerErrorKind, CorrelationId, Instant, Outcome, Problem, ProblemType, Rejection, Reply, Requester, Seen,
-    Wait, Waiting, timeout_at,
+    Wait, Waiting,
 };
-use roundtrip::broker::Record;
+use roundtrip::broker::{NewRecord, Record};
 use tokio::time::{sleep, timeout};
 
 /// How long after its wait a caller stays for what must be known before it leaves: that its request is in the stream, and
@@ -48,7 +48,7 @@ impl Requester {
         match given_up {
             Some(Outcome::Replied(outcome)) => {
                 // A moment too late, and good all the same.
-                let reply = Reply { id, outcome };
+                let reply = Reply::new(id, waiting.origin.clone(), outcome);
                 let _ = self.records.complete(std::slice::from_ref(&reply)).await;
                 self.done(&waiting, id, Outcome::Replied(reply.outcome), admitted).await
             }
@@ -80,8 +80,14 @@ impl Requester {
         waiting.has_record = true;
         let mut stays_until = None;
         loop {
-            let entry = waiting.place.entry();
-            let kept = self.records.create(id, entry, waiting.budget, &self.reply_to).await;
+            let record = NewRecord {
+                id,
+                origin: &waiting.origin,
+                entry: waiting.place.entry(),
+                budget: waiting.budget,
+                requester: &self.reply_to,
+            };
+            let kept = self.records.create(&record).await;
             let until = *stays_until.get_or_insert_with(|| Instant::now() + PUBLICATION);
             if kept.is_ok() {
                 return None;
@@ -134,28 +140,6 @@ impl Requester {
         !self.last_call.is_cancelled() && (wait == Wait::ForAnswer || !self.draining.is_cancelled())
     }
 
-    /// A record when it has ended, or as it is at the deadline; when this instance drains, for those who do not wait
-    /// for the answer.
-    ///
-    /// # Errors
-    /// When the broker cannot be asked.
-    pub(crate) async fn end_of(&self, id: CorrelationId, deadline: Instant, wait: Wait) -> Result<Seen, Problem> {
-        let mut watch = self.watches.watch(id);
-        let mut seen = watch.next().await.map_err(|error| away(&error))?;
-        while seen.as_ref().is_some_and(|record| !record.status.is_final()) {
-            let next = tokio::select! {
-                next = timeout_at(deadline, watch.next()) => next,
-                () = self.draining.cancelled(), if wait != Wait::ForAnswer => break,
-                () = self.last_call.cancelled() => break,
-            };
-            match next {
-                Ok(next) => seen = next.map_err(|error| away(&error))?,
-                Err(_) => break,
-            }
-        }
-        Ok(seen)
-    }
-
     /// Says that no reply came in time, and why, where that is known.
     fn no_reply(&self, then: &str) -> Problem {
         let why = match self.admission.has_no_workers() {
@@ -191,18 +175,4 @@ fn ended(id: CorrelationId, record: Option<&Record>, replayed: bool) -> Option<A
         has_record: true,
         has_key: record.has_key,
     })
-}
-
-/// What a caller is told when the broker cannot be asked.
-pub(crate) fn away(error: &roundtrip::BrokerError) -> Problem {
-    tracing::debug!(
-        error = roundtrip::process::logging::with_causes(error),
-        "the broker could not be asked"
-    );
-    if error.may_have_applied() {
-        let detail = "the broker did not confirm in time; look at the request again to see what happened";
-        return Problem::new(ProblemType::OutcomeUnknown, detail).retry_after(super::RETRY_AFTER);
-    }
-    let detail = "the broker cannot be asked at the moment; nothing was changed";
-    Problem::new(ProblemType::BrokerUnavailable, detail).retry_after(super::RETRY_AFTER)
 }

@@ -8,16 +8,16 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use roundtrip::CorrelationId;
-use roundtrip::broker::{CancelOutcome, Record, Status};
+use axum::{Extension, Json};
+use roundtrip::broker::{CancelOutcome, Record, RecordPage, Status};
 use roundtrip::http::parameters::{NoParameters, Parameters};
 use roundtrip::http::problem::{FieldError, Problem, ProblemDocument, ProblemType};
+use roundtrip::{CorrelationId, Tenant};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,8 +25,8 @@ use utoipa_axum::routes;
 use crate::documents::{RequestList, RequestStatus};
 use crate::metrics::cancel_outcome;
 use crate::request_options::{PREFERENCE_APPLIED, Preference, Wait};
-use crate::requester::{Requester, away};
 use crate::response;
+use crate::transport::{Transport, away};
 use parameters::{PageParameters, RequestIdParameter, WaitHeader};
 
 const PROBLEM: &str = "application/problem+json";
@@ -39,13 +39,13 @@ const DEFAULT_LIMIT: usize = 20;
 const MAX_LIMIT: usize = 100;
 
 /// The routes.
-pub(crate) fn router(requester: Arc<Requester>) -> OpenApiRouter {
+pub(crate) fn router(transport: Arc<Transport>) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show, cancel))
         .routes(routes!(result))
         .routes(routes!(events::events))
-        .with_state(requester)
+        .with_state(transport)
 }
 
 /// How a request is doing
@@ -78,12 +78,12 @@ pub(crate) fn router(requester: Arc<Requester>) -> OpenApiRouter {
     ),
 )]
 async fn show(
-    State(requester): State<Arc<Requester>>,
+    State(transport): State<Arc<Transport>>,
     _: NoParameters,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (record, preference) = find(&requester, id, &headers).await?;
+    let (record, preference) = find(&transport, id, &headers).await?;
     let mut response = Json(RequestStatus::of(&record)).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -116,12 +116,12 @@ async fn show(
     ),
 )]
 async fn result(
-    State(requester): State<Arc<Requester>>,
+    State(transport): State<Arc<Transport>>,
     _: NoParameters,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (record, preference) = find(&requester, id, &headers).await?;
+    let (record, preference) = find(&transport, id, &headers).await?;
     let mut response = match record.outcome.clone() {
         Some(outcome) => response::result(record.id, outcome, record.has_key),
         None => {
@@ -151,9 +151,20 @@ async fn result(
         (status = 503, description = "The broker is away (`broker-unavailable`)", body = ProblemDocument, content_type = PROBLEM),
     ),
 )]
-async fn list(State(requester): State<Arc<Requester>>, parameters: Parameters) -> Result<Response, Problem> {
+async fn list(
+    State(transport): State<Arc<Transport>>,
+    tenant: Option<Extension<Tenant>>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let tenant = tenant.map(|Extension(tenant)| tenant).unwrap_or_default();
     let (status, before, limit) = page(&parameters)?;
-    let records = requester.records.list(status, before, limit).await;
+    let page = RecordPage {
+        tenant: &tenant,
+        status,
+        before,
+        max: limit,
+    };
+    let records = transport.records.list(&page).await;
     let list = RequestList::of(&records.map_err(|error| away(&error))?, limit);
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
 }
@@ -199,13 +210,13 @@ async fn list(State(requester): State<Arc<Requester>>, parameters: Parameters) -
     ),
 )]
 async fn cancel(
-    State(requester): State<Arc<Requester>>,
+    State(transport): State<Arc<Transport>>,
     _: NoParameters,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let id = parse(id)?;
-    let cancelled = requester.records.cancel(id, None).await.map_err(|error| away(&error))?;
-    requester.metrics.count_cancelled(cancelled);
+    let cancelled = transport.records.cancel(id, None).await.map_err(|error| away(&error))?;
+    transport.metrics.count_cancelled(cancelled);
     let status = match cancelled {
         CancelOutcome::Cancelled | CancelOutcome::AlreadyFinished(Status::Cancelled) => StatusCode::OK,
         CancelOutcome::Requested => StatusCode::ACCEPTED,
@@ -216,7 +227,7 @@ async fn cancel(
         }
     };
     tracing::info!(request_id = %id, outcome = cancel_outcome(cancelled), "a request was cancelled");
-    let record = requester.watches.read(id).await.map_err(|error| away(&error))?;
+    let record = transport.watches.read(id).await.map_err(|error| away(&error))?;
     let record = record.ok_or_else(unknown)?;
     let mut response = (status, Json(RequestStatus::of(&record))).into_response();
     if status == StatusCode::ACCEPTED {
@@ -228,17 +239,17 @@ async fn cancel(
 
 /// A record, after the wait that its caller prefers, where there is a place to wait; and what was used of that.
 async fn find(
-    requester: &Requester,
+    transport: &Transport,
     id: Result<Path<String>, PathRejection>,
     headers: &HeaderMap,
 ) -> Result<(Arc<Record>, Preference), Problem> {
     let (id, preference) = (parse(id)?, Preference::of(headers));
     let place = match preference.wait() {
-        Wait::UpTo(patience) => requester.wait_limits.waits.take().map(|place| (place, patience)),
+        Wait::UpTo(patience) => transport.wait_limits.waits.take().map(|place| (place, patience)),
         Wait::ForAnswer | Wait::Not => None,
     };
     let patience = place.as_ref().map_or(Duration::ZERO, |(_, patience)| *patience);
-    let record = requester
+    let record = transport
         .end_of(id, Instant::now() + patience, Wait::UpTo(patience))
         .await?;
     // A wait that found no place was not used.

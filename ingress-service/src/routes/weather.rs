@@ -1,7 +1,5 @@
 //! The weather: validated here, answered by a worker.
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -11,37 +9,28 @@ use roundtrip::http::parameters::{NoParameters, Parameters};
 use roundtrip::http::probes::HealthReport;
 use roundtrip::http::problem::{Problem, ProblemType};
 use roundtrip::http::request_id::RequestId;
-use roundtrip::observe::health::Health;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::json_body::{Bodies, JsonBody};
+use crate::json_body::JsonBody;
 use crate::openapi::{CallHeaders, Promised, ReadErrors, RoundTripErrors};
+use crate::operations::Calls;
 use crate::request_options::RequestOptions;
-use crate::requester::{Ask, Requester};
-use crate::response;
 
-/// What the routes of this module need.
-#[derive(Debug, Clone)]
-pub struct WeatherState {
-    /// Sends requests to the workers.
-    pub requester: Arc<Requester>,
-    /// The condition of this process.
-    pub health: Health,
-    /// Reads bodies.
-    pub bodies: Bodies,
-}
+/// The rest of a command that asks for the weather.
+pub(crate) const EXAMPLE: &str =
+    r#"/WeatherForecast/city -H 'Content-Type: application/json' -d '{"city":"New York","location":"Downtown"}'"#;
 
 /// The largest body, in bytes: names of the greatest length, each character escaped, take half of it.
 const MAX_BODY: usize = 8 * 1024;
 
 /// The weather's routes.
-pub fn router(state: WeatherState) -> OpenApiRouter {
+pub fn routes(calls: Calls) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(city))
         .routes(routes!(forecast))
         .routes(routes!(health))
-        .with_state(state)
+        .with_state(calls)
 }
 
 /// The weather in a city now
@@ -70,15 +59,14 @@ pub fn router(state: WeatherState) -> OpenApiRouter {
     ),
 )]
 async fn city(
-    State(state): State<WeatherState>,
+    State(calls): State<Calls>,
     Extension(id): Extension<RequestId>,
     _: NoParameters,
     call: RequestOptions,
     request: Request,
 ) -> Result<Response, Problem> {
-    state.requester.check_room(id.0)?;
-    let query = validate(state.bodies.read(request, MAX_BODY).await?)?;
-    Ok(answer(&state, id, "POST /WeatherForecast/city", &call, &query).await)
+    let query = validate(calls.read_body(id, request, MAX_BODY).await?)?;
+    Ok(calls.answer(id, "POST /WeatherForecast/city", &call, &query).await)
 }
 
 /// Takes the body: only the question is kept while the answer is awaited.
@@ -100,30 +88,13 @@ fn validate(body: JsonBody) -> Result<WeatherQuery, Problem> {
     responses((status = 200, description = "One entry a day, today first", body = Vec<DailyForecast>), Promised, RoundTripErrors),
 )]
 async fn forecast(
-    State(state): State<WeatherState>,
+    State(calls): State<Calls>,
     Extension(id): Extension<RequestId>,
     call: RequestOptions,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let query = WeatherQuery::forecast(&parameters)?;
-    Ok(answer(&state, id, "GET /WeatherForecast", &call, &query).await)
-}
-
-async fn answer(
-    state: &WeatherState,
-    id: RequestId,
-    route: &'static str,
-    call: &RequestOptions,
-    query: &WeatherQuery,
-) -> Response {
-    let ask = Ask {
-        id: id.0,
-        route,
-        data: query.to_json().into(),
-        call,
-    };
-    let answered = state.requester.request(ask).await;
-    response::response(answered, call, state.requester.ask_again())
+    Ok(calls.answer(id, "GET /WeatherForecast", &call, &query).await)
 }
 
 /// The condition of this service, under the name its predecessor used
@@ -137,10 +108,10 @@ async fn answer(
          example = json!({
              "status": "Unhealthy", "service": "ingress-service", "timestamp": "2026-11-21T09:30:00.123Z",
              "redisResponseTime": null, "pendingRequests": 3, "circuit": "open", "queueDepth": 0, "workers": 0,
-             "terminals": 0,
+             "terminals": 0, "queues": [{"operation": "weather", "queueDepth": 0, "workers": 0, "terminals": 0}],
          })),
     ),
 )]
-async fn health(State(state): State<WeatherState>) -> HealthReport {
-    HealthReport::of(&state.health, state.requester.pending.len())
+async fn health(State(calls): State<Calls>) -> HealthReport {
+    HealthReport::of(&calls.health, calls.requester.pending.len())
 }

@@ -2,7 +2,8 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use roundtrip::broker::EntryId;
+use roundtrip::Partition;
+use roundtrip::broker::{LetterId, Position};
 use roundtrip::http::parameters::Parameters;
 use roundtrip::http::problem::{FieldError, Problem, ProblemType};
 
@@ -18,7 +19,7 @@ pub(super) struct Page {
     /// How many at most.
     pub(super) limit: usize,
     /// Older than this one; from the newest where it is `None`.
-    pub(super) before: Option<EntryId>,
+    pub(super) before: Option<LetterId>,
 }
 
 impl Page {
@@ -38,7 +39,7 @@ impl Page {
 }
 
 /// Reads the id in a path.
-pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<EntryId, Problem> {
+pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<LetterId, Problem> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let id = read_id("id", &text).map_err(|error| Problem::validation(vec![error]))?;
     // One beyond all ids was cut to the last of them, which may be there.
@@ -59,12 +60,17 @@ fn read_limit(text: &str) -> Result<usize, FieldError> {
     limit.ok_or_else(|| FieldError::in_query("limit", refusal()))
 }
 
-fn read_id(parameter: &'static str, text: &str) -> Result<EntryId, FieldError> {
-    let id = text.split_once('-').and_then(|(millis, sequence)| {
-        Some(EntryId {
+fn read_id(parameter: &'static str, text: &str) -> Result<LetterId, FieldError> {
+    let mut parts = text.splitn(3, '-');
+    let mut part = || parts.next();
+    let id = part().zip(part()).and_then(|(millis, sequence)| {
+        let at = Position {
             millis: number(millis)?,
             sequence: number(sequence)?,
-        })
+        };
+        let partition = part().map_or(Some(0), |number| number.parse().ok())?;
+        let partition = Partition::new(partition)?;
+        Some(LetterId { at, partition })
     });
     id.ok_or_else(|| {
         let expected = "the id of a dead letter is expected, such as 1763687432117-0";
@@ -95,7 +101,7 @@ mod tests {
         Page::read(&Parameters::of(&pairs.join("&")))
     }
 
-    fn id(text: &str) -> Result<EntryId, Problem> {
+    fn id(text: &str) -> Result<LetterId, Problem> {
         super::id(Ok(Path(text.to_owned())))
     }
 
@@ -145,7 +151,8 @@ mod tests {
 
     #[test]
     fn an_id_is_read_in_the_spelling_it_is_listed_in() {
-        assert_eq!(id("1-2").unwrap(), EntryId { millis: 1, sequence: 2 });
+        let at = Position { millis: 1, sequence: 2 };
+        assert_eq!(id("1-2").unwrap(), LetterId::of(at));
         for text in ["1", "1-2 ", "-", "*", "1-02", "$"] {
             assert!(id(text).is_err(), "{text:?}");
         }

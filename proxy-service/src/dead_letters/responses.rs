@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use roundtrip::broker::{EntryId, StoredLetter};
+use roundtrip::broker::{Position, StoredLetter};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -31,6 +31,9 @@ pub(super) struct LetterItem {
     /// The correlation id of the request in it; null where that cannot be read.
     #[schema(format = Uuid, example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f")]
     request_id: Option<String>,
+    /// The operation whose request it was.
+    #[schema(example = "weather")]
+    operation: &'static str,
     /// Why it was given up; at most 16 KiB of it.
     #[schema(example = "delivered 5 times without an answer")]
     reason: String,
@@ -98,11 +101,12 @@ impl From<&StoredLetter> for LetterItem {
         Self {
             id: letter.id.to_string(),
             request_id: letter.request_id().map(|id| id.to_string()),
+            operation: letter.operation.as_str(),
             reason: beginning(&letter.reason).to_owned(),
             attempts: letter.attempts,
             last_error: beginning(&letter.last_error).to_owned(),
             accepted_at: letter.entry.and_then(time_of),
-            dead_lettered_at: time_of(letter.id),
+            dead_lettered_at: time_of(letter.id.at),
             replayable: letter.replayable,
         }
     }
@@ -145,22 +149,24 @@ fn beginning(text: &str) -> &str {
 }
 
 /// Ids begin with the broker's time; those that somebody made up may lie beyond any calendar.
-fn time_of(id: EntryId) -> Option<OffsetDateTime> {
+fn time_of(id: Position) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(id.millis) * 1_000_000).ok()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use roundtrip::CorrelationId;
+    use roundtrip::broker::LetterId;
+    use roundtrip::{CorrelationId, OperationName};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn letter() -> StoredLetter {
         StoredLetter {
-            id: EntryId::parse(b"1763687432117-0").unwrap(),
-            entry: EntryId::parse(b"1763687400000-7"),
+            id: LetterId::parse(b"1763687432117-0").unwrap(),
+            operation: OperationName::first(),
+            entry: Position::parse(b"1763687400000-7"),
             reason: "it never worked".to_owned(),
             attempts: 5,
             last_error: "a panic".to_owned(),
@@ -188,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_null() {
-        let made_up = EntryId {
+        let made_up = Position {
             millis: u64::MAX,
             sequence: 0,
         };

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use roundtrip::broker::{DeadLetters, EntryId, Replayed, StoredLetter};
+use roundtrip::broker::{self, DeadLetters, Replayed, StoredLetter};
 use roundtrip::http::parameters::{NoParameters, Parameters};
 use roundtrip::http::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use tracing::Instrument as _;
@@ -155,14 +155,14 @@ async fn to_its_end<T: Send + 'static>(
 }
 
 impl Desk {
-    async fn find(&self, id: EntryId) -> Result<StoredLetter, Problem> {
+    async fn find(&self, id: broker::LetterId) -> Result<StoredLetter, Problem> {
         let found = self.letters.letter(id).await;
         found
             .map_err(|error| outage::while_reading(&error))?
             .ok_or_else(not_found)
     }
 
-    async fn replay(&self, id: EntryId) -> Result<Replay, Problem> {
+    async fn replay(&self, id: broker::LetterId) -> Result<Replay, Problem> {
         let letter = self.find(id).await?;
         let request_id = letter.request_id().filter(|_| letter.replayable);
         let request_id = request_id.ok_or_else(not_replayable)?;
@@ -171,7 +171,7 @@ impl Desk {
             Replayed::As(entry) => {
                 tracing::info!(letter = %id, %request_id, %entry, "an operator replayed a dead letter");
                 Ok(Replay {
-                    entry_id: entry.to_string(),
+                    entry_id: entry.at.to_string(),
                     request_id: request_id.to_string(),
                 })
             }
@@ -181,7 +181,7 @@ impl Desk {
         }
     }
 
-    async fn discard(&self, id: EntryId) -> Result<(), Problem> {
+    async fn discard(&self, id: broker::LetterId) -> Result<(), Problem> {
         // Read first: the log is then all that is left of it.
         let letter = self.find(id).await?;
         let discarded = self.letters.discard(id).await;

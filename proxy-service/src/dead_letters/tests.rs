@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use roundtrip::broker::memory::MemoryBroker;
-use roundtrip::broker::{BrokerErrorKind, EntryId, Replayed, StoredLetter};
+use roundtrip::broker::{BrokerErrorKind, EntryId, LetterId, Replayed, StoredLetter};
 use roundtrip::{BrokerError, CorrelationId};
 use rstest::rstest;
 use serde_json::Value;
@@ -106,11 +106,11 @@ impl Stub {
 
 #[async_trait]
 impl DeadLetters for Stub {
-    async fn letters(&self, _: Option<EntryId>, _: usize) -> Result<Vec<StoredLetter>, BrokerError> {
+    async fn letters(&self, _: Option<LetterId>, _: usize) -> Result<Vec<StoredLetter>, BrokerError> {
         Ok(Vec::new())
     }
 
-    async fn letter(&self, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
+    async fn letter(&self, id: LetterId) -> Result<Option<StoredLetter>, BrokerError> {
         let request = CorrelationId::new().to_string();
         Ok(Some(StoredLetter {
             id,
@@ -123,11 +123,11 @@ impl DeadLetters for Stub {
         }))
     }
 
-    async fn replay(&self, id: EntryId) -> Result<Replayed, BrokerError> {
+    async fn replay(&self, id: LetterId) -> Result<Replayed, BrokerError> {
         self.change(Replayed::As(id)).await
     }
 
-    async fn discard(&self, _: EntryId) -> Result<bool, BrokerError> {
+    async fn discard(&self, _: LetterId) -> Result<bool, BrokerError> {
         self.change(true).await
     }
 }

@@ -1,11 +1,13 @@
-//! The weather operation: its contract, and the providers that know the answer.
+//! The weather operation: its contract, the work, and the providers that know the answer.
 
 pub mod contract;
-pub mod handler;
 mod name;
 pub mod open_meteo;
+pub mod options;
 pub mod query;
+pub mod routes;
 pub mod simulated;
+pub mod work;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

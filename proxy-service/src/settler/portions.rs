@@ -140,10 +140,7 @@ mod tests {
             consumer: Consumer::unique("w"),
             claimed: Instant::now(),
         };
-        let reply = Reply {
-            id: CorrelationId::new(),
-            outcome: Ok(vec![b'7'; bytes].into()),
-        };
+        let reply = Reply::new(CorrelationId::new(), Origin::default(), Ok(vec![b'7'; bytes].into()));
         Settlement::reply(receipt, ReplyTo::unique("r"), reply)
     }
 

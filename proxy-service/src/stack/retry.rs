@@ -14,9 +14,6 @@ use crate::failure::{Failure, MAX_RETRY_DELAY};
 use crate::handler::{BoxHandler, Handler, Job};
 use crate::metrics::WorkerMetrics;
 
-/// Attempts on a first delivery. A redelivery gets one: its worker died, perhaps of it.
-const ATTEMPTS: u32 = 3;
-
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 
 /// The least time another attempt is begun for. A tenth of the budget, where that is less.
@@ -26,14 +23,17 @@ const LEAST_PART: u32 = 10;
 /// Repeats attempts that failed for a passing reason.
 pub(super) struct Retry {
     inner: BoxHandler,
+    /// On a first delivery. A redelivery gets one: its worker died, perhaps of it.
+    attempts: u32,
     budget: TpsBudget,
     metrics: WorkerMetrics,
 }
 
 impl Retry {
-    pub(super) fn new(inner: BoxHandler, metrics: WorkerMetrics) -> Self {
+    pub(super) fn new(inner: BoxHandler, attempts: u32, metrics: WorkerMetrics) -> Self {
         Self {
             inner,
+            attempts,
             // Retries may be a fifth of the traffic of the last ten seconds; a quiet worker may do ten a second.
             budget: TpsBudget::new(Duration::from_secs(10), 10, 0.2),
             metrics,
@@ -46,7 +46,7 @@ impl Handler for Retry {
     async fn handle(&self, job: Job) -> Result<Bytes, Failure> {
         self.budget.deposit();
         let mut delays = Backoff::new(FIRST_DELAY, MAX_RETRY_DELAY);
-        let mut attempts_left = if job.delivery == 1 { ATTEMPTS } else { 1 };
+        let mut attempts_left = if job.delivery == 1 { self.attempts } else { 1 };
         let mut earlier = None;
         let mut number = 0;
         loop {

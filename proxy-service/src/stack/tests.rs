@@ -42,10 +42,11 @@ where
     F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
 {
     let (calls, upstream) = (Arc::new(AtomicU32::new(0)), Arc::new(breaker));
-    let metrics = WorkerMetrics::new(&Metrics::new("test"));
+    let metrics = WorkerMetrics::new(&Metrics::new());
     let counted = calls.clone();
     let handler = Arc::new(move |_: Job| answer(counted.fetch_add(1, Ordering::Relaxed) + 1));
     let options = StackOptions {
+        attempts: 3,
         attempt_timeout,
         cancel_grace: CANCEL_GRACE,
     };
@@ -70,6 +71,7 @@ impl Stack {
 fn job(budget: Duration) -> Job {
     let request = Request {
         id: CorrelationId::new(),
+        origin: Origin::default(),
         reply_to: ReplyTo::unique("test"),
         budget: Budget::new(budget),
         traceparent: None,
@@ -267,7 +269,7 @@ async fn the_upstreams_own_retry_after_is_honoured() {
 #[tokio::test(start_paused = true)]
 async fn retries_stay_within_their_share_of_the_traffic() {
     // Without the breaker, which would end the attempts long before.
-    let metrics = WorkerMetrics::new(&Metrics::new("test"));
+    let metrics = WorkerMetrics::new(&Metrics::new());
     let always_broken = Arc::new(|_: Job| std::future::ready(Err(broken())));
     let retry = Retry::new(always_broken, metrics.clone());
     let (requests, started) = (1000, Instant::now());

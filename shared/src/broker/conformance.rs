@@ -4,6 +4,7 @@
 
 mod claiming;
 mod dead_letters;
+mod first_queue;
 mod keys;
 mod reclaiming;
 mod recording;
@@ -26,11 +27,13 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use first_queue::{FirstQueue, FirstRecords};
+
 use super::{
     Broker, CancelOutcome, Consumer, DeadLetter, DeadLetters, Delivery, Depth, Dropped, EntryId, MAX_WAIT, Replayed,
     ReplyStream, ResultStore, Retention, Settlement,
 };
-use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Fault, FaultCode, Keep, Origin, Reply, ReplyTo, Request};
 
 /// A backend under test.
 #[async_trait]
@@ -141,6 +144,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn request(reply_to: &ReplyTo, data: &str) -> Request {
     Request {
         id: CorrelationId::new(),
+        origin: Origin::default(),
         reply_to: reply_to.clone(),
         budget: Budget::new(Duration::from_secs(30)),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
@@ -183,10 +187,7 @@ async fn depth(broker: &dyn Broker) -> Depth {
 /// Answers a delivery with its own data.
 fn echo(delivery: &Delivery) -> Settlement {
     let request = content(delivery);
-    let reply = Reply {
-        id: request.id,
-        outcome: Ok(request.data.clone()),
-    };
+    let reply = Reply::new(request.id, Origin::default(), Ok(request.data.clone()));
     Settlement::reply(delivery.receipt.clone(), request.reply_to.clone(), reply)
 }
 

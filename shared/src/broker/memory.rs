@@ -6,6 +6,8 @@ mod changes;
 mod index;
 mod keys;
 mod letters;
+mod line;
+mod moment;
 mod replies;
 mod results;
 mod room;
@@ -22,14 +24,15 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Acceptance, Accepted, Adoption, Broker, BrokerError, CancelOutcome, Changes, Consumer, Delivery, Depth, Dropped,
-    EntryId, MAX_WAIT, Maintained, Progress, Purged, Receipt, Record, ReplyStream, ResultStore, Retention, Role,
-    Settlement, Shortcoming, Started, Status,
+    Acceptance, Accepted, Adoption, Broker, BrokerError, CancelOutcome, Changes, Consumer, DeadLetters, Delivery,
+    Depth, Dropped, EntryId, LetterId, MAX_WAIT, Maintained, NewRecord, Progress, Purged, Queue, Receipt, Record,
+    RecordPage, Replayed, ReplyStream, ResultStore, Retention, Role, Settlement, Shortcoming, Started, StoredLetter,
 };
-use crate::broker::result_store::cancelled;
-use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use crate::message::{CorrelationId, Reply, ReplyTo, Request};
+use crate::operation::OperationName;
 use beginning::Beginning;
 use changes::MemoryChanges;
+use line::Line;
 use replies::MemoryReplies;
 use state::{State, full};
 
@@ -40,9 +43,14 @@ pub struct MemoryBroker {
 }
 
 #[derive(Debug)]
-struct Store {
-    state: Mutex<State>,
-    arrived: Notify,
+struct Store(Mutex<State>);
+
+/// The queue of one operation.
+#[derive(Debug)]
+struct MemoryQueue {
+    store: Arc<Store>,
+    operation: OperationName,
+    arrived: Arc<Notify>,
 }
 
 impl MemoryBroker {
@@ -55,19 +63,14 @@ impl MemoryBroker {
     /// An empty broker that keeps records for so long, and so much of everything.
     #[must_use]
     pub fn with(retention: Retention) -> Self {
-        Self {
-            store: Arc::new(Store {
-                state: Mutex::new(State::new(retention)),
-                arrived: Notify::new(),
-            }),
-        }
+        let store = Arc::new(Store(Mutex::new(State::new(retention))));
+        Self { store }
     }
 
     /// Puts in an entry that is no request, as a careless hand could on a real server.
     #[cfg(feature = "test-util")]
     pub fn put_malformed(&self, malformed: super::Malformed) {
-        self.store.lock().append(Err(malformed));
-        self.store.arrived.notify_one();
+        self.store.lock().append(OperationName::first(), Err(malformed));
     }
 }
 
@@ -79,105 +82,27 @@ impl Default for MemoryBroker {
 
 impl Store {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code panics while it holds the store")
-    }
-
-    fn claim(&self, consumer: &Consumer, max: usize) -> Vec<Delivery> {
-        let mut state = self.lock();
-        let deliveries = state.claim(consumer, max);
-        state.workers.entry(consumer.clone()).or_insert(0);
-        if !state.waiting.is_empty() {
-            // What we leave, another waiting consumer takes now.
-            self.arrived.notify_one();
-        }
-        deliveries
+        self.0.lock().expect("no code panics while it holds the store")
     }
 }
 
 #[async_trait]
 impl Broker for MemoryBroker {
+    fn queue(&self, operation: OperationName) -> Arc<dyn Queue> {
+        Arc::new(MemoryQueue {
+            arrived: self.store.lock().line(operation).arrived.clone(),
+            store: self.store.clone(),
+            operation,
+        })
+    }
+
     async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         let mut state = self.store.lock();
         if !state.has_room(requests.iter()) {
             return Err(full("publish"));
         }
-        let entries = requests.iter().map(|request| state.append(Ok(request.clone())));
-        let entries = entries.collect();
-        drop(state);
-        self.store.arrived.notify_one();
-        Ok(entries)
-    }
-
-    async fn prepare(&self) -> Result<bool, BrokerError> {
-        Ok(false)
-    }
-
-    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let first = async {
-            loop {
-                let arrived = self.store.arrived.notified();
-                let deliveries = self.store.claim(consumer, max);
-                if !deliveries.is_empty() || max == 0 {
-                    return deliveries;
-                }
-                arrived.await;
-            }
-        };
-        Ok(timeout(MAX_WAIT, first).await.unwrap_or_default())
-    }
-
-    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        Ok(self.store.lock().claim_due(consumer, within, max))
-    }
-
-    async fn recover(
-        &self,
-        consumer: &Consumer,
-        held: &HashSet<EntryId>,
-        max: usize,
-    ) -> Result<Vec<Dropped>, BrokerError> {
-        Ok(self.store.lock().recover(consumer, held, max))
-    }
-
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
-        Ok(self.store.lock().reclaim(consumer, idle, max))
-    }
-
-    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
-        Ok(self.store.lock().redeliver(consumer, attempts))
-    }
-
-    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
-        let mut state = self.store.lock();
-        let mut renewed = 0;
-        for receipt in receipts {
-            if let Some(claim) = state.owned(consumer, receipt.entry) {
-                claim.renew();
-                renewed += 1;
-            }
-        }
-        Ok(renewed)
-    }
-
-    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
-        let mut state = self.store.lock();
-        for entry in entries {
-            if let Some(claim) = state.owned(consumer, *entry) {
-                claim.release();
-            }
-        }
-        Ok(())
-    }
-
-    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
-        self.store.lock().deregister(consumer);
-        Ok(())
-    }
-
-    /// No entry can get out of all hands here, and consumers are only names.
-    async fn maintain(&self, consumer: &Consumer, terminals: u32, _: Duration) -> Result<Maintained, BrokerError> {
-        self.store.lock().workers.insert(consumer.clone(), terminals);
-        Ok(Maintained::default())
+        let append = |request: &Request| state.append(request.origin.operation, Ok(request.clone()));
+        Ok(requests.iter().map(append).collect())
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
@@ -201,22 +126,6 @@ impl Broker for MemoryBroker {
         })
     }
 
-    async fn depth(&self) -> Result<Depth, BrokerError> {
-        let state = self.store.lock();
-        Ok(Depth {
-            waiting: state.waiting.len() as u64,
-            claimed: state.claimed.len() as u64,
-            dead_letters: state.letters.len() as u64,
-            oldest_waiting: state.waiting.front().map(|(_, entry)| entry.accepted.elapsed()),
-            completed: Some(state.completed),
-            discarded: state.discarded,
-            bytes: state.bytes() as u64,
-            memory: None,
-            workers: state.workers.len() as u64,
-            terminals: state.workers.values().copied().map(u64::from).sum(),
-        })
-    }
-
     async fn shortcomings(&self, _: Role) -> Result<Vec<Shortcoming>, BrokerError> {
         Ok(Vec::new())
     }
@@ -228,38 +137,135 @@ impl Broker for MemoryBroker {
     }
 }
 
+impl MemoryQueue {
+    fn line<T>(&self, with: impl FnOnce(&mut Line) -> T) -> T {
+        with(self.store.lock().line(self.operation))
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn prepare(&self) -> Result<bool, BrokerError> {
+        Ok(false)
+    }
+
+    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        let first = async {
+            loop {
+                let arrived = self.arrived.notified();
+                let deliveries = self.line(|line| {
+                    line.workers.entry(consumer.clone()).or_insert(0);
+                    line.claim(consumer, max)
+                });
+                if !deliveries.is_empty() || max == 0 {
+                    return deliveries;
+                }
+                arrived.await;
+            }
+        };
+        Ok(timeout(MAX_WAIT, first).await.unwrap_or_default())
+    }
+
+    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        Ok(self.line(|line| line.claim_due(consumer, within, max)))
+    }
+
+    async fn recover(
+        &self,
+        consumer: &Consumer,
+        held: &HashSet<EntryId>,
+        max: usize,
+    ) -> Result<Vec<Dropped>, BrokerError> {
+        Ok(self.line(|line| line.recover(consumer, held, max)))
+    }
+
+    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
+        Ok(self.line(|line| line.reclaim(consumer, idle, max)))
+    }
+
+    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
+        Ok(self.line(|line| line.redeliver(consumer, attempts)))
+    }
+
+    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
+        Ok(self.line(|line| {
+            let renew = |receipt: &&Receipt| match line.owned(consumer, receipt.entry) {
+                Some(claim) => {
+                    claim.renew();
+                    true
+                }
+                None => false,
+            };
+            receipts.iter().filter(renew).count()
+        }))
+    }
+
+    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
+        self.line(|line| {
+            for entry in entries {
+                if let Some(claim) = line.owned(consumer, *entry) {
+                    claim.release();
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
+        self.line(|line| line.deregister(consumer));
+        Ok(())
+    }
+
+    /// No entry can get out of all hands here, and consumers are only names.
+    async fn maintain(&self, consumer: &Consumer, terminals: u32, _: Duration) -> Result<Maintained, BrokerError> {
+        self.line(|line| line.workers.insert(consumer.clone(), terminals));
+        Ok(Maintained::default())
+    }
+
+    async fn depth(&self) -> Result<Depth, BrokerError> {
+        Ok(self.store.lock().depth(self.operation))
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryBroker {
+    async fn letters(&self, before: Option<LetterId>, max: usize) -> Result<Vec<StoredLetter>, BrokerError> {
+        Ok(self.store.lock().letters.older(before, max))
+    }
+
+    async fn letter(&self, id: LetterId) -> Result<Option<StoredLetter>, BrokerError> {
+        Ok(self.store.lock().letters.get(id))
+    }
+
+    async fn replay(&self, id: LetterId) -> Result<Replayed, BrokerError> {
+        self.store.lock().replay(id)
+    }
+
+    async fn discard(&self, id: LetterId) -> Result<bool, BrokerError> {
+        Ok(self.store.lock().letters.discard(id).is_some())
+    }
+}
+
 #[async_trait]
 impl ResultStore for MemoryBroker {
     async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
         let mut state = self.store.lock();
-        let accepted = requests.iter().map(|acceptance| state.submit(acceptance)).collect();
-        drop(state);
-        self.store.arrived.notify_one();
-        Ok(accepted)
+        Ok(requests.iter().map(|acceptance| state.submit(acceptance)).collect())
     }
 
-    async fn create(
-        &self,
-        id: CorrelationId,
-        entry: Option<EntryId>,
-        budget: Budget,
-        _: &ReplyTo,
-    ) -> Result<(), BrokerError> {
+    async fn create(&self, record: &NewRecord<'_>) -> Result<(), BrokerError> {
         let mut state = self.store.lock();
-        let attempts = match entry {
-            Some(entry) if state.find_waiting(entry).is_some() => 0,
-            // What neither waits nor is claimed has been settled: its reply is under way.
-            entry => entry
-                .and_then(|entry| state.claimed.get(&entry))
-                .map_or(1, |claim| claim.attempt),
-        };
-        if state.kept.status(id).is_none() && !state.kept.has_room(1) {
+        let attempts = record
+            .entry
+            .map_or(1, |entry| state.line(entry.operation).attempts(entry));
+        if state.kept.status(record.id).is_none() && !state.kept.has_room(1) {
             return Err(full("make a record"));
         }
         let beginning = Beginning {
-            id,
-            budget,
-            place: entry,
+            id: record.id,
+            origin: record.origin.clone(),
+            budget: record.budget,
+            place: record.entry,
             attempts,
         };
         state.kept.begin_record(&beginning, None);
@@ -295,39 +301,12 @@ impl ResultStore for MemoryBroker {
         Ok(ids.iter().map(|id| state.kept.record(*id)).collect())
     }
 
-    async fn list(
-        &self,
-        status: Option<Status>,
-        before: Option<CorrelationId>,
-        max: usize,
-    ) -> Result<Vec<Record>, BrokerError> {
-        Ok(self.store.lock().kept.list(status, before, max))
+    async fn list(&self, page: &RecordPage<'_>) -> Result<Vec<Record>, BrokerError> {
+        Ok(self.store.lock().kept.list(page))
     }
 
     async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {
-        let mut state = self.store.lock();
-        let status = state.kept.status(id);
-        if let Some(ended) = status.filter(|status| status.is_final()) {
-            return Ok(CancelOutcome::AlreadyFinished(ended));
-        }
-        let place = state.kept.place(id).or(entry);
-        if let Some(content) = place.and_then(|place| state.take_waiting(place)) {
-            state.discarded += 1;
-            let reply = Reply {
-                id,
-                outcome: Err(cancelled()),
-            };
-            state.kept.complete(&reply, false);
-            if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {
-                state.deliver(&request.reply_to, reply);
-            }
-            return Ok(CancelOutcome::Cancelled);
-        }
-        let at_work = place.is_some_and(|place| state.claimed.contains_key(&place));
-        match status.is_some() || at_work {
-            true => Ok(state.kept.wish(id)),
-            false => Ok(CancelOutcome::Unknown),
-        }
+        Ok(self.store.lock().cancel(id, entry))
     }
 
     async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {

@@ -27,6 +27,7 @@ mod portion;
 mod publish;
 #[cfg(test)]
 mod published;
+mod queue;
 mod reclaim;
 mod redeliver;
 mod replies;
@@ -39,27 +40,26 @@ mod settle;
 mod subscription;
 mod transaction;
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ::redis::ConnectionInfo;
 use async_trait::async_trait;
 
 use super::{
-    Acceptance, Accepted, Adoption, Broker, BrokerError, BrokerOptions, CancelOutcome, Changes, Consumer, DeadLetters,
-    Delivery, Depth, Dropped, Durability, EntryId, Maintained, Progress, Purged, Receipt, Record, Replayed,
-    ReplyStream, ResultStore, Retention, Role, Settlement, Shortcoming, Started, Status, StoredLetter,
+    Acceptance, Accepted, Adoption, Broker, BrokerError, BrokerOptions, CancelOutcome, Changes, DeadLetters,
+    Durability, EntryId, LetterId, NewRecord, Progress, Purged, Queue, Record, RecordPage, Replayed, ReplyStream,
+    ResultStore, Retention, Role, Settlement, Shortcoming, Started, StoredLetter,
 };
-use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
-use claim::{Reader, Readers, Taking};
+use crate::message::{CorrelationId, Reply, ReplyTo, Request};
+use crate::operation::OperationName;
 use clock::ServerClock;
 use connection::dedicated::Dedicated;
 use connection::shared::Link;
 use heartbeat::Silent;
 use keys::Keys;
-use maintenance::orphans::Search;
-use reclaim::Scan;
+use queue::RedisQueue;
 use settle::{Settling, Unsure};
 
 /// The consumer group that all workers share.
@@ -68,115 +68,61 @@ const GROUP: &str = "processing-group";
 /// A broker on Redis Streams.
 #[derive(Debug)]
 pub struct RedisBroker {
+    /// Those that all operations share.
     keys: Arc<Keys>,
     link: Link,
     publishing: Dedicated,
-    accepting: Dedicated,
+    submitting: Dedicated,
     settling: Dedicated,
-    readers: Readers,
-    scan: Scan,
-    clock: ServerClock,
-    search: Search,
+    clock: Arc<ServerClock>,
     unsure: Unsure,
     silent: Silent,
+    queues: Mutex<BTreeMap<OperationName, Arc<RedisQueue>>>,
     lease: Duration,
     durability: Durability,
     retention: Retention,
 }
 
 impl RedisBroker {
-    /// A broker for one operation's streams. Connects at the first call.
+    /// A broker on one server. Connects at the first call.
     ///
     /// A settlement later than half a lease first makes sure that the delivery is still its consumer's.
     #[must_use]
-    pub fn new(info: ConnectionInfo, options: BrokerOptions<'_>) -> Self {
+    pub fn new(info: ConnectionInfo, options: BrokerOptions) -> Self {
         Self {
-            keys: Arc::new(Keys::new(options.operation)),
+            keys: Arc::new(Keys::new(OperationName::first())),
             link: Link::new(info),
             publishing: Dedicated::quick(),
-            accepting: Dedicated::quick(),
+            submitting: Dedicated::quick(),
             settling: Dedicated::quick(),
-            readers: Readers::default(),
-            scan: Scan::default(),
-            clock: ServerClock::new(options.lease),
-            search: Search::new(),
+            clock: Arc::new(ServerClock::new(options.lease)),
             unsure: Unsure::default(),
             silent: Silent::default(),
+            queues: Mutex::default(),
             lease: options.lease,
             durability: options.durability,
             retention: options.retention,
         }
     }
 
-    fn taking<'a>(&'a self, consumer: &'a Consumer, reader: &'a Reader) -> Taking<'a> {
-        Taking {
-            link: &self.link,
-            keys: &self.keys,
-            clock: &self.clock,
-            reader,
-            consumer,
-            lease: self.lease,
-        }
+    fn queues(&self) -> MutexGuard<'_, BTreeMap<OperationName, Arc<RedisQueue>>> {
+        self.queues.lock().expect("no code panics while it holds the queues")
     }
 }
 
 #[async_trait]
 impl Broker for RedisBroker {
+    fn queue(&self, operation: OperationName) -> Arc<dyn Queue> {
+        let mut queues = self.queues();
+        let queue = queues.entry(operation).or_insert_with(|| {
+            let (link, clock) = (self.link.clone(), self.clock.clone());
+            Arc::new(RedisQueue::new(operation, link, clock, self.lease))
+        });
+        queue.clone()
+    }
+
     async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         publish::publish(&self.publishing, &self.link, &self.keys, self.durability, requests).await
-    }
-
-    async fn prepare(&self) -> Result<bool, BrokerError> {
-        claim::create_group(&self.link, &self.keys).await
-    }
-
-    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.readers
-            .claim(&self.link, &self.keys, &self.clock, consumer, self.lease, max)
-            .await
-    }
-
-    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let reader = self.readers.of(consumer);
-        self.taking(consumer, &reader).claim_due(within, max).await
-    }
-
-    async fn recover(
-        &self,
-        consumer: &Consumer,
-        held: &HashSet<EntryId>,
-        max: usize,
-    ) -> Result<Vec<Dropped>, BrokerError> {
-        reclaim::recover(&self.link, &self.keys, consumer, held, max).await
-    }
-
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
-        self.scan
-            .reclaim(&self.link, &self.keys, &self.clock, consumer, idle, max)
-            .await
-    }
-
-    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
-        let reader = self.readers.of(consumer);
-        self.taking(consumer, &reader).redeliver(attempts).await
-    }
-
-    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
-        let entries: Vec<EntryId> = receipts.iter().map(|receipt| receipt.entry).collect();
-        lease::renew(&self.link, &self.keys, &self.clock, consumer, &entries).await
-    }
-
-    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
-        lease::release(&self.link, &self.keys, consumer, entries).await
-    }
-
-    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
-        self.readers.forget(consumer);
-        lease::deregister(&self.link, &self.keys, consumer).await
-    }
-
-    async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Maintained, BrokerError> {
-        maintenance::maintain(&self.search, &self.link, &self.keys, consumer, terminals, silent).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
@@ -202,12 +148,18 @@ impl Broker for RedisBroker {
         ))
     }
 
-    async fn depth(&self) -> Result<Depth, BrokerError> {
-        depth::depth(&self.link, &self.keys, &self.clock).await
-    }
-
     async fn shortcomings(&self, role: Role) -> Result<Vec<Shortcoming>, BrokerError> {
-        rights::shortcomings(&self.link, &self.keys, self.durability, role).await
+        let mut all: Vec<Arc<Keys>> = self.queues().values().map(|queue| queue.keys()).collect();
+        if all.is_empty() {
+            all.push(self.keys.clone());
+        }
+        let mut found = Vec::new();
+        for keys in all {
+            let of_one = rights::shortcomings(&self.link, &keys, self.durability, role).await?;
+            let new = of_one.into_iter().filter(|one| !found.contains(one));
+            found.extend(new.collect::<Vec<_>>());
+        }
+        Ok(found)
     }
 
     async fn ping(&self) -> Result<Duration, BrokerError> {
@@ -217,19 +169,19 @@ impl Broker for RedisBroker {
 
 #[async_trait]
 impl DeadLetters for RedisBroker {
-    async fn letters(&self, before: Option<EntryId>, max: usize) -> Result<Vec<StoredLetter>, BrokerError> {
+    async fn letters(&self, before: Option<LetterId>, max: usize) -> Result<Vec<StoredLetter>, BrokerError> {
         dead_letters::letters(&self.link, &self.keys, before, max).await
     }
 
-    async fn letter(&self, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
+    async fn letter(&self, id: LetterId) -> Result<Option<StoredLetter>, BrokerError> {
         dead_letters::by_id(&self.link, &self.keys, id).await
     }
 
-    async fn replay(&self, id: EntryId) -> Result<Replayed, BrokerError> {
+    async fn replay(&self, id: LetterId) -> Result<Replayed, BrokerError> {
         dead_letters::replay(&self.link, &self.keys, id).await
     }
 
-    async fn discard(&self, id: EntryId) -> Result<bool, BrokerError> {
+    async fn discard(&self, id: LetterId) -> Result<bool, BrokerError> {
         dead_letters::discard(&self.link, &self.keys, id).await
     }
 }
@@ -237,18 +189,12 @@ impl DeadLetters for RedisBroker {
 #[async_trait]
 impl ResultStore for RedisBroker {
     async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
-        let (lane, retention) = (&self.accepting, &self.retention);
+        let (lane, retention) = (&self.submitting, &self.retention);
         results::submit(lane, &self.link, &self.keys, self.durability, retention, requests).await
     }
 
-    async fn create(
-        &self,
-        id: CorrelationId,
-        entry: Option<EntryId>,
-        budget: Budget,
-        requester: &ReplyTo,
-    ) -> Result<(), BrokerError> {
-        results::create(&self.link, &self.keys, &self.retention, id, entry, budget, requester).await
+    async fn create(&self, record: &NewRecord<'_>) -> Result<(), BrokerError> {
+        results::create(&self.link, &self.keys, &self.retention, record).await
     }
 
     async fn start(&self, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
@@ -271,13 +217,8 @@ impl ResultStore for RedisBroker {
         results::records(&self.link, &self.keys, ids).await
     }
 
-    async fn list(
-        &self,
-        status: Option<Status>,
-        before: Option<CorrelationId>,
-        max: usize,
-    ) -> Result<Vec<Record>, BrokerError> {
-        results::list(&self.link, &self.keys, status, before, max).await
+    async fn list(&self, page: &RecordPage<'_>) -> Result<Vec<Record>, BrokerError> {
+        results::list(&self.link, &self.keys, page).await
     }
 
     async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{BrokerError, EntryId};
-use crate::message::{Budget, CorrelationId, Fault, FaultCode, Reply, ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Fault, FaultCode, Origin, Reply, ReplyTo, Request, Tenant};
 
 /// Records of requests.
 #[async_trait]
@@ -18,15 +18,8 @@ pub trait ResultStore: fmt::Debug + Send + Sync + 'static {
     /// may be there.
     async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError>;
 
-    /// Makes a record of a request that was published without one. Its place in the stream, where it is known, says
-    /// how far it has come; its requester, who reads its reply.
-    async fn create(
-        &self,
-        id: CorrelationId,
-        entry: Option<EntryId>,
-        budget: Budget,
-        requester: &ReplyTo,
-    ) -> Result<(), BrokerError>;
+    /// Makes a record of a request that was published without one.
+    async fn create(&self, record: &NewRecord<'_>) -> Result<(), BrokerError>;
 
     /// Says that work begins, as the attempt of this number. A request without a record may run, unless somebody
     /// asked for its end.
@@ -44,13 +37,8 @@ pub trait ResultStore: fmt::Debug + Send + Sync + 'static {
     /// ResultStore by their ids, each with its result; `None` where there is none, or none any more.
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError>;
 
-    /// Records of one status, or of all; newest first, older than `before`, at most `max`, without their results.
-    async fn list(
-        &self,
-        status: Option<Status>,
-        before: Option<CorrelationId>,
-        max: usize,
-    ) -> Result<Vec<Record>, BrokerError>;
+    /// Records of one tenant, newest first, without their results.
+    async fn list(&self, page: &RecordPage<'_>) -> Result<Vec<Record>, BrokerError>;
 
     /// Ends a request. What nobody has begun never starts; what is at work is told. `entry` helps where there is no record.
     async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError>;
@@ -120,10 +108,38 @@ pub struct Acceptance {
     pub key: Option<IdempotencyKey>,
 }
 
+/// The record of a request that was published without one.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRecord<'a> {
+    /// The request.
+    pub id: CorrelationId,
+    /// What it is of.
+    pub origin: &'a Origin,
+    /// Its place in its queue, where that is known: it says how far the request has come.
+    pub entry: Option<EntryId>,
+    /// How long the work is worth doing.
+    pub budget: Budget,
+    /// Who reads its reply.
+    pub requester: &'a ReplyTo,
+}
+
+/// Which records are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordPage<'a> {
+    /// Whose.
+    pub tenant: &'a Tenant,
+    /// Of which status; `None`: of any.
+    pub status: Option<Status>,
+    /// Older than this one; `None`: from the newest on.
+    pub before: Option<CorrelationId>,
+    /// At most so many.
+    pub max: usize,
+}
+
 /// A caller's idempotency key, digested: no key of a caller becomes part of a name in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// Digest of the route and the key.
+    /// Digest of the tenant, the route and the key.
     pub name: [u8; 32],
     /// Digest of what is asked for.
     pub fingerprint: [u8; 32],
@@ -245,8 +261,10 @@ impl fmt::Display for Status {
 /// What is kept of a request. Times are in milliseconds since the Unix epoch, on the broker's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Whose record this is.
+    /// The request whose record this is.
     pub id: CorrelationId,
+    /// What that is of.
+    pub origin: Origin,
     /// Where it is.
     pub status: Status,
     /// When it was accepted.

@@ -196,12 +196,12 @@ mod tests {
 
     use super::*;
     use crate::broker::memory::MemoryBroker;
-    use crate::observe::metrics::{BrokerMetrics, Metrics};
+    use crate::observe::metrics::Metrics;
     use crate::resilience::circuit_broker::CircuitBroker;
 
     fn app(metrics: &Metrics) -> (Router, Health) {
         let breaker = CircuitBroker::new(Arc::new(MemoryBroker::new())).breaker();
-        let health = Health::new("test", breaker, BrokerMetrics::new(metrics));
+        let health = Health::new("test", breaker, metrics, []);
         health.set_ready(true);
         let routes = Router::new()
             .route("/ok", get(async || "fine"))
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_becomes_a_problem_that_tells_nothing_and_is_counted() {
-        let metrics = Metrics::new("test");
+        let metrics = Metrics::new();
         let (status, response) = call(&app(&metrics).0, "/panic", None).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(response.body().contains("/problems/internal") && !response.body().contains("secret"));
@@ -235,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_path_is_a_problem_and_makes_no_new_series() {
-        let metrics = Metrics::new("test");
+        let metrics = Metrics::new();
         let (status, response) = call(&app(&metrics).0, "/random-4711", None).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert_eq!(response.headers()["content-type"], problem::MEDIA_TYPE);
@@ -245,22 +245,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_callers_id_is_echoed_and_the_problem_has_ours() {
-        let (_, response) = call(
-            &app(&Metrics::new("test")).0,
-            "/nowhere",
-            Some(("x-request-id", "theirs")),
-        )
-        .await;
+        let (_, response) = call(&app(&Metrics::new()).0, "/nowhere", Some(("x-request-id", "theirs"))).await;
         assert_eq!(response.headers()[request_id::HEADER], "theirs");
         assert!(!response.body().contains("theirs"));
-        let (_, response) = call(&app(&Metrics::new("test")).0, "/nowhere", None).await;
+        let (_, response) = call(&app(&Metrics::new()).0, "/nowhere", None).await;
         let ours = response.headers()[request_id::HEADER].to_str().unwrap().to_owned();
         assert!(response.body().contains(&ours));
     }
 
     #[tokio::test]
     async fn a_head_over_the_limit_is_refused() {
-        let (app, _) = app(&Metrics::new("test"));
+        let (app, _) = app(&Metrics::new());
         let fits = "x".repeat(MAX_HEAD - 100);
         assert_eq!(call(&app, "/ok", Some(("x-long", &fits))).await.0, StatusCode::OK);
         let large = "x".repeat(MAX_HEAD);
@@ -271,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_closed_only_while_draining() {
-        let (app, health) = app(&Metrics::new("test"));
+        let (app, health) = app(&Metrics::new());
         assert!(!call(&app, "/ok", None).await.1.headers().contains_key(CONNECTION));
         health.set_ready(false);
         assert_eq!(call(&app, "/ok", None).await.1.headers()[CONNECTION], "close");

@@ -15,8 +15,9 @@ use utoipa_axum::routes;
 
 use crate::http::problem;
 use crate::observe::exposition::Exposition;
-use crate::observe::health::Health;
+use crate::observe::health::{Health, Sample};
 use crate::observe::metrics::Metrics;
+use crate::operation::OperationName;
 
 /// What machines ask every few seconds. Answered also when all connections are taken, and never traced.
 pub const PROBES: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
@@ -67,37 +68,70 @@ pub struct HealthReport {
     /// The circuit breaker around the broker: `closed`, `half-open` or `open`.
     #[schema(example = "closed")]
     circuit: &'static str,
-    /// Requests in the stream that no worker holds, at most a second ago.
+    /// Requests of all operations that no worker holds, at most a second ago.
     #[schema(example = 0)]
     queue_depth: u64,
-    /// Workers that gave a sign of life within 15 seconds, whoever runs them.
+    /// Workers that gave a sign of life within 15 seconds, whoever runs them: of the operation that has the most.
     #[schema(example = 2)]
     workers: u64,
     /// Requests that these do at the same time at most, as far as they say.
     #[schema(example = 128)]
     terminals: u64,
+    /// The same of each operation.
+    queues: Vec<QueueReport>,
+}
+
+/// The condition of one operation's queue.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueReport {
+    /// The operation.
+    #[schema(example = "weather")]
+    operation: &'static str,
+    /// Requests that no worker holds.
+    #[schema(example = 0)]
+    queue_depth: u64,
+    /// Workers that claim from it.
+    #[schema(example = 2)]
+    workers: u64,
+    /// Requests that these do at the same time at most.
+    #[schema(example = 128)]
+    terminals: u64,
+}
+
+impl QueueReport {
+    fn of((operation, sample): (OperationName, Sample)) -> Self {
+        Self {
+            operation: operation.as_str(),
+            queue_depth: sample.depth.waiting,
+            workers: sample.depth.workers,
+            terminals: sample.depth.terminals,
+        }
+    }
 }
 
 impl HealthReport {
     /// The condition now.
     #[must_use]
     pub fn of(health: &Health, pending_requests: usize) -> Self {
-        let (circuit, sample) = (health.circuit(), health.sample());
-        let status = match (circuit, sample.response_time) {
+        let (circuit, response_time) = (health.circuit(), health.response_time());
+        let status = match (circuit, response_time) {
             (crate::resilience::breaker::State::Open, _) => "Unhealthy",
             (_, None) => "Degraded",
             _ => "Healthy",
         };
+        let queues: Vec<_> = health.samples().map(QueueReport::of).collect();
         Self {
             status,
             service: health.service(),
             timestamp: OffsetDateTime::now_utc(),
-            redis_response_time: sample.response_time.map(|time| time.as_micros() as f64 / 1000.0),
+            redis_response_time: response_time.map(|time| time.as_micros() as f64 / 1000.0),
             pending_requests,
             circuit: circuit.name(),
-            queue_depth: sample.depth.waiting,
-            workers: sample.depth.workers,
-            terminals: sample.depth.terminals,
+            queue_depth: queues.iter().map(|queue| queue.queue_depth).sum(),
+            workers: queues.iter().map(|queue| queue.workers).max().unwrap_or_default(),
+            terminals: queues.iter().map(|queue| queue.terminals).max().unwrap_or_default(),
+            queues,
         }
     }
 }
@@ -150,7 +184,7 @@ async fn ready(State(admin): State<Admin>) -> Result<&'static str, problem::Prob
          example = json!({
              "status": "Unhealthy", "service": "ingress-service", "timestamp": "2026-11-21T09:30:00.123Z",
              "redisResponseTime": null, "pendingRequests": 3, "circuit": "open", "queueDepth": 0, "workers": 0,
-             "terminals": 0,
+             "terminals": 0, "queues": [{"operation": "weather", "queueDepth": 0, "workers": 0, "terminals": 0}],
          })),
     ),
 )]
@@ -184,7 +218,6 @@ mod tests {
 
     use super::*;
     use crate::broker::memory::MemoryBroker;
-    use crate::observe::metrics::BrokerMetrics;
     use crate::resilience::circuit_broker::CircuitBroker;
 
     /// Counts how often it is asked.
@@ -204,7 +237,7 @@ mod tests {
 
     fn app(metrics: &Metrics) -> Router {
         let breaker = CircuitBroker::new(Arc::new(MemoryBroker::new())).breaker();
-        let health = Health::new("test", breaker, BrokerMetrics::new(metrics));
+        let health = Health::new("test", breaker, metrics, []);
         let metrics = metrics.clone();
         let pending = Arc::new(|| 0);
         router(Admin {
@@ -225,7 +258,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_storm_of_scrapes_is_answered_with_few_renderings() {
-        let (metrics, asked) = (Metrics::new("test"), Asked::default());
+        let (metrics, asked) = (Metrics::new(), Asked::default());
         metrics.collect(Box::new(asked.clone()));
         let (app, counter) = (app(&metrics), metrics.counter("storms_total", "Storms"));
         let started = Instant::now();

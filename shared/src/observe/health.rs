@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::observe::metrics::BrokerMetrics;
+use crate::observe::metrics::{BrokerMetrics, Metrics, QueueMetrics};
 use crate::observe::outage::Outage;
+use crate::operation::OperationName;
 use crate::process::logging::with_causes;
 use crate::resilience::breaker::{Breaker, State};
 use workforce::Workforce;
 
-use crate::broker::{Broker, BrokerError, BrokerErrorKind, BrokerUrl, Depth, Role, Shortcoming};
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, BrokerUrl, Depth, Queue, Role, Shortcoming};
 
 /// How often the broker is sampled. Also how soon a breaker that is open finds a broker that is back.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,14 +39,12 @@ const FITNESS_INTERVAL: Duration = Duration::from_secs(60);
 /// The same, while it is not: whoever mends it waits.
 const UNFIT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The last that was heard of the broker.
+/// The last that was heard of one operation's queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sample {
-    /// How long it took to answer; `None` while it does not.
-    pub response_time: Option<Duration>,
-    /// How much waited in it.
+    /// How much was in it.
     pub depth: Depth,
-    /// When it was asked for its depth; `None` before the first time, and while it does not answer.
+    /// When the broker was asked; `None` before the first time, and while it does not answer.
     pub taken: Option<Instant>,
 }
 
@@ -61,27 +61,48 @@ struct Condition {
     /// The broker lacks or refuses something, without which nothing can be done.
     unfit: AtomicBool,
     breaker: Arc<Breaker>,
-    sample: watch::Sender<Sample>,
+    /// How long the broker took to answer; `None` while it does not.
+    response_time: watch::Sender<Option<Duration>>,
+    queues: Vec<Watched>,
     hurry: Notify,
     /// Calls that were turned away because the broker did not answer.
     turned_away: AtomicU64,
     metrics: BrokerMetrics,
 }
 
+/// The queue of one operation.
+#[derive(Debug)]
+struct Watched {
+    operation: OperationName,
+    sample: watch::Sender<Sample>,
+    metrics: QueueMetrics,
+}
+
 impl Health {
-    /// The condition of `service`, not ready yet.
+    /// The condition of `service`, which serves these operations; not ready yet.
     #[must_use]
-    pub fn new(service: &'static str, breaker: Arc<Breaker>, metrics: BrokerMetrics) -> Self {
+    pub fn new(
+        service: &'static str,
+        breaker: Arc<Breaker>,
+        metrics: &Metrics,
+        operations: impl IntoIterator<Item = OperationName>,
+    ) -> Self {
+        let watched = |operation| Watched {
+            operation,
+            sample: watch::Sender::default(),
+            metrics: QueueMetrics::new(&metrics.of(operation)),
+        };
         Self(Arc::new(Condition {
             service,
             ready: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             unfit: AtomicBool::new(false),
             breaker,
-            sample: watch::Sender::default(),
+            response_time: watch::Sender::default(),
+            queues: operations.into_iter().map(watched).collect(),
             hurry: Notify::new(),
             turned_away: AtomicU64::new(0),
-            metrics,
+            metrics: BrokerMetrics::new(metrics),
         }))
     }
 
@@ -116,16 +137,32 @@ impl Health {
         self.0.breaker.state()
     }
 
-    /// The last sample of the broker.
+    /// How long the broker took to answer the last time; `None` where it did not.
     #[must_use]
-    pub fn sample(&self) -> Sample {
-        *self.0.sample.borrow()
+    pub fn response_time(&self) -> Option<Duration> {
+        *self.0.response_time.borrow()
     }
 
-    /// Each sample as it comes. While somebody follows and requests wait, they come five times a second.
+    /// The last sample of each queue.
+    pub fn samples(&self) -> impl Iterator<Item = (OperationName, Sample)> + '_ {
+        let queues = self.0.queues.iter();
+        queues.map(|queue| (queue.operation, *queue.sample.borrow()))
+    }
+
+    /// Each sample of a queue as it comes. While somebody follows and requests wait, they come five times a second.
+    ///
+    /// # Panics
+    /// For an operation that this process does not serve.
     #[must_use]
-    pub fn follow(&self) -> watch::Receiver<Sample> {
-        self.0.sample.subscribe()
+    pub fn follow(&self, operation: OperationName) -> watch::Receiver<Sample> {
+        self.watched(operation).sample.subscribe()
+    }
+
+    fn watched(&self, operation: OperationName) -> &Watched {
+        let mut queues = self.0.queues.iter();
+        queues
+            .find(|queue| queue.operation == operation)
+            .expect("the operation is served by this process")
     }
 
     /// Asks for the next sample as soon as one may be taken, for whoever has a reason to expect that requests
@@ -139,23 +176,25 @@ impl Health {
         self.0.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the broker answered the last time, and knew of no worker.
+    /// Whether the broker answered the last time, and knew of no worker for an operation.
     #[must_use]
-    pub fn has_no_workers(&self) -> bool {
-        let sample = self.sample();
+    pub fn has_no_workers(&self, operation: OperationName) -> bool {
+        let sample = *self.watched(operation).sample.borrow();
         sample.taken.is_some() && sample.depth.workers == 0
     }
 
     /// Says that the service is up, and whether the broker answers; never ends, as what goes on beside it does not.
     pub async fn announce(&self, address: SocketAddr, broker: &BrokerUrl) {
-        let (service, mut samples) = (self.0.service, self.follow());
-        let answered = samples.wait_for(|sample| sample.taken.is_some());
-        let workers = timeout(FIRST_SAMPLE, answered).await.ok().and_then(Result::ok);
-        match workers.map(|sample| sample.depth.workers) {
-            Some(workers) => tracing::info!(%address, %broker, workers, "{service} is up, and its broker answers"),
-            None => tracing::warn!(%address, %broker, "{service} is up, and its broker does not answer yet"),
+        let (service, mut answers) = (self.0.service, self.0.response_time.subscribe());
+        let answered = answers.wait_for(Option::is_some);
+        match timeout(FIRST_SAMPLE, answered).await.is_ok() {
+            true => {
+                let workers = self.samples().map(|(_, sample)| sample.depth.workers).max();
+                let workers = workers.unwrap_or_default();
+                tracing::info!(%address, %broker, workers, "{service} is up, and its broker answers");
+            }
+            false => tracing::warn!(%address, %broker, "{service} is up, and its broker does not answer yet"),
         }
-        drop(samples);
         std::future::pending().await
     }
 
@@ -163,34 +202,53 @@ impl Health {
     pub async fn watch(self, broker: Arc<dyn Broker>, address: String, role: Role, stop: CancellationToken) {
         let (mut ping, mut fitness) = (Ping::default(), Fitness::default());
         let mut outage = Outage::new(address, role);
-        let mut workforce = Workforce::default();
+        let queues = self.0.queues.iter();
+        let mut queues: Vec<_> = queues
+            .map(|queue| (broker.queue(queue.operation), queue, Workforce::new(queue.operation)))
+            .collect();
         while !stop.is_cancelled() {
             let started = Instant::now();
             // Whoever asked until now is served by this one.
             let _ = self.0.hurry.notified().now_or_never();
-            let sample = self.sample_now(broker.as_ref(), &mut ping, &mut outage).await;
-            if sample.taken.is_some() {
+            let asked = queues.iter().map(|(queue, ..)| queue.as_ref());
+            let depths = self.sample_now(broker.as_ref(), asked, &mut ping, &mut outage).await;
+            if depths.is_some() {
                 if self.0.refused.swap(false, Ordering::Relaxed) {
                     tracing::info!("the broker lets this service in again");
                 }
                 self.look_at_fitness(broker.as_ref(), role, &mut fitness).await;
-                if matches!(role, Role::Requester) {
-                    workforce.look(&sample.depth);
-                }
             }
             self.0.metrics.circuit(self.circuit().gauge());
             self.0.metrics.fit(self.broker_is_fit());
-            self.0.sample.send_replace(sample);
-            stop.run_until_cancelled(self.pause(started, &sample)).await;
+            let answers = depths.is_some();
+            let mut samples = depths.into_iter().flatten();
+            let mut busy = false;
+            for (_, queue, workforce) in &mut queues {
+                let sample = samples.next().unwrap_or_default();
+                if matches!(role, Role::Requester) && sample.taken.is_some() {
+                    workforce.look(&sample.depth);
+                }
+                busy |= sample.depth.waiting > 0 && queue.sample.receiver_count() > 0;
+                queue.sample.send_replace(sample);
+            }
+            self.0.response_time.send_replace(ping.0.map(|(_, took)| took));
+            stop.run_until_cancelled(self.pause(started, answers, busy)).await;
         }
     }
 
-    async fn sample_now(&self, broker: &dyn Broker, ping: &mut Ping, outage: &mut Outage) -> Sample {
+    /// What is in each queue; `None` where the broker did not say.
+    async fn sample_now(
+        &self,
+        broker: &dyn Broker,
+        queues: impl Iterator<Item = &dyn Queue>,
+        ping: &mut Ping,
+        outage: &mut Outage,
+    ) -> Option<Vec<Sample>> {
         let turned_away = || self.0.turned_away.load(Ordering::Relaxed);
-        match self.ask(broker, ping).await {
-            Ok(sample) => {
+        match self.ask(broker, queues, ping).await {
+            Ok(samples) => {
                 outage.note_answer(turned_away());
-                sample
+                Some(samples)
             }
             Err(error) => {
                 *ping = Ping::default();
@@ -206,25 +264,33 @@ impl Health {
                 if !self.0.refused.load(Ordering::Relaxed) {
                     outage.note_failure(&error, turned_away());
                 }
-                Sample::default()
+                None
             }
         }
     }
 
-    async fn ask(&self, broker: &dyn Broker, ping: &mut Ping) -> Result<Sample, BrokerError> {
+    async fn ask(
+        &self,
+        broker: &dyn Broker,
+        queues: impl Iterator<Item = &dyn Queue>,
+        ping: &mut Ping,
+    ) -> Result<Vec<Sample>, BrokerError> {
         if ping.is_due() {
             let took = broker.ping().await?;
             *ping = Ping(Some((Instant::now(), took)));
             self.0.metrics.ping(took);
         }
-        let taken = Instant::now();
-        let depth = broker.depth().await?;
-        self.0.metrics.depth(&depth);
-        Ok(Sample {
-            response_time: ping.0.map(|(_, took)| took),
-            depth,
-            taken: Some(taken),
-        })
+        let sample = async |queue: &dyn Queue| {
+            let taken = Some(Instant::now());
+            let depth = queue.depth().await?;
+            Ok(Sample { depth, taken })
+        };
+        let samples: Vec<Sample> = try_join_all(queues.map(sample)).await?;
+        for (watched, sample) in self.0.queues.iter().zip(&samples) {
+            watched.metrics.depth(&sample.depth);
+            self.0.metrics.depth(&sample.depth);
+        }
+        Ok(samples)
     }
 
     /// Asks now and then whether there is all that this service needs, and says what is missing, once.
@@ -265,8 +331,7 @@ impl Health {
     }
 
     /// Waits for the time of the next sample.
-    async fn pause(&self, started: Instant, sample: &Sample) {
-        let busy = sample.depth.waiting > 0 && self.0.sample.receiver_count() > 0;
+    async fn pause(&self, started: Instant, answers: bool, busy: bool) {
         let early = async {
             if !busy {
                 self.0.hurry.notified().await;
@@ -274,10 +339,10 @@ impl Health {
             sleep_until(started + BUSY_INTERVAL).await;
         };
         let late = sleep_until(started + SAMPLE_INTERVAL);
-        match sample.taken {
-            Some(_) => tokio::select! { () = early => {} () = late => {} },
+        match answers {
+            true => tokio::select! { () = early => {} () = late => {} },
             // Nobody's hurry brings a broker back.
-            None => late.await,
+            false => late.await,
         }
     }
 }

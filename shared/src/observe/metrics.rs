@@ -14,33 +14,29 @@ use prometheus::{
 };
 
 use crate::broker::Depth;
+use crate::operation::OperationName;
 
-/// What is ours begins so, and says which operation it is of.
-const PREFIX: &str = "roundtrip_";
-
-/// Names of the predecessor, for whoever has boards and alerts with them.
-const INHERITED: [&str; 4] = [
-    "ingress_pending_requests",
-    "redis_circuit_state",
-    "proxy_active_terminals",
-    "redis_stream_queue_depth",
-];
-
-/// Where a process' metrics are registered. Registering a name twice is a mistake in the code, and panics.
+/// Where a process' metrics are registered: those of the process, or those of one of its operations, which say so in a
+/// label. Registering a name twice for the same operation is a mistake in the code, and panics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    operation: &'static str,
+    operation: Option<OperationName>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Metrics {
-    /// A registry for a process that serves `operation`, with the process' own figures (CPU seconds, resident memory,
-    /// descriptors) and its version.
+    /// A registry with the process' own figures (CPU seconds, resident memory, descriptors) and its version.
     #[must_use]
-    pub fn new(operation: &'static str) -> Self {
+    pub fn new() -> Self {
         let metrics = Self {
             registry: Registry::new(),
-            operation,
+            operation: None,
         };
         #[cfg(target_os = "linux")]
         metrics
@@ -55,12 +51,21 @@ impl Metrics {
         metrics
     }
 
+    /// The same registry, for metrics of one operation.
+    #[must_use]
+    pub fn of(&self, operation: OperationName) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            operation: Some(operation),
+        }
+    }
+
     /// The name of a metric, its description, and whose it is.
     fn opts(&self, name: &str, help: &str) -> Opts {
         let opts = Opts::new(name, help);
-        match name.starts_with(PREFIX) || INHERITED.contains(&name) {
-            true => opts.const_label("operation", self.operation),
-            false => opts,
+        match self.operation {
+            Some(operation) => opts.const_label("operation", operation.as_str()),
+            None => opts,
         }
     }
 
@@ -175,25 +180,17 @@ fn cpu_time() -> Option<f64> {
 
 /// What is known of the broker, sampled.
 #[derive(Debug, Clone)]
-pub struct BrokerMetrics {
+pub(crate) struct BrokerMetrics {
     circuit: Gauge,
     fit: IntGauge,
-    waiting: IntGauge,
-    claimed: IntGauge,
-    bytes: IntGauge,
-    oldest: Gauge,
     dead_letters: IntGauge,
     memory_used: IntGauge,
     memory_max: IntGauge,
     ping: Histogram,
-    workers: IntGauge,
-    terminals: IntGauge,
 }
 
 impl BrokerMetrics {
-    /// Registers the broker's metrics.
-    #[must_use]
-    pub fn new(metrics: &Metrics) -> Self {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             circuit: metrics.float_gauge(
                 "redis_circuit_state",
@@ -204,6 +201,58 @@ impl BrokerMetrics {
                 "Whether the broker lets this service in and do its work: 0 with a wrong password, a missing right, or no \
                  append-only file where DURABILITY asks for one",
             ),
+            dead_letters: metrics.gauge("roundtrip_dead_letters", "Dead letters kept, of all operations"),
+            memory_used: metrics.gauge(
+                "roundtrip_broker_memory_used_bytes",
+                "Memory that the broker's server takes, sampled",
+            ),
+            memory_max: metrics.gauge(
+                "roundtrip_broker_memory_max_bytes",
+                "Memory that the broker's server may take before it refuses writes, sampled; 0 where nothing limits it",
+            ),
+            ping: metrics.seconds(
+                "roundtrip_broker_ping_seconds",
+                "Time the broker takes to answer a ping, in seconds, sampled",
+            ),
+        }
+    }
+
+    pub(crate) fn circuit(&self, state: f64) {
+        self.circuit.set(state);
+    }
+
+    pub(crate) fn fit(&self, fit: bool) {
+        self.fit.set(fit.into());
+    }
+
+    /// What the depth of any queue says of the broker.
+    pub(crate) fn depth(&self, depth: &Depth) {
+        self.dead_letters.set(depth.dead_letters as i64);
+        if let Some(memory) = depth.memory {
+            self.memory_used.set(memory.used as i64);
+            self.memory_max.set(memory.max as i64);
+        }
+    }
+
+    pub(crate) fn ping(&self, took: Duration) {
+        self.ping.observe(took.as_secs_f64());
+    }
+}
+
+/// What is known of one operation's queue, sampled.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueMetrics {
+    waiting: IntGauge,
+    claimed: IntGauge,
+    bytes: IntGauge,
+    oldest: Gauge,
+    workers: IntGauge,
+    terminals: IntGauge,
+}
+
+impl QueueMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
             waiting: metrics.gauge(
                 "redis_stream_queue_depth",
                 "Requests in the stream that no worker holds",
@@ -217,19 +266,6 @@ impl BrokerMetrics {
                 "roundtrip_queue_oldest_waiting_seconds",
                 "Age of the oldest request that no worker holds, in seconds; 0 when none waits",
             ),
-            dead_letters: metrics.gauge("roundtrip_dead_letters", "Dead letters kept"),
-            memory_used: metrics.gauge(
-                "roundtrip_broker_memory_used_bytes",
-                "Memory that the broker's server takes, sampled",
-            ),
-            memory_max: metrics.gauge(
-                "roundtrip_broker_memory_max_bytes",
-                "Memory that the broker's server may take before it refuses writes, sampled; 0 where nothing limits it",
-            ),
-            ping: metrics.seconds(
-                "roundtrip_broker_ping_seconds",
-                "Time the broker takes to answer a ping, in seconds, sampled",
-            ),
             workers: metrics.gauge(
                 "roundtrip_workers",
                 "Workers that gave a sign of life within 15 seconds, whoever runs them; sampled",
@@ -241,30 +277,13 @@ impl BrokerMetrics {
         }
     }
 
-    pub(crate) fn circuit(&self, state: f64) {
-        self.circuit.set(state);
-    }
-
-    pub(crate) fn fit(&self, fit: bool) {
-        self.fit.set(fit.into());
-    }
-
     pub(crate) fn depth(&self, depth: &Depth) {
         self.waiting.set(depth.waiting as i64);
         self.claimed.set(depth.claimed as i64);
         self.bytes.set(depth.bytes as i64);
-        self.dead_letters.set(depth.dead_letters as i64);
         self.workers.set(depth.workers as i64);
         self.terminals.set(depth.terminals as i64);
-        if let Some(memory) = depth.memory {
-            self.memory_used.set(memory.used as i64);
-            self.memory_max.set(memory.max as i64);
-        }
         self.oldest.set(depth.oldest_waiting.unwrap_or_default().as_secs_f64());
-    }
-
-    pub(crate) fn ping(&self, took: Duration) {
-        self.ping.observe(took.as_secs_f64());
     }
 }
 

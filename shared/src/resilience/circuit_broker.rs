@@ -10,10 +10,11 @@ use failsafe::failure_policy::consecutive_failures;
 
 use crate::broker::{
     Acceptance, Accepted, Adoption, Broker, BrokerError, BrokerErrorKind, CancelOutcome, Changes, Consumer, Delivery,
-    Depth, Dropped, EntryId, Maintained, Progress, Purged, Receipt, Record, ReplyStream, ResultStore, Role, Settlement,
-    Shortcoming, Started, Status,
+    Depth, Dropped, EntryId, Maintained, NewRecord, Progress, Purged, Queue, Receipt, Record, RecordPage, ReplyStream,
+    ResultStore, Role, Settlement, Shortcoming, Started,
 };
-use crate::message::{Budget, CorrelationId, Reply, ReplyTo, Request};
+use crate::message::{CorrelationId, Reply, ReplyTo, Request};
+use crate::operation::OperationName;
 use crate::resilience::breaker::{BROKER, Breaker, Rejection, Verdict};
 
 /// Failures in a row before the breaker opens: one publish with its retries, so that the second caller to
@@ -29,7 +30,7 @@ pub struct CircuitBroker<B: ?Sized> {
     breaker: Arc<Breaker>,
     /// What the breaker opens for: told to those who meet it open.
     last_failure: Arc<Mutex<Option<BrokerError>>>,
-    broker: Arc<B>,
+    inner: Arc<B>,
 }
 
 impl<B: ?Sized> CircuitBroker<B> {
@@ -40,7 +41,7 @@ impl<B: ?Sized> CircuitBroker<B> {
         Self {
             breaker: Arc::new(Breaker::new(BROKER, policy, 1)),
             last_failure: Arc::default(),
-            broker,
+            inner: broker,
         }
     }
 
@@ -50,7 +51,7 @@ impl<B: ?Sized> CircuitBroker<B> {
         CircuitBroker {
             breaker: self.breaker.clone(),
             last_failure: self.last_failure.clone(),
-            broker: other,
+            inner: other,
         }
     }
 
@@ -94,148 +95,88 @@ fn verdict(error: &BrokerError) -> Verdict {
     }
 }
 
-#[async_trait]
-impl<B: Broker + ?Sized> Broker for CircuitBroker<B> {
-    async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
-        self.guard(self.broker.publish(requests)).await
-    }
+/// Implements a trait of the backend: each call that is listed goes through the breaker; what stands in braces passes it by.
+macro_rules! guarded {
+    (
+        $trait:ident: $($name:ident($($argument:ident: $type:ty),*) -> $returned:ty;)+
+        { $($rest:tt)* }
+    ) => {
+        #[async_trait]
+        impl<B: $trait + ?Sized> $trait for CircuitBroker<B> {
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$returned, BrokerError> {
+                self.guard(self.inner.$name($($argument),*)).await
+            })+
 
-    async fn prepare(&self) -> Result<bool, BrokerError> {
-        self.guard(self.broker.prepare()).await
-    }
+            $($rest)*
+        }
+    };
+}
 
-    async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.broker.claim(consumer, max).await
-    }
+guarded! {
+    Broker:
+    publish(requests: &[Request]) -> Vec<EntryId>;
+    settle(settlements: &[Settlement]) -> ();
+    heartbeat(requester: &ReplyTo) -> Adoption;
+    shortcomings(role: Role) -> Vec<Shortcoming>;
+    ping() -> Duration;
+    {
+        fn queue(&self, operation: OperationName) -> Arc<dyn Queue> {
+            Arc::new(self.beside(self.inner.queue(operation)))
+        }
 
-    async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        self.guard(self.broker.claim_due(consumer, within, max)).await
-    }
-
-    async fn recover(
-        &self,
-        consumer: &Consumer,
-        held: &HashSet<EntryId>,
-        max: usize,
-    ) -> Result<Vec<Dropped>, BrokerError> {
-        self.guard(self.broker.recover(consumer, held, max)).await
-    }
-
-    async fn reclaim(&self, consumer: &Consumer, idle: Duration, max: usize) -> Result<Vec<Dropped>, BrokerError> {
-        self.guard(self.broker.reclaim(consumer, idle, max)).await
-    }
-
-    async fn redeliver(&self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Result<Vec<Delivery>, BrokerError> {
-        self.guard(self.broker.redeliver(consumer, attempts)).await
-    }
-
-    async fn renew(&self, consumer: &Consumer, receipts: &[Receipt]) -> Result<usize, BrokerError> {
-        self.guard(self.broker.renew(consumer, receipts)).await
-    }
-
-    async fn release(&self, consumer: &Consumer, entries: &[EntryId]) -> Result<(), BrokerError> {
-        self.guard(self.broker.release(consumer, entries)).await
-    }
-
-    async fn deregister(&self, consumer: &Consumer) -> Result<(), BrokerError> {
-        self.guard(self.broker.deregister(consumer)).await
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
-        self.guard(self.broker.settle(settlements)).await
-    }
-
-    async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Result<Maintained, BrokerError> {
-        self.guard(self.broker.maintain(consumer, terminals, silent)).await
-    }
-
-    async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError> {
-        self.guard(self.broker.heartbeat(requester)).await
-    }
-
-    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
-        self.broker.replies(reply_to)
-    }
-
-    async fn depth(&self) -> Result<Depth, BrokerError> {
-        self.guard(self.broker.depth()).await
-    }
-
-    async fn shortcomings(&self, role: Role) -> Result<Vec<Shortcoming>, BrokerError> {
-        self.guard(self.broker.shortcomings(role)).await
-    }
-
-    async fn ping(&self) -> Result<Duration, BrokerError> {
-        self.guard(self.broker.ping()).await
+        fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
+            self.inner.replies(reply_to)
+        }
     }
 }
-#[async_trait]
-impl<B: ResultStore + ?Sized> ResultStore for CircuitBroker<B> {
-    async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
-        // Each has an outcome of its own; where all of them are failures of the backend, so is the call.
-        self.guard(async {
-            let mut outcomes = self.broker.submit(requests).await?;
-            let failed = |outcome: &Result<_, BrokerError>| outcome.as_ref().is_err_and(BrokerError::is_outage);
-            match !outcomes.is_empty() && outcomes.iter().all(failed) {
-                true => outcomes.swap_remove(0).map(|accepted| vec![Ok(accepted)]),
-                false => Ok(outcomes),
-            }
-        })
-        .await
-    }
 
-    async fn create(
-        &self,
-        id: CorrelationId,
-        entry: Option<EntryId>,
-        budget: Budget,
-        requester: &ReplyTo,
-    ) -> Result<(), BrokerError> {
-        self.guard(self.broker.create(id, entry, budget, requester)).await
+guarded! {
+    Queue:
+    prepare() -> bool;
+    claim_due(consumer: &Consumer, within: Duration, max: usize) -> Vec<Delivery>;
+    recover(consumer: &Consumer, held: &HashSet<EntryId>, max: usize) -> Vec<Dropped>;
+    reclaim(consumer: &Consumer, idle: Duration, max: usize) -> Vec<Dropped>;
+    redeliver(consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Vec<Delivery>;
+    renew(consumer: &Consumer, receipts: &[Receipt]) -> usize;
+    release(consumer: &Consumer, entries: &[EntryId]) -> ();
+    deregister(consumer: &Consumer) -> ();
+    maintain(consumer: &Consumer, terminals: u32, silent: Duration) -> Maintained;
+    depth() -> Depth;
+    {
+        async fn claim(&self, consumer: &Consumer, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+            self.inner.claim(consumer, max).await
+        }
     }
+}
 
-    async fn start(&self, id: CorrelationId, attempt: u32) -> Result<Started, BrokerError> {
-        self.guard(self.broker.start(id, attempt)).await
-    }
+guarded! {
+    ResultStore:
+    create(record: &NewRecord<'_>) -> ();
+    start(id: CorrelationId, attempt: u32) -> Started;
+    note_progress(id: CorrelationId, progress: &Progress) -> ();
+    complete(replies: &[Reply]) -> usize;
+    store(replies: &[Reply]) -> ();
+    records(ids: &[CorrelationId]) -> Vec<Option<Record>>;
+    list(page: &RecordPage<'_>) -> Vec<Record>;
+    cancel(id: CorrelationId, entry: Option<EntryId>) -> CancelOutcome;
+    cancelling(ids: &[CorrelationId]) -> Vec<CorrelationId>;
+    purge_expired() -> Purged;
+    {
+        async fn submit(&self, requests: &[Acceptance]) -> Result<Vec<Result<Accepted, BrokerError>>, BrokerError> {
+            // Each has an outcome of its own; where all of them are failures of the backend, so is the call.
+            self.guard(async {
+                let mut outcomes = self.inner.submit(requests).await?;
+                let failed = |outcome: &Result<_, BrokerError>| outcome.as_ref().is_err_and(BrokerError::is_outage);
+                match !outcomes.is_empty() && outcomes.iter().all(failed) {
+                    true => outcomes.swap_remove(0).map(|accepted| vec![Ok(accepted)]),
+                    false => Ok(outcomes),
+                }
+            })
+            .await
+        }
 
-    async fn note_progress(&self, id: CorrelationId, progress: &Progress) -> Result<(), BrokerError> {
-        self.guard(self.broker.note_progress(id, progress)).await
-    }
-
-    async fn complete(&self, replies: &[Reply]) -> Result<usize, BrokerError> {
-        self.guard(self.broker.complete(replies)).await
-    }
-
-    async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError> {
-        self.guard(self.broker.store(replies)).await
-    }
-
-    async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
-        self.guard(self.broker.records(ids)).await
-    }
-
-    async fn list(
-        &self,
-        status: Option<Status>,
-        before: Option<CorrelationId>,
-        max: usize,
-    ) -> Result<Vec<Record>, BrokerError> {
-        self.guard(self.broker.list(status, before, max)).await
-    }
-
-    async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {
-        self.guard(self.broker.cancel(id, entry)).await
-    }
-
-    async fn cancelling(&self, ids: &[CorrelationId]) -> Result<Vec<CorrelationId>, BrokerError> {
-        self.guard(self.broker.cancelling(ids)).await
-    }
-
-    async fn purge_expired(&self) -> Result<Purged, BrokerError> {
-        self.guard(self.broker.purge_expired()).await
-    }
-
-    fn changes(&self) -> Box<dyn Changes> {
-        self.broker.changes()
+        fn changes(&self) -> Box<dyn Changes> {
+            self.inner.changes()
+        }
     }
 }

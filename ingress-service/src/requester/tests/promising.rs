@@ -36,7 +36,7 @@ async fn a_request_that_is_not_published_in_time_is_refused_and_never_runs() {
         stage.publish();
         sleep(Duration::from_secs(1)).await;
         assert_eq!(stage.waiting().await, 0);
-        let records = stage.requester.records.list(None, None, 10).await.unwrap();
+        let records = stage.requester.records.list_records(None, None, 10).await.unwrap();
         assert!(records.is_empty(), "{records:?}");
     }
 }
@@ -82,7 +82,12 @@ async fn a_result_that_was_adopted_is_the_answer_at_the_end_of_the_wait() {
     // Another instance took this one for dead, and has kept its reply.
     let id = delivery.content.unwrap().id;
     let outcome = Ok("\"done\"".into());
-    stage.requester.records.store(&[Reply { id, outcome }]).await.unwrap();
+    stage
+        .requester
+        .records
+        .store(&[Reply::new(id, Origin::default(), outcome)])
+        .await
+        .unwrap();
     assert!(is_done(&call.await.unwrap()));
 }
 
@@ -144,7 +149,7 @@ async fn a_promise_that_cannot_be_written_at_once_is_written_a_moment_later() {
         let mut kept = Vec::new();
         loop {
             let id = CorrelationId::new();
-            if records.create(id, None, Budget::new(TIMEOUT), me).await.is_err() {
+            if records.create_record(id, None, Budget::new(TIMEOUT), me).await.is_err() {
                 break;
             }
             kept.push(id);
@@ -154,10 +159,10 @@ async fn a_promise_that_cannot_be_written_at_once_is_written_a_moment_later() {
         sleep(TIMEOUT + Duration::from_millis(800)).await;
         assert!(!call.is_finished(), "nothing is promised that is not written");
         // What had room for a large result gives it back.
-        let ended = kept.iter().take(4).map(|id| Reply {
-            id: *id,
-            outcome: Ok("{}".into()),
-        });
+        let ended = kept
+            .iter()
+            .take(4)
+            .map(|id| Reply::new(*id, Origin::default(), Ok("{}".into())));
         records.complete(&ended.collect::<Vec<_>>()).await.unwrap();
         match call.await.unwrap() {
             Ok(answer) => assert!(matches!(answer, Answer::Promised { .. }), "{answer:?}"),

@@ -167,10 +167,7 @@ impl Stage {
     /// ResultWriter a delivery with this outcome.
     pub(super) async fn settle(&self, delivery: Delivery, outcome: Result<Bytes, Fault>) {
         let request = delivery.content.unwrap();
-        let reply = Reply {
-            id: request.id,
-            outcome,
-        };
+        let reply = Reply::new(request.id, Origin::default(), outcome);
         let settlement = Settlement::reply(delivery.receipt, request.reply_to, reply).keeping(request.keep);
         self.broker.settle(&[settlement]).await.unwrap();
     }

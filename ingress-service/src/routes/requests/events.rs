@@ -13,7 +13,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
-use roundtrip::CorrelationId;
 use roundtrip::broker::Record;
 use roundtrip::http::parameters::NoParameters;
 use roundtrip::http::problem::{Problem, ProblemDocument};
@@ -21,10 +20,9 @@ use serde_json::json;
 
 use super::parameters::{LastEventHeader, RequestIdParameter};
 use super::{PROBLEM, parse, unknown};
-use crate::admission::Rejection;
 use crate::documents::{RequestEvent, timestamp};
 use crate::request_options::Number;
-use crate::requester::{Requester, away};
+use crate::transport::{Transport, away};
 use crate::wait_limits::Place;
 use crate::watches::Watch;
 
@@ -62,17 +60,17 @@ const RECONNECT: Duration = Duration::from_secs(1);
     ),
 )]
 pub(super) async fn events(
-    State(requester): State<Arc<Requester>>,
+    State(transport): State<Arc<Transport>>,
     _: NoParameters,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parse(id)?;
     let heard = LAST_HEARD.read(&headers)?;
-    let Some(place) = requester.wait_limits.streams.take() else {
-        return Err(requester.refuse(Rejection::EventStreams, CorrelationId::new()));
+    let Some(place) = transport.wait_limits.streams.take() else {
+        return Err(transport.refuse_events());
     };
-    let mut watch = requester.watches.watch(id);
+    let mut watch = transport.watches.watch(id);
     let record = watch.next().await.map_err(|error| away(&error))?.ok_or_else(unknown)?;
     let mut telling = Telling {
         watch,
@@ -90,7 +88,7 @@ pub(super) async fn events(
     );
     let all = stream::iter(first).chain(later.flat_map(stream::iter));
     // A client comes back to another instance when this one drains.
-    let until_drained = all.take_until(requester.draining.clone().cancelled_owned());
+    let until_drained = all.take_until(transport.draining.clone().cancelled_owned());
     let stream = until_drained.map(Ok::<_, Infallible>);
     let heartbeat = KeepAlive::new().interval(HEARTBEAT).text("still here");
     Ok(Sse::new(stream).keep_alive(heartbeat).into_response())

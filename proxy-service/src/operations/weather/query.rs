@@ -7,6 +7,7 @@ use roundtrip::http::problem::{FieldError, Problem};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::map::Entry;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
@@ -56,6 +57,13 @@ pub enum QueryError {
     Unreadable(String),
     /// Its values are not accepted: all of them, in order.
     Invalid(Vec<FieldError>),
+}
+
+impl<'de> Deserialize<'de> for WeatherQuery {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?;
+        Self::from_json(json.get().as_bytes()).map_err(|error| D::Error::custom(format!("{error:?}")))
+    }
 }
 
 impl WeatherQuery {

@@ -1,6 +1,7 @@
 //! Facts about dead letters.
 
 use super::*;
+use crate::broker::{LetterId, Position};
 
 /// Publishes `count` requests and gives them up; returns them.
 async fn give_up(harness: &impl Harness, requester: &ReplyTo, count: usize) -> Vec<Request> {
@@ -31,10 +32,7 @@ pub(super) fn given_up(delivery: &Delivery) -> Settlement {
     let outcome = Err(Fault::new(FaultCode::DeadLettered, "it was set aside"));
     let reply = (
         request.reply_to.clone(),
-        Reply {
-            id: request.id,
-            outcome,
-        },
+        Reply::new(request.id, Origin::default(), outcome),
     );
     Settlement::dead_letter(delivery.receipt.clone(), letter, Some(reply)).keeping(request.keep)
 }
@@ -55,7 +53,10 @@ pub async fn letters_are_listed_newest_first_in_pages(harness: &impl Harness) {
         before = page.last().map(|letter| letter.id).or(before);
         listed.extend(page);
     }
-    let before_all = letters.letters(Some(EntryId::default()), 2).await.expect("list");
+    let before_all = letters
+        .letters(Some(LetterId::of(Position::default())), 2)
+        .await
+        .expect("list");
     assert!(before_all.is_empty(), "nothing is older than the first id there can be");
     for (letter, data) in listed.iter().zip(given_up) {
         assert!(letter.replayable, "it holds a request");
@@ -63,7 +64,7 @@ pub async fn letters_are_listed_newest_first_in_pages(harness: &impl Harness) {
         assert_eq!(letter.last_error, "the handler panicked");
         // Ids of two streams: those of one millisecond are in no order, and a script's clock stands still.
         let accepted = letter.entry.expect("it was an entry");
-        assert!(accepted.millis <= letter.id.millis + 100, "accepted, then given up");
+        assert!(accepted.millis <= letter.id.at.millis + 100, "accepted, then given up");
         assert!(letter.fields.contains(&("data".into(), data)), "{letter:?}");
         assert_eq!(letters.letter(letter.id).await.expect("show").as_ref(), Some(letter));
     }

@@ -36,7 +36,7 @@ pub async fn a_key_names_one_request(harness: &impl Harness) {
         Accepted::As(_)
     ));
     assert_eq!(depth(broker.as_ref()).await.waiting, 2);
-    let listed = records.list(None, None, 10).await.expect("list");
+    let listed = records.list_records(None, None, 10).await.expect("list");
     assert!(
         listed.len() == 2 && listed.iter().all(|record| record.has_key),
         "{listed:?}"
@@ -69,7 +69,7 @@ pub async fn a_key_is_free_again_where_nothing_was_attempted(harness: &impl Harn
             records.start(first.id, attempts).await.expect("start");
         }
         let outcome = code.map_or(Ok("{}".into()), |code| Err(Fault::new(code, "")));
-        let reply = Reply { id: first.id, outcome };
+        let reply = Reply::new(first.id, Origin::default(), outcome);
         assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
         let ended = record(records.as_ref(), first.id).await;
         let again = accept(records.as_ref(), &second, Some(key)).await;
@@ -99,7 +99,7 @@ pub async fn a_key_of_work_that_may_have_begun_is_not_freed(harness: &impl Harne
         accept(records.as_ref(), &first, Some(key)).await;
         let delivery = claim(broker.as_ref(), &consumer(), 1).await.remove(0);
         let outcome = Err(Fault::new(code, ""));
-        let reply = Reply { id: first.id, outcome };
+        let reply = Reply::new(first.id, Origin::default(), outcome);
         let settlement = Settlement::reply(delivery.receipt, requester.clone(), reply.clone()).keeping(first.keep);
         let settlement = settlement.perhaps_begun(may_have_begun);
         broker.settle(&[settlement]).await.expect("settle");
@@ -165,7 +165,7 @@ pub async fn a_key_that_names_another_request_is_not_freed(harness: &impl Harnes
     let taken = accept(records.as_ref(), &long, Some(key(1))).await;
     assert!(matches!(taken, Accepted::As(_)), "its time is over: {taken:?}");
     let outcome = Err(Fault::new(FaultCode::UpstreamUnavailable, ""));
-    let reply = Reply { id: short.id, outcome };
+    let reply = Reply::new(short.id, Origin::default(), outcome);
     assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
     let again = accept(records.as_ref(), &kept(&requester, Keep::Only), Some(key(1))).await;
     assert_eq!(again, Accepted::Known(long.id));

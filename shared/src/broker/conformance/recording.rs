@@ -5,7 +5,7 @@ use super::*;
 use crate::broker::{
     Acceptance, Accepted, CancelOutcome, Change, IdempotencyKey, Progress, Record, ResultStore, Started, Status,
 };
-use crate::message::Keep;
+use crate::message::{Keep, Origin};
 
 pub(super) fn kept(requester: &ReplyTo, keep: Keep) -> Request {
     Request {
@@ -83,10 +83,7 @@ pub async fn a_record_that_has_ended_does_not_change(harness: &impl Harness) {
     let (records, requester) = (harness.records(), requester());
     let request = kept(&requester, Keep::Only);
     accept(records.as_ref(), &request, None).await;
-    let reply = |outcome| Reply {
-        id: request.id,
-        outcome,
-    };
+    let reply = |outcome| Reply::new(request.id, Origin::default(), outcome);
     let expired = reply(Err(Fault::new(FaultCode::Expired, "too late")));
     assert_eq!(records.complete(&[expired]).await.expect("complete"), 1);
     assert_eq!(records.complete(&[reply(Ok("{}".into()))]).await.expect("complete"), 0);
@@ -110,16 +107,13 @@ pub async fn a_record_can_be_made_later(harness: &impl Harness) {
     assert_eq!(deliveries[0].receipt.entry, entries[0]);
     for (request, entry) in sent.iter().zip(&entries) {
         let made = records
-            .create(request.id, Some(*entry), request.budget, &requester)
+            .create_record(request.id, Some(*entry), request.budget, &requester)
             .await;
         made.expect("keep");
     }
     assert_eq!(record(records.as_ref(), sent[0].id).await.status, Status::Processing);
     assert_eq!(record(records.as_ref(), sent[1].id).await.status, Status::Queued);
-    let reply = Reply {
-        id: sent[0].id,
-        outcome: Ok("{}".into()),
-    };
+    let reply = Reply::new(sent[0].id, Origin::default(), Ok("{}".into()));
     assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
     assert_eq!(record(records.as_ref(), sent[0].id).await.status, Status::Succeeded);
     assert_eq!(find(records.as_ref(), CorrelationId::new()).await, None);
@@ -129,7 +123,7 @@ pub async fn a_record_can_be_made_later(harness: &impl Harness) {
 pub async fn a_result_without_a_record_gets_one(harness: &impl Harness) {
     let (records, requester) = (harness.records(), requester());
     let id = CorrelationId::new();
-    let reply = |outcome| Reply { id, outcome };
+    let reply = |outcome| Reply::new(id, Origin::default(), outcome);
     records.store(&[reply(Ok("1".into()))]).await.expect("store");
     let stored = record(records.as_ref(), id).await;
     assert_eq!(
@@ -139,7 +133,7 @@ pub async fn a_result_without_a_record_gets_one(harness: &impl Harness) {
     assert_eq!((stored.attempts, stored.started, stored.version), (1, None, 2));
     records.store(&[reply(Ok("2".into()))]).await.expect("store again");
     let budget = Budget::new(Duration::from_secs(30));
-    records.create(id, None, budget, &requester).await.expect("keep");
+    records.create_record(id, None, budget, &requester).await.expect("keep");
     assert_eq!(record(records.as_ref(), id).await, stored, "the first result stays");
 }
 
@@ -151,7 +145,7 @@ pub async fn what_a_requester_did_not_read_becomes_a_result(harness: &impl Harne
     let entries = broker.publish(&sent).await.expect("publish");
     for (request, entry) in sent.iter().zip(&entries) {
         let made = records
-            .create(request.id, Some(*entry), request.budget, &requester)
+            .create_record(request.id, Some(*entry), request.budget, &requester)
             .await;
         made.expect("keep");
     }
@@ -173,33 +167,41 @@ pub async fn records_are_listed_newest_first_in_pages(harness: &impl Harness) {
         accept(records.as_ref(), &request, None).await;
         newest_first.insert(0, request.id);
         if n == 2 {
-            let reply = Reply {
-                id: request.id,
-                outcome: Ok("{}".into()),
-            };
+            let reply = Reply::new(request.id, Origin::default(), Ok("{}".into()));
             records.complete(&[reply]).await.expect("complete");
         }
     }
     let (mut listed, mut before) = (Vec::new(), None);
     for size in [2, 2, 1, 0] {
-        let page = records.list(None, before, 2).await.expect("list");
+        let page = records.list_records(None, before, 2).await.expect("list");
         assert_eq!(page.len(), size);
         before = page.last().map(|record| record.id).or(before);
         listed.extend(page.iter().map(|record| record.id));
     }
     assert_eq!(listed, newest_first);
-    let done = records.list(Some(Status::Succeeded), None, 10).await.expect("list");
+    let done = records
+        .list_records(Some(Status::Succeeded), None, 10)
+        .await
+        .expect("list");
     assert_eq!(
         done.iter().map(|record| record.id).collect::<Vec<_>>(),
         [newest_first[2]]
     );
     assert_eq!(done[0].outcome, None, "results are not listed");
     assert_eq!(
-        records.list(Some(Status::Queued), None, 10).await.expect("list").len(),
+        records
+            .list_records(Some(Status::Queued), None, 10)
+            .await
+            .expect("list")
+            .len(),
         4
     );
     assert_eq!(
-        records.list(Some(Status::Failed), None, 10).await.expect("list").len(),
+        records
+            .list_records(Some(Status::Failed), None, 10)
+            .await
+            .expect("list")
+            .len(),
         0
     );
 }
@@ -294,10 +296,7 @@ pub async fn a_result_that_is_too_large_is_not_kept(harness: &impl Harness) {
     let (records, requester) = (harness.records(), requester());
     let request = kept(&requester, Keep::Only);
     accept(records.as_ref(), &request, None).await;
-    let large = Reply {
-        id: request.id,
-        outcome: Ok(vec![b'1'; 1024 * 1024 + 1].into()),
-    };
+    let large = Reply::new(request.id, Origin::default(), Ok(vec![b'1'; 1024 * 1024 + 1].into()));
     records.complete(&[large]).await.expect("complete");
     let ended = record(records.as_ref(), request.id).await;
     assert!(matches!(ended.outcome, Some(Err(fault)) if fault.code == FaultCode::ResultTooLarge));
@@ -311,11 +310,8 @@ pub async fn expired_records_are_swept(harness: &impl Harness) {
     });
     let request = kept(&requester(), Keep::Only);
     accept(records.as_ref(), &request, Some(key(9))).await;
-    assert_eq!(records.list(None, None, 10).await.expect("list").len(), 1);
-    let reply = Reply {
-        id: request.id,
-        outcome: Ok("{}".into()),
-    };
+    assert_eq!(records.list_records(None, None, 10).await.expect("list").len(), 1);
+    let reply = Reply::new(request.id, Origin::default(), Ok("{}".into()));
     assert_eq!(records.complete(&[reply]).await.expect("complete"), 1);
     let deadline = Instant::now() + PATIENCE;
     while find(records.as_ref(), request.id).await.is_some() {
@@ -323,7 +319,7 @@ pub async fn expired_records_are_swept(harness: &impl Harness) {
         sleep(IDLE).await;
     }
     assert_eq!(records.purge_expired().await.expect("purge_expired").removed, 1);
-    assert!(records.list(None, None, 10).await.expect("list").is_empty());
+    assert!(records.list_records(None, None, 10).await.expect("list").is_empty());
     let again = accept(records.as_ref(), &kept(&requester(), Keep::Only), Some(key(9))).await;
     assert!(matches!(again, Accepted::As(_)), "its key is free: {again:?}");
 }

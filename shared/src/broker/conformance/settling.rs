@@ -13,10 +13,7 @@ pub async fn settling_makes_the_reply_readable_and_removes_the_request(harness: 
     let received = read(replies.as_mut(), 5).await;
     let expected: Vec<_> = sent
         .iter()
-        .map(|request| Reply {
-            id: request.id,
-            outcome: Ok(request.data.clone()),
-        })
+        .map(|request| Reply::new(request.id, Origin::default(), Ok(request.data.clone())))
         .collect();
     assert_eq!(received, expected);
     assert_eq!(depth(broker.as_ref()).await, Depth::default());
@@ -69,10 +66,11 @@ pub async fn a_fault_reaches_its_requester(harness: &impl Harness) {
     let mut replies = replies_of(broker.as_ref(), &requester).await;
     broker.publish(&requests(&requester, 1)).await.expect("publish");
     let delivery = claim(broker.as_ref(), &me, 1).await.remove(0);
-    let reply = Reply {
-        id: content(&delivery).id,
-        outcome: Err(Fault::new(FaultCode::UpstreamUnavailable, "närby \"quoted\"").retry_after(Duration::from_secs(2))),
-    };
+    let reply = Reply::new(
+        content(&delivery).id,
+        Origin::default(),
+        Err(Fault::new(FaultCode::UpstreamUnavailable, "närby \"quoted\"").retry_after(Duration::from_secs(2))),
+    );
     broker
         .settle(&[Settlement::reply(
             delivery.receipt.clone(),
@@ -90,10 +88,11 @@ pub async fn a_dead_letter_is_kept_and_its_requester_told(harness: &impl Harness
     let mut replies = replies_of(broker.as_ref(), &requester).await;
     broker.publish(&requests(&requester, 1)).await.expect("publish");
     let delivery = claim(broker.as_ref(), &me, 1).await.remove(0);
-    let reply = Reply {
-        id: content(&delivery).id,
-        outcome: Err(Fault::new(FaultCode::DeadLettered, "given up")),
-    };
+    let reply = Reply::new(
+        content(&delivery).id,
+        Origin::default(),
+        Err(Fault::new(FaultCode::DeadLettered, "given up")),
+    );
     let letter = DeadLetter {
         reason: "it never worked".to_owned(),
         attempts: 5,

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::state::millis;
+use super::moment::millis;
 use crate::broker::{EntryId, Noted, Record, Status};
-use crate::message::{Budget, CorrelationId};
+use crate::message::{Budget, CorrelationId, Origin};
 
 /// Where a request is whose record begins.
 #[derive(Debug)]
 pub(super) struct Beginning {
     pub(super) id: CorrelationId,
+    pub(super) origin: Origin,
     pub(super) budget: Budget,
     pub(super) place: Option<EntryId>,
     /// Which delivery it is at; 0 while it waits.
@@ -26,8 +27,9 @@ impl Beginning {
         };
         Record {
             id: self.id,
+            origin: self.origin.clone(),
             status,
-            created: self.place.map_or(now, |place| place.millis),
+            created: self.place.map_or(now, |place| place.at.millis),
             started,
             finished: None,
             expires: now + lives.as_millis() as u64,

@@ -1,7 +1,6 @@
 //! Records of the embedded backend: bounded in bytes, and kept for as long as was promised.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +10,12 @@ use tokio::time::Instant;
 use super::beginning::Beginning;
 use super::index::Index;
 use super::keys::{Keys, Name};
+use super::moment::millis;
 use super::room::{self, RECORD, RESULT, Room};
-use super::state::millis;
 use crate::broker::result_store::{never_began, no_room, too_large};
 use crate::broker::{
-    Accepted, CancelOutcome, Change, EntryId, IdempotencyKey, Noted, Progress, Record, Retention, Started, Status,
+    Accepted, CancelOutcome, Change, EntryId, IdempotencyKey, Noted, Progress, Record, RecordPage, Retention, Started,
+    Status,
 };
 use crate::message::{Budget, CorrelationId, Fault, Reply};
 
@@ -28,7 +28,7 @@ const MAX_SWEEP: usize = 200;
 /// Changes that a reader may lie behind before it has to read again what matters to it.
 const MAX_BEHIND: usize = 4096;
 
-/// ResultStore. What has expired is gone for whoever reads, at once; its memory is given back bit by bit, and whenever
+/// Records. What has expired is gone for whoever reads, at once; its memory is given back bit by bit, and whenever
 /// there is no room. Nothing else is ever removed.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -81,7 +81,8 @@ impl Kept {
 
     /// Makes a record, unless there is one. There must be room.
     pub(super) fn begin_record(&mut self, beginning: &Beginning, key: Option<&IdempotencyKey>) {
-        let Beginning { id, budget, place, .. } = *beginning;
+        let Beginning { id, budget, place, .. } = beginning;
+        let (id, budget, place) = (*id, *budget, *place);
         if self.live(id).is_some() {
             return;
         }
@@ -89,7 +90,6 @@ impl Kept {
         self.remove_expired(EXPIRED_PER_NEW);
         let lives = budget.as_duration() + self.retention.results;
         let record = beginning.record(lives, key.is_some());
-        let status = record.status;
         let entry = Entry {
             record,
             place,
@@ -99,7 +99,7 @@ impl Kept {
             weight: RECORD + RESULT,
         };
         self.room.take(entry.weight);
-        self.index.add(id, status, entry.dies);
+        self.index.add(&entry.record, entry.dies);
         self.records.insert(id, entry);
         self.tell(Change::Record(id));
     }
@@ -169,6 +169,7 @@ impl Kept {
             }
             let beginning = Beginning {
                 id: reply.id,
+                origin: reply.origin.clone(),
                 budget: Budget::new(Duration::ZERO),
                 place: None,
                 attempts: 0,
@@ -244,20 +245,13 @@ impl Kept {
         self.live(id).map(|entry| entry.record.clone())
     }
 
-    pub(super) fn list(&self, status: Option<Status>, before: Option<CorrelationId>, max: usize) -> Vec<Record> {
-        let before = before.map_or(Bound::Unbounded, Bound::Excluded);
+    pub(super) fn list(&self, page: &RecordPage<'_>) -> Vec<Record> {
         let without_result = |entry: &Entry| Record {
             outcome: None,
             ..entry.record.clone()
         };
-        let page = |ids: &mut dyn Iterator<Item = CorrelationId>| {
-            let live = ids.filter_map(|id| self.live(id));
-            live.take(max).map(without_result).collect()
-        };
-        match status {
-            Some(status) => page(&mut self.index.older(status, before)),
-            None => page(&mut self.records.range((Bound::Unbounded, before)).rev().map(|(id, _)| *id)),
-        }
+        let live = self.index.older(page).filter_map(|id| self.live(id));
+        live.take(page.max).map(without_result).collect()
     }
 
     pub(super) fn purge_expired(&mut self) -> usize {
@@ -296,8 +290,8 @@ impl Kept {
         let (status, version) = (entry.record.status, entry.record.version);
         let changed = change(&mut entry.record);
         if entry.record.status != status {
-            self.index.remove(id, status, entry.dies);
-            self.index.add(id, entry.record.status, entry.dies);
+            self.index.remove_with(&entry.record, status, entry.dies);
+            self.index.add(&entry.record, entry.dies);
         }
         if entry.record.version != version {
             self.tell(Change::Record(id));
@@ -308,18 +302,17 @@ impl Kept {
     /// Gives a record another time to live, from now on, and another weight.
     fn lives(&mut self, id: CorrelationId, time: Duration, weight: usize) {
         let Some(entry) = self.records.get_mut(&id) else { return };
-        let status = entry.record.status;
-        self.index.remove(id, status, entry.dies);
+        self.index.remove(&entry.record, entry.dies);
         self.room.give_back(entry.weight);
         entry.record.expires = millis() + time.as_millis() as u64;
         (entry.dies, entry.weight) = (Instant::now() + time, weight);
         self.room.take(entry.weight);
-        self.index.add(id, status, entry.dies);
+        self.index.add(&entry.record, entry.dies);
     }
 
     fn remove(&mut self, id: CorrelationId) {
         let Some(entry) = self.records.remove(&id) else { return };
-        self.index.remove(id, entry.record.status, entry.dies);
+        self.index.remove(&entry.record, entry.dies);
         self.room.give_back(entry.weight);
         self.cancelling.remove(&id);
         if let Some(key) = &entry.key {

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
-use super::state::Content;
-use crate::broker::DeadLetter;
+use crate::broker::{DeadLetter, Malformed};
 use crate::message::{Fault, Request};
+
+/// What is in an entry.
+pub(super) type Content = Result<Request, Malformed>;
 
 /// What an entry takes besides what its sender wrote, about.
 const ENTRY: usize = 512;
@@ -38,10 +40,6 @@ impl Room {
 
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.taken -= bytes;
-    }
-
-    pub(super) fn taken(&self) -> usize {
-        self.taken
     }
 
     pub(super) fn is_empty(&self) -> bool {

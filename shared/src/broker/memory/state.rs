@@ -1,54 +1,33 @@
-//! What the embedded backend holds: entries that wait, entries that are claimed, replies, dead letters.
+//! What the embedded backend holds: a queue for each operation, replies, dead letters, records.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::beginning::Beginning;
-use super::letters::Letter;
+use super::letters::Letters;
+use super::line::Line;
+use super::moment::millis;
 use super::results::Kept;
-use super::room::{self, Room};
+use super::room::{self, Content, Room};
+use crate::broker::result_store::cancelled;
 use crate::broker::{
-    Acceptance, Accepted, BrokerError, BrokerErrorKind, Consumer, Delivery, Dropped, EntryId, Malformed, Receipt,
+    Acceptance, Accepted, BrokerError, BrokerErrorKind, CancelOutcome, Depth, EntryId, LetterId, Position, Replayed,
     Retention, Settlement,
 };
-use crate::message::{Keep, Reply, ReplyTo, Request};
-
-pub(super) type Content = Result<Request, Malformed>;
+use crate::message::{CorrelationId, Keep, Reply, ReplyTo, Request};
+use crate::operation::OperationName;
 
 #[derive(Debug)]
 pub(super) struct State {
-    last: EntryId,
-    /// Of what waits and what is claimed.
+    last: Position,
+    /// Of what waits and what is claimed, of all operations.
     room: Room,
-    pub(super) waiting: VecDeque<(EntryId, Entry)>,
-    pub(super) claimed: BTreeMap<EntryId, Claim>,
+    lines: HashMap<OperationName, Line>,
     pub(super) replies: HashMap<ReplyTo, Mailbox>,
-    pub(super) letters: BTreeMap<EntryId, Letter>,
-    pub(super) letters_room: Room,
-    pub(super) completed: u64,
-    pub(super) discarded: u64,
+    pub(super) letters: Letters,
     pub(super) kept: Kept,
-    /// Those who claim, with their terminals. They live as long as the process, and leave with it.
-    pub(super) workers: HashMap<Consumer, u32>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) content: Content,
-    pub(super) accepted: Instant,
-}
-
-#[derive(Debug)]
-pub(super) struct Claim {
-    pub(super) entry: Entry,
-    consumer: Consumer,
-    pub(super) attempt: u32,
-    /// When the lease was last renewed; `None` once it was handed back.
-    renewed: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -62,18 +41,18 @@ impl State {
     pub(super) fn new(retention: Retention) -> Self {
         let eighth = retention.memory_limit / 8;
         Self {
-            last: EntryId::default(),
+            last: Position::default(),
             room: Room::new(2 * eighth),
-            waiting: VecDeque::new(),
-            claimed: BTreeMap::new(),
+            lines: HashMap::new(),
             replies: HashMap::new(),
-            letters: BTreeMap::new(),
-            letters_room: Room::new(eighth),
-            completed: 0,
-            discarded: 0,
+            letters: Letters::new(eighth),
             kept: Kept::new(retention, 5 * eighth),
-            workers: HashMap::new(),
         }
+    }
+
+    /// The queue of an operation.
+    pub(super) fn line(&mut self, operation: OperationName) -> &mut Line {
+        self.lines.entry(operation).or_insert_with(|| Line::new(operation))
     }
 
     /// Whether there is room for requests to wait in. A lone one finds it wherever nothing else is, however large it
@@ -85,7 +64,7 @@ impl State {
         self.room.fits(bytes) || (count == 1 && self.room.is_empty())
     }
 
-    /// Puts a request into the queue with its record, unless its key is known, which needs no room.
+    /// Puts a request into its queue with its record, unless its key is known, which needs no room.
     pub(super) fn submit(&mut self, acceptance: &Acceptance) -> Result<Accepted, BrokerError> {
         let Acceptance { request, key } = acceptance;
         if let Some(known) = key.as_ref().and_then(|key| self.kept.known(key)) {
@@ -94,9 +73,10 @@ impl State {
         if !self.has_room(std::iter::once(request)) || !self.kept.has_room(1) {
             return Err(full("publish with a record"));
         }
-        let place = self.append(Ok(request.clone()));
+        let place = self.append(request.origin.operation, Ok(request.clone()));
         let beginning = Beginning {
             id: request.id,
+            origin: request.origin.clone(),
             budget: request.budget,
             place: Some(place),
             attempts: 0,
@@ -105,120 +85,40 @@ impl State {
         Ok(Accepted::As(place))
     }
 
-    pub(super) fn append(&mut self, content: Content) -> EntryId {
+    pub(super) fn append(&mut self, operation: OperationName, content: Content) -> EntryId {
         self.room.take(room::of_entry(&content));
-        let id = self.next_id();
-        let accepted = Instant::now();
-        self.waiting.push_back((id, Entry { content, accepted }));
-        id
+        let at = self.next_position();
+        self.line(operation).append(at, content)
     }
 
     #[cfg(test)]
     pub(super) fn rooms_are_empty(&self) -> bool {
-        self.room.is_empty() && self.letters_room.is_empty()
+        self.room.is_empty() && self.letters.has_taken_nothing()
     }
 
-    pub(super) fn next_id(&mut self) -> EntryId {
+    fn next_position(&mut self) -> Position {
         let millis = millis();
-        self.last = if millis > self.last.millis {
-            EntryId { millis, sequence: 0 }
-        } else {
-            self.last.next()
+        self.last = match millis > self.last.millis {
+            true => Position { millis, sequence: 0 },
+            false => self.last.next(),
         };
         self.last
     }
 
-    pub(super) fn claim(&mut self, consumer: &Consumer, max: usize) -> Vec<Delivery> {
-        let count = max.min(self.waiting.len());
-        let now = Instant::now();
-        let taken: Vec<_> = self.waiting.drain(..count).collect();
-        taken
-            .into_iter()
-            .map(|(id, entry)| {
-                let mut claim = Claim {
-                    entry,
-                    consumer: consumer.clone(),
-                    attempt: 1,
-                    renewed: Some(now),
-                };
-                let delivery = claim.deliver(id, 1, now);
-                self.claimed.insert(id, claim);
-                delivery
-            })
-            .collect()
-    }
-
-    pub(super) fn claim_due(&mut self, consumer: &Consumer, within: Duration, max: usize) -> Vec<Delivery> {
-        let soon = Instant::now() + within;
-        let is_due = |entry: &Entry| match &entry.content {
-            Ok(request) => entry.accepted + request.budget.as_duration() <= soon,
-            Err(_) => true,
-        };
-        let due = self.waiting.iter().take_while(|(_, entry)| is_due(entry)).count();
-        self.claim(consumer, due.min(max))
-    }
-
-    pub(super) fn recover(&self, consumer: &Consumer, held: &HashSet<EntryId>, max: usize) -> Vec<Dropped> {
-        let given = self
-            .claimed
-            .iter()
-            .filter(|(id, claim)| claim.consumer == *consumer && claim.renewed.is_some() && !held.contains(id));
-        given.take(max).map(|(id, claim)| claim.dropped(*id)).collect()
-    }
-
-    pub(super) fn reclaim(&mut self, consumer: &Consumer, idle: Duration, max: usize) -> Vec<Dropped> {
-        let now = Instant::now();
-        let dropped = self.claimed.iter_mut().filter(|(_, claim)| claim.is_idle(idle, now));
-        dropped
-            .take(max)
-            .map(|(id, claim)| {
-                claim.consumer = consumer.clone();
-                claim.renewed = Some(now);
-                claim.dropped(*id)
-            })
-            .collect()
-    }
-
-    pub(super) fn redeliver(&mut self, consumer: &Consumer, attempts: &[(EntryId, u32)]) -> Vec<Delivery> {
-        let now = Instant::now();
-        let mut deliveries = Vec::with_capacity(attempts.len());
-        for (id, attempt) in attempts {
-            if let Some(claim) = self.owned(consumer, *id) {
-                deliveries.push(claim.deliver(*id, *attempt, now));
-            }
-        }
-        deliveries
-    }
-
-    /// The claim of an entry, if it is this consumer's.
-    pub(super) fn owned(&mut self, consumer: &Consumer, id: EntryId) -> Option<&mut Claim> {
-        self.claimed.get_mut(&id).filter(|claim| claim.consumer == *consumer)
-    }
-
-    pub(super) fn deregister(&mut self, consumer: &Consumer) {
-        self.workers.remove(consumer);
-        let in_hand = |claim: &&mut Claim| claim.consumer == *consumer && claim.renewed.is_some();
-        for claim in self.claimed.values_mut().filter(in_hand) {
-            claim.release();
-            claim.attempt = claim.attempt.saturating_sub(1).max(1);
-        }
-    }
-
     pub(super) fn settle(&mut self, settlement: &Settlement) {
         let receipt = &settlement.receipt;
-        if self.owned(&receipt.consumer, receipt.entry).is_none() {
-            return;
-        }
-        let Some(claim) = self.claimed.remove(&receipt.entry) else {
+        let entry = receipt.entry;
+        let line = self.line(entry.operation);
+        let Some(content) = line.settle(receipt) else {
             return;
         };
-        self.completed += 1;
-        self.discarded += u64::from(settlement.is_discard());
-        self.room.give_back(room::of_entry(&claim.entry.content));
-        let letter = settlement
-            .dead_letter
-            .as_ref()
-            .map(|letter| self.keep(receipt.entry, letter, claim.entry.content));
+        line.discarded += u64::from(settlement.is_discard());
+        self.room.give_back(room::of_entry(&content));
+        let letter = settlement.dead_letter.clone().map(|letter| {
+            let id = LetterId::of(self.next_position());
+            self.letters.keep(id, entry.operation, entry.at, letter, content);
+            id
+        });
         let Some((reply_to, reply)) = &settlement.reply else {
             return;
         };
@@ -239,9 +139,55 @@ impl State {
         }
     }
 
-    /// What the requests take that wait or are claimed.
-    pub(super) fn bytes(&self) -> usize {
-        self.room.taken()
+    /// Ends a request.
+    pub(super) fn cancel(&mut self, id: CorrelationId, entry: Option<EntryId>) -> CancelOutcome {
+        let status = self.kept.status(id);
+        if let Some(ended) = status.filter(|status| status.is_final()) {
+            return CancelOutcome::AlreadyFinished(ended);
+        }
+        let place = self.kept.place(id).or(entry);
+        if let Some(content) = place.and_then(|place| self.take_waiting(place)) {
+            let origin = content
+                .as_ref()
+                .map(|request| request.origin.clone())
+                .unwrap_or_default();
+            let reply = Reply::new(id, origin, Err(cancelled()));
+            self.kept.complete(&reply, false);
+            if let Some(request) = content.ok().filter(|request| request.keep != Keep::Only) {
+                self.deliver(&request.reply_to, reply);
+            }
+            return CancelOutcome::Cancelled;
+        }
+        let at_work = place.is_some_and(|place| self.line(place.operation).is_claimed(place));
+        match status.is_some() || at_work {
+            true => self.kept.wish(id),
+            false => CancelOutcome::Unknown,
+        }
+    }
+
+    /// Puts the request of a letter back.
+    pub(super) fn replay(&mut self, id: LetterId) -> Result<Replayed, BrokerError> {
+        let (operation, request) = match self.letters.content(id) {
+            None => return Ok(Replayed::Unknown),
+            Some((_, Err(_))) => return Ok(Replayed::Malformed),
+            Some((operation, Ok(request))) => (operation, request.clone()),
+        };
+        if !self.kept.has_room_to_reopen(request.id) || !self.has_room(std::iter::once(&request)) {
+            return Err(full("replay a dead letter"));
+        }
+        self.letters.discard(id);
+        let (request_id, budget) = (request.id, request.budget);
+        let entry = self.append(operation, Ok(request));
+        self.kept.reopen(request_id, budget, entry);
+        Ok(Replayed::As(entry))
+    }
+
+    /// How much is in one queue, and in all of this.
+    pub(super) fn depth(&mut self, operation: OperationName) -> Depth {
+        Depth {
+            dead_letters: self.letters.len() as u64,
+            ..self.line(operation).depth()
+        }
     }
 
     /// A requester that is gone has no mailbox: nobody would ever read, or empty, a new one.
@@ -253,54 +199,12 @@ impl State {
     }
 
     /// Takes an entry out that nobody has claimed yet.
-    pub(super) fn take_waiting(&mut self, id: EntryId) -> Option<Content> {
-        let at = self.find_waiting(id)?;
-        let (_, entry) = self.waiting.remove(at)?;
-        self.completed += 1;
-        self.room.give_back(room::of_entry(&entry.content));
-        Some(entry.content)
-    }
-
-    /// Where an entry waits, if it does. They wait in the order of their ids.
-    pub(super) fn find_waiting(&self, id: EntryId) -> Option<usize> {
-        self.waiting.binary_search_by_key(&id, |(waiting, _)| *waiting).ok()
-    }
-}
-
-impl Claim {
-    /// Hands the entry to its consumer, as an attempt.
-    fn deliver(&mut self, id: EntryId, attempt: u32, now: Instant) -> Delivery {
-        self.attempt = attempt;
-        self.renewed = Some(now);
-        Delivery {
-            receipt: Receipt {
-                entry: id,
-                consumer: self.consumer.clone(),
-                claimed: now,
-            },
-            attempt,
-            waited: now - self.entry.accepted,
-            content: self.entry.content.clone(),
-        }
-    }
-
-    fn dropped(&self, entry: EntryId) -> Dropped {
-        Dropped {
-            entry,
-            deliveries: self.attempt,
-        }
-    }
-
-    pub(super) fn renew(&mut self) {
-        self.renewed = Some(Instant::now());
-    }
-
-    pub(super) fn release(&mut self) {
-        self.renewed = None;
-    }
-
-    fn is_idle(&self, idle: Duration, now: Instant) -> bool {
-        self.renewed.is_none_or(|renewed| now - renewed >= idle)
+    fn take_waiting(&mut self, id: EntryId) -> Option<Content> {
+        let line = self.line(id.operation);
+        let content = line.take_waiting(id)?;
+        line.discarded += 1;
+        self.room.give_back(room::of_entry(&content));
+        Some(content)
     }
 }
 
@@ -308,10 +212,4 @@ impl Claim {
 pub(super) fn full(operation: &'static str) -> BrokerError {
     let cause = "there is no room in memory for another request, or its record (MEMORY_LIMIT)";
     BrokerError::new(BrokerErrorKind::Full, operation, cause)
-}
-
-/// Now, in milliseconds since the Unix epoch: for people, and for ids. Expiry goes by a clock that nobody sets.
-pub(super) fn millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_millis() as u64
 }

@@ -24,6 +24,7 @@ fn broker(memory_limit: usize) -> MemoryBroker {
 fn request(size: usize) -> Request {
     Request {
         id: CorrelationId::new(),
+        origin: Origin::default(),
         reply_to: ReplyTo::unique("test"),
         budget: Budget::new(HOUR),
         traceparent: None,
@@ -56,7 +57,10 @@ async fn complete(broker: &MemoryBroker, result: usize) -> Result<CorrelationId,
 /// Takes whatever waits out of the queue, and gives one request a result.
 async fn end(broker: &MemoryBroker, id: CorrelationId, result: usize) {
     let outcome = Ok(vec![b'1'; result].into());
-    broker.complete(&[Reply { id, outcome }]).await.unwrap();
+    broker
+        .complete(&[Reply::new(id, Origin::default(), outcome)])
+        .await
+        .unwrap();
     settle_all(broker).await;
 }
 
@@ -136,7 +140,9 @@ async fn full_is_refused_and_told_and_what_expires_makes_room() {
     );
     let plain = request(10);
     broker.publish(std::slice::from_ref(&plain)).await.unwrap();
-    let kept_later = broker.create(plain.id, None, plain.budget, &plain.reply_to).await;
+    let kept_later = broker
+        .create_record(plain.id, None, plain.budget, &plain.reply_to)
+        .await;
     assert_eq!(kept_later.unwrap_err().kind(), BrokerErrorKind::Full);
 
     advance(DAY).await;
@@ -158,10 +164,7 @@ async fn the_reply_to_a_requester_that_has_no_place_is_kept_for_when_it_is_back(
     broker.publish(&[request]).await.unwrap();
     let receipt = broker.store.claim(&Consumer::unique("test"), 1).remove(0).receipt;
     let outcome = Ok(Bytes::from_static(b"{}"));
-    let reply = Reply {
-        id,
-        outcome: outcome.clone(),
-    };
+    let reply = Reply::new(id, Origin::default(), outcome.clone());
     broker
         .settle(&[Settlement::reply(receipt, reply_to, reply)])
         .await
@@ -245,7 +248,7 @@ async fn what_has_expired_is_gone_before_it_is_swept() {
             0
         );
     }
-    assert!(broker.list(None, None, 10).await.unwrap().is_empty());
+    assert!(broker.list_records(None, None, 10).await.unwrap().is_empty());
     assert!(broker.list(Some(Status::Succeeded), None, 10).await.unwrap().is_empty());
     assert_eq!(
         broker.purge_expired().await.unwrap().removed,
@@ -261,10 +264,7 @@ async fn a_replayed_letter_has_its_record_for_the_time_of_its_new_budget() {
     let (id, _) = accept(&broker, key(1)).await.unwrap();
     let me = Consumer::unique("test");
     let receipt = broker.store.claim(&me, 1).remove(0).receipt;
-    let reply = Reply {
-        id,
-        outcome: Err(Fault::new(FaultCode::DeadLettered, "")),
-    };
+    let reply = Reply::new(id, Origin::default(), Err(Fault::new(FaultCode::DeadLettered, "")));
     let gone = ReplyTo::unique("gone");
     let settlement = Settlement::dead_letter(receipt, letter(10), Some((gone, reply))).keeping(Keep::Only);
     broker.settle(&[settlement]).await.unwrap();
@@ -324,12 +324,15 @@ async fn no_order_of_events_leaves_anything_behind() {
                         true => Ok(vec![b'1'; random.usize(..200_000)].into()),
                         false => Err(Fault::new(FaultCode::Expired, "late")),
                     };
-                    broker.complete(&[Reply { id, outcome }]).await.unwrap();
+                    broker
+                        .complete(&[Reply::new(id, Origin::default(), outcome)])
+                        .await
+                        .unwrap();
                 }
                 4 => drop(ResultStore::cancel(&broker, id, None).await.unwrap()),
                 5 => {
                     let (id, outcome) = (CorrelationId::new(), Ok("1".into()));
-                    let _ = broker.store(&[Reply { id, outcome }]).await;
+                    let _ = broker.store(&[Reply::new(id, Origin::default(), outcome)]).await;
                 }
                 6 => drop(
                     broker

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 
-use crate::broker::EntryId;
+use crate::broker::Position;
 use crate::broker::redis::codec::Fields;
 
 /// A number that is not negative.
@@ -17,7 +17,7 @@ pub(super) struct List<T>(pub(super) Vec<T>);
 pub(super) struct Pairs(pub(super) Fields);
 
 /// The last entry that was looked at; an empty text where there are no more.
-pub(super) struct Last(pub(super) Option<EntryId>);
+pub(super) struct Last(pub(super) Option<Position>);
 
 impl FromRedisValue for Count {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
@@ -50,7 +50,7 @@ impl FromRedisValue for Pairs {
     }
 }
 
-impl FromRedisValue for EntryId {
+impl FromRedisValue for Position {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let text: Bytes = from_redis_value(value)?;
         Self::parse(&text).ok_or_else(|| "not an entry's id".into())

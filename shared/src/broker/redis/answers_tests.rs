@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::errors::MISFIT;
 use super::scripted::Scripted;
 use crate::broker::{
-    Acceptance, Broker, BrokerError, BrokerErrorKind, Consumer, DeadLetter, DeadLetters, Durability, EntryId, Receipt,
+    Acceptance, Broker, BrokerError, BrokerErrorKind, Consumer, DeadLetter, DeadLetters, Durability, Position, Receipt,
     ResultStore, Role, Settlement, Status,
 };
 use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
 
-pub(super) const ENTRY: EntryId = EntryId { millis: 1, sequence: 0 };
+pub(super) const ENTRY: Position = Position { millis: 1, sequence: 0 };
 pub(super) const TIME: &str = "*2 $1700000000 $0";
 
 /// Makes a call for each of these answers.

@@ -14,8 +14,9 @@ use super::replies::RedisReplies;
 use super::{claim, publish, settle};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Scanner};
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::{BrokerUrl, Consumer, Delivery, EntryId, Settlement};
+use crate::broker::{BrokerUrl, Consumer, Delivery, Position, Settlement};
 use crate::message::{Reply, ReplyTo, Request};
+use crate::operation::OperationName;
 
 /// When the entries of the answers were written, in seconds since the Unix epoch.
 const WRITTEN: u64 = 1_700_000_000;
@@ -35,7 +36,7 @@ impl Bench {
     /// Never: the address it parses is its own, and nothing connects to it.
     #[must_use]
     pub fn new(reply_to: &ReplyTo) -> Self {
-        let keys = Arc::new(Keys::new("weather"));
+        let keys = Arc::new(Keys::new(OperationName::first()));
         let url = "redis://127.0.0.1:6379".parse().expect("the address is well formed");
         let BrokerUrl::Redis(info) = url else {
             unreachable!("the address is one of Redis");
@@ -51,7 +52,7 @@ impl Bench {
     /// Encodes what publishes `requests`; returns its length in bytes.
     #[must_use]
     pub fn encode_requests(&self, requests: &[Request]) -> usize {
-        publish::encode(&self.keys, requests).bytes().len()
+        publish::encode(requests).bytes().len()
     }
 
     /// Encodes what settles `settlements` that are certainly still ours; returns its length in bytes.
@@ -67,8 +68,14 @@ impl Bench {
     /// When `answer` is not one of [`Bench::claim_answer`].
     #[must_use]
     pub fn decode_claim(&self, answer: Bytes) -> Vec<Delivery> {
-        claim::first_deliveries(&self.consumer, &self.clock, Instant::now(), scanned(answer, 2))
-            .expect("the answer is one to a claim")
+        claim::first_deliveries(
+            OperationName::first(),
+            &self.consumer,
+            &self.clock,
+            Instant::now(),
+            scanned(answer, 2),
+        )
+        .expect("the answer is one to a claim")
     }
 
     /// Finds the end of an answer with replies and reads them.
@@ -104,7 +111,7 @@ impl Bench {
         let mut answer = Commands::default();
         begin_stream(&mut answer, &self.keys.replies(reply_to), replies.len());
         for (reply, id) in replies.iter().zip(entries()) {
-            answer.begin(2).arg(id.to_string()).begin(codec::REPLY_ARGUMENTS);
+            answer.begin(2).arg(id.to_string()).begin(codec::reply_arguments(reply));
             codec::write_reply(&mut answer, reply);
         }
         Bytes::copy_from_slice(answer.bytes())
@@ -116,8 +123,8 @@ fn begin_stream(answer: &mut Commands, key: &str, entries: usize) {
     answer.begin(1).begin(2).arg(key).begin(entries);
 }
 
-fn entries() -> impl Iterator<Item = EntryId> {
-    (0..).map(|sequence| EntryId {
+fn entries() -> impl Iterator<Item = Position> {
+    (0..).map(|sequence| Position {
         millis: WRITTEN * 1000,
         sequence,
     })

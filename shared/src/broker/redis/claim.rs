@@ -19,7 +19,8 @@ use super::scripts;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake, Unread};
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
-use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Receipt};
+use crate::broker::{BrokerError, BrokerErrorKind, Consumer, Delivery, EntryId, MAX_WAIT, Position, Receipt};
+use crate::operation::OperationName;
 
 const CLAIM: &str = "claim from the request stream";
 
@@ -92,7 +93,8 @@ impl Readers {
             Ok(answer) if is_stale(asked, answer.began(), lease) => Err(stale(CLAIM)),
             Ok(answer) => {
                 let length = answer.length();
-                let deliveries = first_deliveries(consumer, clock, asked, answer).ok_or_else(|| misfit(CLAIM))?;
+                let deliveries =
+                    first_deliveries(keys.operation(), consumer, clock, asked, answer).ok_or_else(|| misfit(CLAIM))?;
                 reader.portion.came(deliveries.len(), length);
                 Ok(deliveries)
             }
@@ -155,6 +157,7 @@ pub(super) fn stale(operation: &'static str) -> BrokerError {
 
 /// Reads the answers of XREADGROUP and TIME; `None` where they are not that.
 pub(super) fn first_deliveries(
+    operation: OperationName,
     consumer: &Consumer,
     clock: &ServerClock,
     asked: Instant,
@@ -165,30 +168,31 @@ pub(super) fn first_deliveries(
     let time = codec::read_time(&mut answer)?;
     clock.read(time, asked, claimed);
     let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-    Some(deliveries(consumer, claimed, &clock.ages(Some(time)), first))
+    Some(deliveries(operation, consumer, claimed, &clock.ages(Some(time)), first))
 }
 
 /// Turns entries, each with the number of its attempt, into deliveries. Their leases run since the first byte of
 /// the answer, however long the last took.
 pub(super) fn deliveries(
+    operation: OperationName,
     consumer: &Consumer,
     claimed: Instant,
     ages: &Ages,
-    entries: impl Iterator<Item = (EntryId, u32, Fields)>,
+    entries: impl Iterator<Item = (Position, u32, Fields)>,
 ) -> Vec<Delivery> {
     entries
         .map(|(entry, attempt, fields)| Delivery {
-            receipt: receipt(consumer, entry, claimed),
+            receipt: receipt(operation, consumer, entry, claimed),
             attempt,
             waited: ages.of(entry),
-            content: codec::read_request(fields),
+            content: codec::read_request(operation, fields),
         })
         .collect()
 }
 
-pub(super) fn receipt(consumer: &Consumer, entry: EntryId, claimed: Instant) -> Receipt {
+pub(super) fn receipt(operation: OperationName, consumer: &Consumer, at: Position, claimed: Instant) -> Receipt {
     Receipt {
-        entry,
+        entry: EntryId::of(operation, at),
         consumer: consumer.clone(),
         claimed,
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::broker::EntryId;
+use crate::broker::Position;
 use crate::broker::redis::connection::shared::COMMAND_TIMEOUT;
 
 /// A difference below this is no step: clocks are slewed, and measuring takes its time.
@@ -164,7 +164,7 @@ impl ServerClock {
 impl Ages {
     /// How long an entry has been in the stream. The steps ahead since then are not counted. After a step back an
     /// entry counts as new until the clock has caught up: its id does not say more.
-    pub(super) fn of(&self, entry: EntryId) -> Duration {
+    pub(super) fn of(&self, entry: Position) -> Duration {
         let since = self.ahead.iter().filter(|step| entry.millis <= step.before);
         let ahead: u64 = since.map(|step| step.by).sum();
         let age = self.now.map(|now| now.saturating_sub(entry.millis));
@@ -200,8 +200,8 @@ mod tests {
     const HOUR: u64 = 3_600_000;
     const START: u64 = 1_700_000_000_000;
 
-    fn entry(millis: u64) -> EntryId {
-        EntryId { millis, sequence: 0 }
+    fn entry(millis: u64) -> Position {
+        Position { millis, sequence: 0 }
     }
 
     /// Goes on by so much and reads a clock that shows `millis`, some milliseconds later.

@@ -7,7 +7,8 @@ use super::codec::{self, Fields};
 use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::{BrokerError, DeadLetter, EntryId, Replayed, StoredLetter};
+use crate::broker::{BrokerError, DeadLetter, EntryId, LetterId, Position, Replayed, StoredLetter};
+use crate::operation::OperationName;
 
 const READ: &str = "read dead letters";
 const REPLAY: &str = "replay a dead letter";
@@ -25,7 +26,7 @@ pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
     let ours: [(&str, String); OURS] = [
         (REASON, letter.reason.clone()),
         (ATTEMPTS, letter.attempts.to_string()),
-        (ENTRY_ID, entry.to_string()),
+        (ENTRY_ID, entry_text(entry)),
         (LAST_ERROR, letter.last_error.clone()),
     ];
     let ours = ours
@@ -39,7 +40,22 @@ pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
 }
 
 /// Reads a letter; what somebody wrote by hand is shown as it is.
-fn letter(id: EntryId, mut fields: Fields) -> StoredLetter {
+/// An entry as a letter names it: where in its queue, behind the operation where that does not go without saying.
+fn entry_text(entry: EntryId) -> String {
+    match entry.operation.goes_without_saying() {
+        true => entry.at.to_string(),
+        false => format!("{}/{}", entry.operation, entry.at),
+    }
+}
+
+/// The operation, and where in its queue, that a letter names.
+fn read_entry(text: &[u8]) -> (Option<OperationName>, Option<Position>) {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let (operation, at) = text.split_once('/').unwrap_or(("", text));
+    (OperationName::of(operation).ok(), Position::parse(at.as_bytes()))
+}
+
+fn letter(id: Position, mut fields: Fields) -> StoredLetter {
     let names = fields.iter().map(|(name, _)| name.as_ref());
     let is_ours = names
         .take(OURS)
@@ -51,13 +67,16 @@ fn letter(id: EntryId, mut fields: Fields) -> StoredLetter {
     };
     let text = |at: usize| ours.get(at).map_or(&b""[..], |(_, value)| value);
     let owned = |at: usize| String::from_utf8_lossy(text(at)).into_owned();
+    let (operation, entry) = read_entry(text(2));
+    let operation = operation.unwrap_or_else(|| codec::operation(&fields));
     StoredLetter {
-        id,
-        entry: EntryId::parse(text(2)),
+        id: LetterId::of(id),
+        operation,
+        entry,
         reason: owned(0),
         attempts: owned(1).parse().unwrap_or_default(),
         last_error: owned(3),
-        replayable: codec::read_request(fields.clone()).is_ok(),
+        replayable: codec::read_request(operation, fields.clone()).is_ok(),
         fields,
     }
 }
@@ -66,14 +85,14 @@ fn letter(id: EntryId, mut fields: Fields) -> StoredLetter {
 pub(super) async fn letters(
     link: &Link,
     keys: &Keys,
-    before: Option<EntryId>,
+    before: Option<LetterId>,
     max: usize,
 ) -> Result<Vec<StoredLetter>, BrokerError> {
     // Redis takes nothing for older than the first id there can be, and says so with an error.
-    if max == 0 || before == Some(EntryId::default()) {
+    if max == 0 || before.is_some_and(|before| before.at == Position::default()) {
         return Ok(Vec::new());
     }
-    let newest = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
+    let newest = before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.at));
     let mut commands = Pipeline::with_capacity(1);
     commands
         .cmd("XREVRANGE")
@@ -82,22 +101,22 @@ pub(super) async fn letters(
     read(link, &commands).await
 }
 
-pub(super) async fn by_id(link: &Link, keys: &Keys, id: EntryId) -> Result<Option<StoredLetter>, BrokerError> {
+pub(super) async fn by_id(link: &Link, keys: &Keys, id: LetterId) -> Result<Option<StoredLetter>, BrokerError> {
     let mut commands = Pipeline::with_capacity(1);
-    let id = id.to_string();
+    let id = id.at.to_string();
     commands.cmd("XRANGE").arg(&[keys.dead_letters(), &id, &id]);
     Ok(read(link, &commands).await?.pop())
 }
 
 async fn read(link: &Link, commands: &Pipeline) -> Result<Vec<StoredLetter>, BrokerError> {
-    let List(entries) = link.run::<List<(EntryId, Pairs)>>(READ, commands).await?;
+    let List(entries) = link.run::<List<(Position, Pairs)>>(READ, commands).await?;
     Ok(entries
         .into_iter()
         .map(|(id, Pairs(fields))| letter(id, fields))
         .collect())
 }
 
-pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Replayed, BrokerError> {
+pub(super) async fn replay(link: &Link, keys: &Keys, id: LetterId) -> Result<Replayed, BrokerError> {
     let Some(found) = by_id(link, keys, id).await? else {
         return Ok(Replayed::Unknown);
     };
@@ -106,16 +125,17 @@ pub(super) async fn replay(link: &Link, keys: &Keys, id: EntryId) -> Result<Repl
     }
     // How many are not ours was found out above, and an entry never changes.
     let theirs = 2 * found.fields.len();
-    let mut commands = scripts::REPLAY.call_on_records(keys, &[keys.dead_letters(), keys.requests()]);
-    commands.arg(id.to_string()).arg(theirs);
-    let entry: Option<EntryId> = link.run(REPLAY, &commands).await?;
+    let mut commands = scripts::REPLAY.call_on_records(keys, &[keys.dead_letters(), found.operation.queue()]);
+    commands.arg(id.at.to_string()).arg(theirs);
+    let entry: Option<Position> = link.run(REPLAY, &commands).await?;
+    let entry = entry.map(|at| EntryId::of(found.operation, at));
     Ok(entry.map_or(Replayed::Unknown, Replayed::As))
 }
 
 /// <https://redis.io/docs/latest/commands/xdel/>
-pub(super) async fn discard(link: &Link, keys: &Keys, id: EntryId) -> Result<bool, BrokerError> {
+pub(super) async fn discard(link: &Link, keys: &Keys, id: LetterId) -> Result<bool, BrokerError> {
     let mut commands = Pipeline::with_capacity(1);
-    commands.cmd("XDEL").arg(&[keys.dead_letters(), &id.to_string()]);
+    commands.cmd("XDEL").arg(&[keys.dead_letters(), &id.at.to_string()]);
     let Count(removed) = link.run("remove a dead letter", &commands).await?;
     Ok(removed > 0)
 }

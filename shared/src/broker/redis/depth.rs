@@ -12,7 +12,7 @@ use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::maintenance::TERMINALS;
-use crate::broker::{BrokerError, Depth, EntryId, Memory, WORKER_SEEN_WITHIN};
+use crate::broker::{BrokerError, Depth, Memory, Position, WORKER_SEEN_WITHIN};
 
 /// What the script answers. What may be -1, or was counted by a hash that anybody may write, has a sign.
 type Measured = (Count, i64, Count, i64, Count, Bytes, i64, Count, i64, Count, i64);
@@ -32,7 +32,7 @@ pub(super) async fn depth(link: &Link, keys: &Keys, clock: &ServerClock) -> Resu
     if let Some(now) = now {
         clock.read(now, asked, Instant::now());
     }
-    let age = |millis| clock.ages(now).of(EntryId { millis, sequence: 0 });
+    let age = |millis| clock.ages(now).of(Position { millis, sequence: 0 });
     Ok(Depth {
         waiting: length.saturating_sub(claimed),
         claimed,

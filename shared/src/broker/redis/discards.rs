@@ -1,7 +1,9 @@
 //! Counting what ended without a result, for those who measure how fast requests are worked off. A batch without any
 //! sends nothing more than before. The rule: counting never fails what it comes with, nor makes it be repeated.
 
-use super::keys::Keys;
+use std::collections::BTreeMap;
+
+use super::keys::counts_of;
 use super::scripts;
 use crate::broker::Settlement;
 use crate::broker::redis::connection::resp::Commands;
@@ -11,15 +13,18 @@ pub(super) const FIELD: &str = "discarded";
 
 /// Adds the count of what is discarded behind the commands that discard it.
 /// <https://redis.io/docs/latest/commands/hincrby/>
-pub(super) fn count(commands: &mut Commands, keys: &Keys, settlements: &[&Settlement]) {
-    let discarded = settlements.iter().filter(|settlement| settlement.is_discard()).count();
-    if discarded > 0 {
+pub(super) fn count(commands: &mut Commands, settlements: &[&Settlement]) {
+    let mut discarded = BTreeMap::new();
+    for settlement in settlements.iter().filter(|settlement| settlement.is_discard()) {
+        *discarded.entry(settlement.receipt.entry.operation).or_insert(0) += 1;
+    }
+    for (operation, count) in discarded {
         commands
             .begin(6)
             .arg("EVAL")
             .arg(scripts::COUNT_DISCARDS.text)
             .number(1)
-            .arg(keys.counts());
-        commands.arg(FIELD).number(discarded as u64);
+            .arg(counts_of(operation));
+        commands.arg(FIELD).number(count);
     }
 }

@@ -129,7 +129,8 @@ pub(super) async fn reply_unless_gone(
         .arg(data.as_ref())
         .arg(too_large_json())
         .arg(adopted_for(retention))
-        .arg(retention.max_result);
+        .arg(retention.max_result)
+        .arg(&codec::origin(&reply.origin));
     link.run::<Count>("write a reply", &commands).await.map(|_| ())
 }
 

@@ -1,10 +1,16 @@
 //! The names of all keys. Nothing else builds one, and none holds what a caller sent.
 
 use crate::message::{CorrelationId, ReplyTo};
+use crate::operation::OperationName;
 
+/// What the names of all keys begin with that operations share: results, replies, dead letters. The name of the first
+/// operation, from when there was no other.
+const NAMESPACE: &str = "weather";
+
+/// The keys of one operation's queue, and those that all operations share.
 #[derive(Debug)]
 pub(super) struct Keys {
-    requests: String,
+    operation: OperationName,
     dead_letters: String,
     requesters: String,
     gone: String,
@@ -15,27 +21,32 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(operation: &str) -> Self {
+    pub(super) fn new(operation: OperationName) -> Self {
         Self {
-            requests: format!("{operation}-requests"),
-            dead_letters: format!("{operation}-dead-letters"),
-            requesters: format!("{operation}-requesters"),
-            gone: format!("{operation}-requesters-gone"),
-            replies: format!("{operation}-responses:"),
+            operation,
+            dead_letters: format!("{NAMESPACE}-dead-letters"),
+            requesters: format!("{NAMESPACE}-requesters"),
+            gone: format!("{NAMESPACE}-requesters-gone"),
+            replies: format!("{NAMESPACE}-responses:"),
             records: [
-                format!("{operation}-result:"),
-                format!("{operation}-results:"),
-                format!("{operation}-results-expiry"),
-                format!("{operation}-changes"),
-                format!("{operation}-cancelling"),
+                format!("{NAMESPACE}-result:"),
+                format!("{NAMESPACE}-results:"),
+                format!("{NAMESPACE}-results-expiry"),
+                format!("{NAMESPACE}-changes"),
+                format!("{NAMESPACE}-cancelling"),
             ],
-            claims: format!("{operation}-key:"),
-            counts: format!("{operation}-counts"),
+            claims: format!("{NAMESPACE}-key:"),
+            counts: counts_of(operation),
         }
     }
 
+    /// Whose queue it is.
+    pub(super) fn operation(&self) -> OperationName {
+        self.operation
+    }
+
     pub(super) fn requests(&self) -> &str {
-        &self.requests
+        self.operation.queue()
     }
 
     pub(super) fn dead_letters(&self) -> &str {
@@ -81,4 +92,9 @@ impl Keys {
     pub(super) fn replies_of_anyone(&self) -> &str {
         &self.replies
     }
+}
+
+/// What the workers and requesters of an operation count.
+pub(super) fn counts_of(operation: OperationName) -> String {
+    format!("{operation}-counts")
 }

@@ -12,7 +12,7 @@ use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::maintenance::TERMINALS;
-use crate::broker::{BrokerError, Consumer, EntryId};
+use crate::broker::{BrokerError, Consumer, Position};
 
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.
 pub(super) const RELEASED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,7 +29,7 @@ pub(super) async fn renew(
     keys: &Keys,
     clock: &ServerClock,
     consumer: &Consumer,
-    entries: &[EntryId],
+    entries: &[Position],
 ) -> Result<usize, BrokerError> {
     let (mut renewed, mut failed) = (0_usize, None);
     for part in entries.chunks(PART) {
@@ -56,7 +56,7 @@ pub(super) async fn release(
     link: &Link,
     keys: &Keys,
     consumer: &Consumer,
-    entries: &[EntryId],
+    entries: &[Position],
 ) -> Result<(), BrokerError> {
     if entries.is_empty() {
         return Ok(());
@@ -90,7 +90,7 @@ pub(super) async fn deregister(link: &Link, keys: &Keys, consumer: &Consumer) ->
 
 /// One row of the pending list.
 pub(super) struct Pending {
-    pub(super) entry: EntryId,
+    pub(super) entry: Position,
     pub(super) idle: Duration,
     pub(super) deliveries: u32,
 }
@@ -104,7 +104,7 @@ impl Pending {
 /// A row of XPENDING: `[id, consumer, idle, deliveries]`.
 impl FromRedisValue for Pending {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        let (entry, _, Count(idle), Count(deliveries)): (EntryId, Value, Count, Count) = from_redis_value(value)?;
+        let (entry, _, Count(idle), Count(deliveries)): (Position, Value, Count, Count) = from_redis_value(value)?;
         Ok(Self {
             entry,
             idle: Duration::from_millis(idle),

@@ -8,14 +8,14 @@ use super::GROUP;
 use super::answers::Count;
 use super::codec;
 use super::errors::{MISFIT, ServerError, misfit, refused, unconfirmed};
-use super::keys::Keys;
+use super::keys::{Keys, counts_of};
 use super::scripts;
 use super::transaction::executed;
 use crate::broker::redis::connection::dedicated::{Dedicated, Handshake};
 use crate::broker::redis::connection::resp::{Commands, Cursor, Value};
 use crate::broker::redis::connection::shared::{COMMAND_TIMEOUT, Link};
 use crate::broker::redis::heartbeat;
-use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId};
+use crate::broker::{BrokerError, BrokerErrorKind, Durability, EntryId, Position};
 use crate::message::{ReplyTo, Request};
 
 const PUBLISH: &str = "publish to the request stream";
@@ -41,13 +41,15 @@ pub(super) async fn publish(
     if requests.is_empty() {
         return Ok(Vec::new());
     }
-    let mut commands = encode(keys, requests);
+    let mut commands = encode(requests);
     if let Durability::Replicated(replicas) = durability {
         wait_for(&mut commands, replicas.get());
     }
     let introduction = || introduction(keys, durability, requests.iter().map(|request| &request.reply_to));
     let mut answer = lane.run_each(link, PUBLISH, introduction, &commands).await?;
-    let entries = written(&mut answer, requests.len())?;
+    let written = written(&mut answer, requests.len())?;
+    let placed = |(request, at): (&Request, Position)| EntryId::of(request.origin.operation, at);
+    let entries: Vec<EntryId> = requests.iter().zip(written).map(placed).collect();
     let Durability::Replicated(replicas) = durability else {
         return Ok(entries);
     };
@@ -55,7 +57,7 @@ pub(super) async fn publish(
         Ok(()) => Ok(entries),
         Err(error) if error.may_have_applied() => Err(error),
         Err(error) => {
-            take_back(link, keys, &entries, requests.len()).await?;
+            take_back(link, &entries).await?;
             Err(error)
         }
     }
@@ -121,7 +123,7 @@ pub(super) fn confirmed(answer: &mut Cursor, replicas: NonZeroU32, operation: &'
 }
 
 /// Reads the ids from the answer of one XADD, or of a transaction of some, which is refused for its first error.
-fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, BrokerError> {
+fn written(answer: &mut Cursor, count: usize) -> Result<Vec<Position>, BrokerError> {
     if count > 1 {
         executed(PUBLISH, answer, count)?;
     }
@@ -131,7 +133,7 @@ fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, BrokerErro
             Some(Value::Error(text)) => {
                 refusal.get_or_insert(text);
             }
-            Some(Value::Text(id)) => entries.extend(EntryId::parse(&id)),
+            Some(Value::Text(id)) => entries.extend(Position::parse(&id)),
             _ => {}
         }
     }
@@ -142,43 +144,48 @@ fn written(answer: &mut Cursor, count: usize) -> Result<Vec<EntryId>, BrokerErro
     }
 }
 
-async fn take_back(link: &Link, keys: &Keys, entries: &[EntryId], count: usize) -> Result<(), BrokerError> {
+async fn take_back(link: &Link, entries: &[EntryId]) -> Result<(), BrokerError> {
     const TAKE: &str = "take requests back that too few replicas have";
-    let mut commands = scripts::UNPUBLISH.call(&[keys.requests(), keys.counts()]);
-    commands.arg(GROUP);
-    for entry in entries {
-        commands.arg(entry.to_string());
-    }
     // Whatever goes wrong here, the requests are in the stream: their outcome is unknown.
     let unknown =
         |cause: Box<dyn std::error::Error + Send + Sync>| BrokerError::new(BrokerErrorKind::Unconfirmed, TAKE, cause);
-    let Count(taken) = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
-    match taken == count as u64 {
+    let mut taken = 0;
+    for of_one in entries.chunk_by(|one, next| one.operation == next.operation) {
+        let operation = of_one[0].operation;
+        let mut commands = scripts::UNPUBLISH.call(&[operation.queue(), &counts_of(operation)]);
+        commands.arg(GROUP);
+        for entry in of_one {
+            commands.arg(entry.at.to_string());
+        }
+        let Count(some) = link.run(TAKE, &commands).await.map_err(|error| unknown(error.into()))?;
+        taken += some;
+    }
+    match taken == entries.len() as u64 {
         true => Ok(()),
         false => Err(unknown("some had been claimed already".into())),
     }
 }
 
-pub(super) fn encode(keys: &Keys, requests: &[Request]) -> Commands {
+pub(super) fn encode(requests: &[Request]) -> Commands {
     let size = requests.iter().map(|request| request.data.len() + ENVELOPE).sum();
     let mut commands = Commands::with_capacity(size);
     match requests {
         // One command is all or none by itself.
-        [request] => add(&mut commands, keys, request),
+        [request] => add(&mut commands, request),
         requests => {
             commands.begin(1).arg("MULTI");
-            requests.iter().for_each(|request| add(&mut commands, keys, request));
+            requests.iter().for_each(|request| add(&mut commands, request));
             commands.begin(1).arg("EXEC");
         }
     }
     commands
 }
 
-fn add(commands: &mut Commands, keys: &Keys, request: &Request) {
+fn add(commands: &mut Commands, request: &Request) {
     commands
         .begin(3 + codec::request_arguments(request))
         .arg("XADD")
-        .arg(keys.requests())
+        .arg(request.origin.operation.queue())
         .arg("*");
     codec::write_request(commands, request);
 }

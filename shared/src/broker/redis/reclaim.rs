@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::lease::Pending;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::{BrokerError, Consumer, Dropped, EntryId};
+use crate::broker::{BrokerError, Consumer, Dropped, EntryId, Position};
 
 const RECLAIM: &str = "reclaim from the request stream";
 const RECOVER: &str = "recover deliveries";
@@ -35,7 +35,7 @@ const MAX_PARTS: usize = 1000;
 /// How far the search for dropped work has come: a scan passes a part of the pending list, and the
 /// next one goes on where it ended. An empty scan is not the end.
 #[derive(Debug, Default)]
-pub(super) struct Scan(Mutex<EntryId>);
+pub(super) struct Scan(Mutex<Position>);
 
 impl Scan {
     /// <https://redis.io/docs/latest/commands/xautoclaim/>
@@ -71,7 +71,7 @@ impl Scan {
         };
         clock.read(found.now, asked, Instant::now());
         *cursor = found.next;
-        Ok(found.dropped)
+        Ok(dropped(keys, found.dropped))
     }
 }
 
@@ -90,8 +90,8 @@ async fn level(link: &Link, keys: &Keys) -> Result<(), BrokerError> {
 /// What a scan found, and where the next one goes on.
 struct TakenOver {
     now: u64,
-    next: EntryId,
-    dropped: Vec<Dropped>,
+    next: Position,
+    dropped: Vec<(Position, u32)>,
 }
 
 impl FromRedisValue for TakenOver {
@@ -103,10 +103,8 @@ impl FromRedisValue for TakenOver {
         let mut dropped = Vec::with_capacity(values.len() / 2);
         while let Some(entry) = values.next() {
             let Count(deliveries) = from_redis_value(values.next().ok_or("an entry without a count")?)?;
-            dropped.push(Dropped {
-                entry: from_redis_value(entry)?,
-                deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
-            });
+            let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
+            dropped.push((from_redis_value(entry)?, deliveries));
         }
         Ok(Self {
             now,
@@ -122,7 +120,7 @@ pub(super) async fn recover(
     link: &Link,
     keys: &Keys,
     consumer: &Consumer,
-    held: &HashSet<EntryId>,
+    held: &HashSet<Position>,
     max: usize,
 ) -> Result<Vec<Dropped>, BrokerError> {
     if max == 0 {
@@ -145,17 +143,22 @@ pub(super) async fn recover(
         let ours = rows
             .iter()
             .filter(|row| !row.was_released() && !held.contains(&row.entry));
-        lost.extend(ours.map(|row| Dropped {
-            entry: row.entry,
-            deliveries: row.deliveries,
-        }));
+        lost.extend(ours.map(|row| (row.entry, row.deliveries)));
         match rows.last() {
             Some(last) if rows.len() == count && lost.len() < max => from = format!("({}", last.entry),
             _ => break,
         }
     }
     lost.truncate(max);
-    Ok(lost)
+    Ok(dropped(keys, lost))
+}
+
+fn dropped(keys: &Keys, entries: Vec<(Position, u32)>) -> Vec<Dropped> {
+    let dropped = |(at, deliveries)| Dropped {
+        entry: EntryId::of(keys.operation(), at),
+        deliveries,
+    };
+    entries.into_iter().map(dropped).collect()
 }
 
 /// No stream or no group: nothing is pending.

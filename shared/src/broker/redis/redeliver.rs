@@ -17,7 +17,7 @@ use super::portion::Portion;
 use super::scripts;
 use crate::broker::redis::connection::dedicated::{Handshake, Unread};
 use crate::broker::redis::connection::resp::{Commands, Cursor};
-use crate::broker::{BrokerError, Delivery, EntryId};
+use crate::broker::{BrokerError, Delivery, Position};
 
 const REDELIVER: &str = "deliver again from the request stream";
 
@@ -25,7 +25,7 @@ const REDELIVER: &str = "deliver again from the request stream";
 const TRIES: u32 = 3;
 
 /// An entry, and which attempt it is.
-type Attempt = (EntryId, u32);
+type Attempt = (Position, u32);
 
 impl Taking<'_> {
     /// Delivers, however long it takes. An error after some are there leaves the others out: they are recovered.
@@ -41,7 +41,7 @@ impl Taking<'_> {
 
     /// Nobody else does: what is not delivered yet is not in hand.
     async fn renew(self, attempts: &[Attempt]) {
-        let entries: Vec<EntryId> = attempts.iter().map(|(entry, _)| *entry).collect();
+        let entries: Vec<Position> = attempts.iter().map(|(entry, _)| *entry).collect();
         if let Err(error) = lease::renew(self.link, self.keys, self.clock, self.consumer, &entries).await {
             tracing::debug!(%error, "what is being read was not renewed");
         }
@@ -93,7 +93,7 @@ impl Taking<'_> {
         }
         let misread = || Unread::Failed(misfit(REDELIVER));
         let (ours, time) = read_ours(&mut answer).ok_or_else(misread)?;
-        let mut found: Vec<(EntryId, u32, Fields)> = Vec::with_capacity(attempts.len());
+        let mut found: Vec<(Position, u32, Fields)> = Vec::with_capacity(attempts.len());
         let mut deleted = Vec::new();
         for (entry, attempt) in attempts {
             let content = codec::read_range(&mut answer).ok_or_else(misread)?.pop();
@@ -106,7 +106,13 @@ impl Taking<'_> {
         self.reader.portion.came(found.len(), length);
         self.forget(&deleted).await;
         let ages = self.clock.ages(Some(time));
-        Ok(deliveries(self.consumer, began, &ages, found.into_iter()))
+        Ok(deliveries(
+            self.keys.operation(),
+            self.consumer,
+            began,
+            &ages,
+            found.into_iter(),
+        ))
     }
 
     fn commands(self, attempts: &[Attempt]) -> Commands {
@@ -141,7 +147,7 @@ impl Taking<'_> {
         head.list()?;
         let (_, fields, _) = ours.contains(&entry).then(|| codec::read_one(head))??;
         Some(Delivery {
-            receipt: receipt(self.consumer, entry, head.began()),
+            receipt: receipt(self.keys.operation(), self.consumer, entry, head.began()),
             attempt,
             waited: Duration::ZERO,
             content: Err(codec::unread_request(fields, too_large)),
@@ -149,7 +155,7 @@ impl Taking<'_> {
     }
 
     /// Entries that were deleted while they were pending.
-    async fn forget(self, deleted: &[EntryId]) {
+    async fn forget(self, deleted: &[Position]) {
         if deleted.is_empty() {
             return;
         }
@@ -174,9 +180,9 @@ impl Taking<'_> {
 }
 
 /// Reads which entries are ours, and the server's time.
-fn read_ours(answer: &mut Cursor) -> Option<(HashSet<EntryId>, u64)> {
+fn read_ours(answer: &mut Cursor) -> Option<(HashSet<Position>, u64)> {
     let count = answer.list()?;
-    let ids = (0..count).map(|_| EntryId::parse(&answer.text()?));
+    let ids = (0..count).map(|_| Position::parse(&answer.text()?));
     let ours = ids.collect::<Option<_>>()?;
     Some((ours, codec::read_time(answer)?))
 }

@@ -15,7 +15,7 @@ use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::connection::socket::Cut;
 use crate::broker::redis::heartbeat;
-use crate::broker::{BrokerError, EntryId, MAX_WAIT, ReplyStream};
+use crate::broker::{BrokerError, MAX_WAIT, Position, ReplyStream};
 use crate::message::{Reply, ReplyTo};
 
 const READ: &str = "read replies";
@@ -39,7 +39,7 @@ pub(super) struct RedisReplies {
     portion: Portion,
     /// How often the next reply was given up while it was read alone.
     given_up: u32,
-    last: EntryId,
+    last: Position,
     /// Whether replies up to `last` may still be in the stream.
     untrimmed: bool,
 }
@@ -54,7 +54,7 @@ impl RedisReplies {
             lane: Dedicated::blocking(),
             portion: Portion::default(),
             given_up: 0,
-            last: EntryId::default(),
+            last: Position::default(),
             untrimmed: false,
         }
     }
@@ -106,7 +106,7 @@ impl RedisReplies {
     }
 
     /// Notes that an entry was read, whatever it was.
-    fn passed(&mut self, id: EntryId, reply: Option<Reply>) -> Option<Reply> {
+    fn passed(&mut self, id: Position, reply: Option<Reply>) -> Option<Reply> {
         self.last = id;
         self.untrimmed = true;
         if reply.is_none() {
@@ -118,7 +118,7 @@ impl RedisReplies {
     /// Behind a failure may be another server, or one that has lost its data and counts from an earlier time: from the
     /// beginning, as what was handed out may come twice, and what was not must come.
     fn failed(&mut self, error: BrokerError) -> BrokerError {
-        (self.last, self.untrimmed) = (EntryId::default(), false);
+        (self.last, self.untrimmed) = (Position::default(), false);
         error
     }
 

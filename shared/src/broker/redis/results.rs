@@ -1,4 +1,4 @@
-//! ResultStore in Redis: a hash each, an index for each status, and one that says when something is due: its deadline while
+//! Records in Redis: a hash each, an index for each status, and one that says when something is due: its deadline while
 //! it waits for a result, its expiry after that. Each change is one script. Who changes a record also says so on a
 //! channel, in the same step.
 
@@ -14,18 +14,22 @@ use super::GROUP;
 use super::answers::{Count, List};
 use super::codec;
 use super::errors::misfit;
-use super::keys::Keys;
+use super::keys::{Keys, counts_of};
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::result_store::{CancelOutcome, Progress, Purged, Started, Status, cancelled, expired, too_large};
-use crate::broker::{ABSENCE, BrokerError, EntryId, Retention};
-use crate::message::{Budget, CorrelationId, Fault, Reply, ReplyTo};
+use crate::broker::{ABSENCE, BrokerError, EntryId, NewRecord, Retention};
+use crate::message::{Budget, CorrelationId, Fault, Reply};
+use crate::operation::OperationName;
 
 pub(super) use read::{list, records};
 pub(super) use submit::submit;
 
 /// How long a wish to cancel is remembered where the request's deadline is not known. No request lives longer.
 const WISH: Duration = Budget::MAX;
+
+/// What names of queues end with, behind that of their operation.
+const QUEUE: &str = "-requests";
 
 /// The most requests of one question that are looked up among the wishes.
 const MAX_ASKED: usize = 512;
@@ -43,20 +47,18 @@ pub(super) async fn create(
     link: &Link,
     keys: &Keys,
     retention: &Retention,
-    id: CorrelationId,
-    entry: Option<EntryId>,
-    budget: Budget,
-    requester: &ReplyTo,
+    new: &NewRecord<'_>,
 ) -> Result<(), BrokerError> {
-    let mut commands = scripts::CREATE.call_on_records(keys, &[keys.requests()]);
+    let mut commands = scripts::CREATE.call_on_records(keys, &[new.origin.operation.queue()]);
     commands
-        .arg(id.to_string())
-        .arg(entry.map_or_else(String::new, |entry| entry.to_string()))
-        .arg(budget.as_millis())
+        .arg(new.id.to_string())
+        .arg(new.entry.map_or_else(String::new, |entry| entry.at.to_string()))
+        .arg(new.budget.as_millis())
         .arg(millis(retention.results))
         .arg(retention.max_result)
         .arg(GROUP)
-        .arg(requester.as_str());
+        .arg(new.requester.as_str())
+        .arg(&codec::origin(new.origin));
     link.run::<Count>("make a record", &commands).await.map(|_| ())
 }
 
@@ -130,7 +132,10 @@ pub(super) async fn store(
         .arg(too_large_json())
         .arg(millis(retention.results))
         .arg(retention.max_result);
-    replies.iter().for_each(|reply| add_reply(&mut commands, reply));
+    for reply in replies {
+        add_reply(&mut commands, reply);
+        commands.arg(&codec::origin(&reply.origin));
+    }
     link.run::<Count>("store results", &commands).await.map(|_| ())
 }
 
@@ -149,21 +154,29 @@ fn add_reply(commands: &mut Pipeline, reply: &Reply) {
         .arg(letter.unwrap_or_default());
 }
 
+/// Ends a request. Its record says in whose queue it is; where there is none, its entry does.
 pub(super) async fn cancel(
     link: &Link,
     keys: &Keys,
     id: CorrelationId,
     entry: Option<EntryId>,
 ) -> Result<CancelOutcome, BrokerError> {
-    let mut commands = scripts::CANCEL.call_on_records(keys, &[keys.requests(), keys.counts()]);
+    const CANCEL: &str = "cancel a request";
+    let mut commands = Pipeline::with_capacity(1);
+    commands.cmd("HGET").arg(keys.record(id)).arg(codec::OPERATION);
+    let named: Option<Bytes> = link.run(CANCEL, &commands).await?;
+    let named = named.and_then(|name| OperationName::of(std::str::from_utf8(&name).ok()?).ok());
+    let operation = named.or(entry.map(|entry| entry.operation));
+    let operation = operation.unwrap_or_else(OperationName::first);
+    let mut commands = scripts::CANCEL.call_on_records(keys, &[operation.queue(), &counts_of(operation)]);
     commands
         .arg(id.to_string())
-        .arg(entry.map_or_else(String::new, |entry| entry.to_string()))
+        .arg(entry.map_or_else(String::new, |entry| entry.at.to_string()))
         .arg(GROUP)
         .arg(json(&cancelled()))
         .arg(keys.replies_of_anyone())
         .arg(millis(WISH));
-    let answer: Bytes = link.run("cancel a request", &commands).await?;
+    let answer: Bytes = link.run(CANCEL, &commands).await?;
     Ok(match answer.as_ref() {
         b"done" => CancelOutcome::Cancelled,
         b"asked" => CancelOutcome::Requested,
@@ -198,12 +211,14 @@ pub(super) async fn cancelling(
 }
 
 pub(super) async fn purge_expired(link: &Link, keys: &Keys) -> Result<Purged, BrokerError> {
-    let mut commands = scripts::PURGE_EXPIRED.call_on_records(keys, &[keys.requests(), keys.requesters()]);
+    let mut commands =
+        scripts::PURGE_EXPIRED.call_on_records(keys, &[OperationName::first().queue(), keys.requesters()]);
     commands
         .arg(GROUP)
         .arg(json(&expired()))
         .arg(keys.replies_of_anyone())
-        .arg(millis(ABSENCE));
+        .arg(millis(ABSENCE))
+        .arg(QUEUE);
     for status in Status::ALL {
         commands.arg(status.as_str());
     }

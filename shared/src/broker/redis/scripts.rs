@@ -178,7 +178,7 @@ pub(super) const SUBMIT: Script = Script {
     does: "Publishes a request with its record, unless its idempotency key is known.",
     keys: records!("weather-requests, weather-key:<digest> (weather-requests where there is none)"),
     arguments: "id, budget (ms), how long the result is kept (ms), the largest result (bytes), fingerprint ('': none), how long \
-                it is kept (ms), replyTo, then the names and values of the entry",
+                it is kept (ms), replyTo, operation and tenant (each '': goes without saying), then the names and values of the entry",
     returns: "{as, entry}, {known, id} or {conflict}",
     text: on_records!("submit.lua"),
 };
@@ -196,7 +196,8 @@ pub(super) const TAKE_BACK: Script = Script {
 pub(super) const CREATE: Script = Script {
     does: "Makes the record of a request that was published without one.",
     keys: records!("weather-requests"),
-    arguments: "id, entry ('': not known), budget (ms), how long the result is kept (ms), the largest result (bytes), group, replyTo",
+    arguments: "id, entry ('': not known), budget (ms), how long the result is kept (ms), the largest result (bytes), group, replyTo, \
+                operation and tenant (each '': goes without saying)",
     returns: "1: made; 0: there is one",
     text: on_records!("create.lua"),
 };
@@ -229,7 +230,7 @@ pub(super) const STORE: Script = Script {
     does: "Stores results, also of requests without a record.",
     keys: records!(),
     arguments: "the fault for a result that is too large, how long a result is kept without a record (ms), the largest result (bytes), \
-                then id, outcome, data and dead letter ('': none) of each",
+                then id, outcome, data, dead letter ('': none), operation and tenant (each '': goes without saying) of each",
     returns: "1",
     text: on_records!("store.lua"),
 };
@@ -246,7 +247,7 @@ pub(super) const CANCEL: Script = Script {
 pub(super) const PURGE_EXPIRED: Script = Script {
     does: "Removes records whose time is over, and ends those of requests that got lost. Fifty at a time.",
     keys: records!("weather-requests, weather-requesters"),
-    arguments: "group, the fault for what got lost, weather-responses:, how long a requester may be silent (ms), queued, \
+    arguments: "group, the fault for what got lost, weather-responses:, how long a requester may be silent (ms), -requests, queued, \
                 processing, succeeded, failed, expired, cancelled",
     returns: "{removed, ended}",
     text: on_records!("purge_expired.lua"),
@@ -260,7 +261,8 @@ pub(super) const SETTLE: Script = Script {
     ),
     arguments: "group, consumer, entry, replyTo ('': nobody waits), id ('': nobody can be told), outcome, data, the fault \
                 for a result that is too large, how long a result is kept without a record (ms), the largest result \
-                (bytes), '1' where work may have begun unsaid or '', then the names and values of a dead letter",
+                (bytes), '1' where work may have begun unsaid or '', operation and tenant (each '': goes without saying), \
+                then the names and values of a dead letter",
     returns: "0: not its consumer's any more; 1: settled; 3: settled, and the reply could not be written, ever",
     text: on_records!("settle.lua"),
 };
@@ -277,7 +279,7 @@ pub(super) const REPLY: Script = Script {
     does: "Writes a reply, unless its requester is gone: then it becomes a result.",
     keys: records!("weather-responses:<replyTo>, weather-requesters-gone, weather-requesters"),
     arguments: "replyTo, id, outcome, data, the fault for a result that is too large, how long a result is kept without a \
-                record (ms), the largest result (bytes)",
+                record (ms), the largest result (bytes), operation and tenant (each '': goes without saying)",
     returns: "1: written, or stored; 0: its record had ended",
     text: on_records!("reply.lua"),
 };

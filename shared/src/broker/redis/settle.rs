@@ -27,6 +27,7 @@ use crate::broker::redis::heartbeat;
 use crate::broker::redis::results;
 use crate::broker::{BrokerError, EntryId, Retention, Settlement};
 use crate::message::{Keep, Reply, ReplyTo};
+use crate::operation::OperationName;
 
 const SETTLE: &str = "settle deliveries";
 
@@ -79,7 +80,7 @@ impl Unsure {
             return Ok(());
         }
         let mut commands = scripts(with, settlements);
-        discards::count(&mut commands, with.keys, settlements);
+        discards::count(&mut commands, settlements);
         let run = with.lane.run(with.link, SETTLE, Handshake::none, &commands);
         // One of them may have failed, and the others are settled.
         let mut answer = run.await.inspect_err(|_| self.unsure(settlements))?;
@@ -97,13 +98,16 @@ impl Unsure {
             return Ok(());
         }
         let mut commands = transaction(with.keys, settlements);
-        discards::count(&mut commands, with.keys, settlements);
+        discards::count(&mut commands, settlements);
         let replies: Vec<_> = settlements
             .iter()
             .filter_map(|settlement| settlement.reply.as_ref())
             .collect();
         let run = with.lane.run_each(with.link, SETTLE, Handshake::none, &commands);
-        let unwritten = match run.await.and_then(|answer| unwritten(answer, &replies)) {
+        let unwritten = match run
+            .await
+            .and_then(|answer| unwritten(answer, &replies, operations(settlements).len()))
+        {
             Ok(unwritten) => unwritten,
             Err(error) => {
                 if error.may_have_applied() {
@@ -199,8 +203,9 @@ fn read_lost(answer: &mut Cursor, settlements: usize) -> Option<usize> {
 fn unwritten<'a>(
     mut answer: Cursor,
     replies: &[&'a (ReplyTo, Reply)],
+    operations: usize,
 ) -> Result<Vec<&'a (ReplyTo, Reply)>, BrokerError> {
-    executed(SETTLE, &mut answer, replies.len() + 2)?;
+    executed(SETTLE, &mut answer, replies.len() + 2 * operations)?;
     let (mut missing, mut lost) = (Vec::new(), 0);
     for reply in replies {
         match answer.next() {
@@ -220,30 +225,28 @@ fn say_lost(lost: usize) {
     }
 }
 
-/// `MULTI`, `XADD` for each reply, one `XACK`, one `XDEL`, `EXEC`.
+/// `MULTI`, `XADD` for each reply, one `XACK` and one `XDEL` for each operation, `EXEC`.
 /// <https://redis.io/docs/latest/develop/using-commands/transactions/>
 pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands {
     let mut commands = Commands::with_capacity(settlements.len() * ENVELOPE);
     commands.begin(1).arg("MULTI");
     for settlement in settlements {
         if let Some((reply_to, reply)) = &settlement.reply {
-            commands.begin(4 + codec::REPLY_ARGUMENTS).arg("XADD");
+            commands.begin(4 + codec::reply_arguments(reply)).arg("XADD");
             commands.arg(keys.replies(reply_to)).arg("NOMKSTREAM").arg("*");
             codec::write_reply(&mut commands, reply);
         }
     }
-    let ids: Vec<String> = settlements
-        .iter()
-        .map(|settlement| settlement.receipt.entry.to_string())
-        .collect();
-    commands
-        .begin(3 + ids.len())
-        .arg("XACK")
-        .arg(keys.requests())
-        .arg(GROUP);
-    ids.iter().for_each(|id| commands.push(id.as_bytes()));
-    commands.begin(2 + ids.len()).arg("XDEL").arg(keys.requests());
-    ids.iter().for_each(|id| commands.push(id.as_bytes()));
+    for operation in operations(settlements) {
+        let entries = settlements.iter().map(|settlement| settlement.receipt.entry);
+        let of_it = entries.filter(|entry| entry.operation == operation);
+        let ids: Vec<String> = of_it.map(|entry| entry.at.to_string()).collect();
+        let queue = operation.queue();
+        commands.begin(3 + ids.len()).arg("XACK").arg(queue).arg(GROUP);
+        ids.iter().for_each(|id| commands.push(id.as_bytes()));
+        commands.begin(2 + ids.len()).arg("XDEL").arg(queue);
+        ids.iter().for_each(|id| commands.push(id.as_bytes()));
+    }
     commands.begin(1).arg("EXEC");
     commands
 }
@@ -255,28 +258,31 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
     for settlement in settlements {
         let receipt = &settlement.receipt;
         // A script names all its keys; where there is no reply the request stream stands in and is not written to.
-        let (mut reply_key, mut requester) = (keys.requests().to_owned(), "");
+        let queue = receipt.entry.operation.queue();
+        let (mut reply_key, mut requester) = (queue.to_owned(), "");
         let (mut id, mut outcome, mut data) = (String::new(), "", Cow::default());
+        let mut origin = ["", ""];
         if let Some((reply_to, reply)) = &settlement.reply {
             if settlement.keep != Keep::Only {
                 (reply_key, requester) = (keys.replies(reply_to), reply_to.as_str());
             }
             id = reply.id.to_string();
             (outcome, data) = codec::outcome(reply);
+            origin = codec::origin(&reply.origin);
         }
         let letter = settlement.dead_letter.as_ref();
         let letter = letter.map_or_else(Vec::new, |letter| dead_letters::fields(receipt.entry, letter));
-        commands.begin(3 + 10 + 11 + letter.len());
+        commands.begin(3 + 10 + 13 + letter.len());
         commands.arg("EVAL").arg(scripts::SETTLE.text).number(10);
         for name in keys.records() {
             commands.arg(name);
         }
-        commands.arg(keys.requests()).arg(reply_key).arg(keys.dead_letters());
+        commands.arg(queue).arg(reply_key).arg(keys.dead_letters());
         commands.arg(keys.gone()).arg(keys.requesters());
         commands
             .arg(GROUP)
             .arg(receipt.consumer.as_str())
-            .arg(receipt.entry.to_string())
+            .arg(receipt.entry.at.to_string())
             .arg(requester)
             .arg(id)
             .arg(outcome)
@@ -285,7 +291,22 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
             .number(heartbeat::adopted_for(retention))
             .number(retention.max_result as u64)
             .arg(if settlement.may_have_begun { "1" } else { "" });
+        origin.iter().for_each(|part| commands.push(part.as_bytes()));
         letter.iter().for_each(|argument| commands.push(argument));
     }
     commands
+}
+
+/// The operations of these, each once.
+fn operations(settlements: &[&Settlement]) -> Vec<OperationName> {
+    let mut operations: Vec<_> = settlements
+        .iter()
+        .map(|settlement| settlement.receipt.entry.operation)
+        .collect();
+    operations.dedup();
+    if operations.len() > 1 {
+        operations.sort_unstable();
+        operations.dedup();
+    }
+    operations
 }

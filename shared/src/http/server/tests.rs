@@ -39,7 +39,7 @@ async fn serve_patiently(connections: u32, write: Duration) -> Server {
         head: Duration::from_secs(60),
         write,
     };
-    let (metrics, stop) = (Metrics::new("test"), CancellationToken::new());
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
     let http = HttpMetrics::new(&metrics);
     let serving = serve(listener, app, limits, http, stop.clone(), PATIENCE * 60);
     Server {

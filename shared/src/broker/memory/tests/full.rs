@@ -10,7 +10,7 @@ async fn a_letter_is_replayed_only_where_its_record_has_room_for_a_result() {
         let (id, _) = accept(&broker, None).await.unwrap();
         let receipt = broker.store.claim(&me, 1).remove(0).receipt;
         let outcome = Err(Fault::new(FaultCode::DeadLettered, ""));
-        let reply = (gone.clone(), Reply { id, outcome });
+        let reply = (gone.clone(), Reply::new(id, Origin::default(), outcome));
         let settlement = Settlement::dead_letter(receipt, letter(10), Some(reply)).keeping(Keep::Only);
         broker.settle(&[settlement]).await.unwrap();
     }
@@ -30,10 +30,7 @@ async fn a_letter_is_replayed_only_where_its_record_has_room_for_a_result() {
 #[tokio::test(start_paused = true)]
 async fn a_result_that_finds_no_room_is_not_said_to_be_stored() {
     let broker = broker(MIB);
-    let reply = |id| Reply {
-        id,
-        outcome: Err(Fault::new(FaultCode::Expired, "late")),
-    };
+    let reply = |id| Reply::new(id, Origin::default(), Err(Fault::new(FaultCode::Expired, "late")));
     let (known, _) = accept(&broker, None).await.unwrap();
     while accept(&broker, None).await.is_ok() {}
     let unknown = CorrelationId::new();

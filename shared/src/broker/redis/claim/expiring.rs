@@ -13,7 +13,7 @@ use crate::broker::redis::connection::dedicated::Handshake;
 use crate::broker::redis::connection::resp::{Commands, Cursor};
 use crate::broker::redis::errors::misfit;
 use crate::broker::redis::scripts;
-use crate::broker::{BrokerError, Delivery, EntryId};
+use crate::broker::{BrokerError, Delivery, Position};
 
 const CLAIM_DUE: &str = "claim what is about to expire";
 
@@ -50,12 +50,12 @@ impl Taking<'_> {
         let (time, entries) = read(&mut answer).ok_or_else(|| misfit(CLAIM_DUE))?;
         let ages = self.clock.ages(Some(time));
         let first = entries.into_iter().map(|(id, fields)| (id, 1, fields));
-        Ok(deliveries(self.consumer, claimed, &ages, first))
+        Ok(deliveries(self.keys.operation(), self.consumer, claimed, &ages, first))
     }
 }
 
 /// Reads the server's time, and what was claimed.
-fn read(answer: &mut Cursor) -> Option<(u64, Vec<(EntryId, Fields)>)> {
+fn read(answer: &mut Cursor) -> Option<(u64, Vec<(Position, Fields)>)> {
     answer.list()?;
     Some((codec::read_time(answer)?, codec::read_range(answer)?))
 }

@@ -16,7 +16,7 @@ use crate::broker::redis::keys::Keys;
 use crate::broker::redis::lease::RELEASED;
 use crate::broker::redis::portion::Portion;
 use crate::broker::redis::scripts;
-use crate::broker::{BrokerError, Consumer, EntryId};
+use crate::broker::{BrokerError, Consumer, Position};
 
 const SEARCH: &str = "look for entries in nobody's hands";
 
@@ -32,11 +32,11 @@ const STEPS: usize = 64;
 pub(in crate::broker::redis) struct Search {
     lane: Dedicated,
     portion: Portion,
-    after: Mutex<EntryId>,
+    after: Mutex<Position>,
 }
 
 /// What lies between two entries, of which neither belongs to it, and how it ends.
-type Gap = (EntryId, EntryId);
+type Gap = (Position, Position);
 
 impl Search {
     pub(in crate::broker::redis) fn new() -> Self {
@@ -54,13 +54,13 @@ impl Search {
         link: &Link,
         keys: &Keys,
         consumer: &Consumer,
-        last: EntryId,
+        last: Position,
     ) -> Result<u64, BrokerError> {
         let mut after = self.after.lock().await;
         let mut rescued = 0;
         for _ in 0..STEPS {
             if *after >= last {
-                *after = EntryId::default();
+                *after = Position::default();
                 break;
             }
             let gaps = self.gaps(link, keys, *after, last).await?;
@@ -73,7 +73,7 @@ impl Search {
 
     /// What lies between the next pending entries: their ids are known without their data.
     /// <https://redis.io/docs/latest/commands/xpending/>
-    async fn gaps(&self, link: &Link, keys: &Keys, after: EntryId, last: EntryId) -> Result<Vec<Gap>, BrokerError> {
+    async fn gaps(&self, link: &Link, keys: &Keys, after: Position, last: Position) -> Result<Vec<Gap>, BrokerError> {
         let count = self.portion.of(STEP);
         let mut commands = Commands::default();
         commands.begin(6).arg("XPENDING").arg(keys.requests()).arg(GROUP);
@@ -100,9 +100,9 @@ impl Search {
         &self,
         link: &Link,
         keys: &Keys,
-        after: EntryId,
+        after: Position,
         gaps: &[Gap],
-    ) -> Result<(Vec<EntryId>, EntryId), BrokerError> {
+    ) -> Result<(Vec<Position>, Position), BrokerError> {
         let portion = self.portion.of(STEP);
         // Where the last step ended there may be many; behind that, a second one says that there are more.
         let most = |nth: usize| if nth == 0 { portion } else { 2 };
@@ -148,7 +148,7 @@ impl Search {
         link: &Link,
         keys: &Keys,
         consumer: &Consumer,
-        entries: &[EntryId],
+        entries: &[Position],
     ) -> Result<u64, BrokerError> {
         if entries.is_empty() {
             return Ok(0);
@@ -173,11 +173,11 @@ impl Search {
 }
 
 /// Reads the ids of XPENDING's rows, `[id, consumer, idle, deliveries]` each.
-fn read_rows(answer: &mut Cursor) -> Option<Vec<EntryId>> {
+fn read_rows(answer: &mut Cursor) -> Option<Vec<Position>> {
     let rows = answer.list()?;
     let row = |_| {
         answer.list()?;
-        let id = EntryId::parse(&answer.text()?)?;
+        let id = Position::parse(&answer.text()?)?;
         (answer.text()?, answer.number()?, answer.number()?);
         Some(id)
     };
@@ -190,8 +190,8 @@ fn read_found(
     answer: &mut Cursor,
     gaps: &[Gap],
     most: impl Fn(usize) -> usize,
-    end: EntryId,
-) -> (Vec<EntryId>, EntryId, bool) {
+    end: Position,
+) -> (Vec<Position>, Position, bool) {
     let mut found = Vec::new();
     for (nth, (begin, _)) in gaps.iter().enumerate() {
         let Some(count) = answer.list() else {

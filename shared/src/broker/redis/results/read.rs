@@ -3,19 +3,19 @@
 use bytes::Bytes;
 use redis::Pipeline;
 
-use crate::broker::BrokerError;
 use crate::broker::redis::answers::{List, Pairs};
 use crate::broker::redis::codec::{self, Fields};
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::errors::misfit;
 use crate::broker::redis::keys::Keys;
 use crate::broker::result_store::{Noted, Progress, Record, Status};
-use crate::message::{CorrelationId, Fault};
+use crate::broker::{BrokerError, RecordPage};
+use crate::message::{CorrelationId, Fault, Tenant};
 
 const READ: &str = "read records";
 
 /// What a script does not read of a record that is listed: everything but its result.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 16] = [
     "status",
     "created",
     "started",
@@ -30,6 +30,8 @@ const SHOWN: [&str; 14] = [
     "cancel",
     "key",
     "version",
+    codec::OPERATION,
+    codec::TENANT,
 ];
 
 /// <https://redis.io/docs/latest/commands/hgetall/>
@@ -57,14 +59,18 @@ const MAX_ROUNDS: usize = 50;
 pub(in crate::broker::redis) async fn list(
     link: &Link,
     keys: &Keys,
-    status: Option<Status>,
-    before: Option<CorrelationId>,
-    max: usize,
+    page: &RecordPage<'_>,
 ) -> Result<Vec<Record>, BrokerError> {
+    let RecordPage {
+        tenant,
+        status,
+        before,
+        max,
+    } = *page;
     let statuses = status.map_or_else(|| Status::ALL.to_vec(), |status| vec![status]);
     let (mut listed, mut before) = (Vec::new(), before);
     for _ in 0..MAX_ROUNDS {
-        let ids = ids_before(link, keys, &statuses, before, max).await?;
+        let ids = ids_before(link, &indexes(keys, tenant, &statuses), before, max).await?;
         let Some(last) = ids.last() else { break };
         before = Some(*last);
         let records = read_without_results(link, keys, &ids).await?;
@@ -80,23 +86,31 @@ pub(in crate::broker::redis) async fn list(
     Ok(listed)
 }
 
-/// The newest ids of these statuses, newest first, at most `max`. A transaction: what moves from one index to another
+/// The names of a tenant's indexes.
+fn indexes(keys: &Keys, tenant: &Tenant, statuses: &[Status]) -> Vec<String> {
+    let [_, index, ..] = keys.records();
+    let of = |status: &Status| match tenant.name() {
+        None => format!("{index}{status}"),
+        Some(tenant) => format!("{index}{tenant}:{status}"),
+    };
+    statuses.iter().map(of).collect()
+}
+
+/// The newest ids of these indexes, newest first, at most `max`. A transaction: what moves from one index to another
 /// meanwhile would be seen twice, or not at all.
 async fn ids_before(
     link: &Link,
-    keys: &Keys,
-    statuses: &[Status],
+    indexes: &[String],
     before: Option<CorrelationId>,
     max: usize,
 ) -> Result<Vec<CorrelationId>, BrokerError> {
     let newest = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
-    let [_, index, ..] = keys.records();
-    let mut commands = Pipeline::with_capacity(statuses.len());
+    let mut commands = Pipeline::with_capacity(indexes.len());
     commands.atomic();
-    for status in statuses {
+    for index in indexes {
         commands
             .cmd("ZREVRANGEBYLEX")
-            .arg(format!("{index}{status}"))
+            .arg(index)
             .arg(&newest)
             .arg("-")
             .arg("LIMIT")
@@ -151,6 +165,7 @@ fn read_record(id: CorrelationId, fields: &Fields) -> Option<Record> {
     };
     Some(Record {
         id,
+        origin: codec::read_origin(fields),
         status,
         created: number("created")?,
         started: noted("started", "startedVersion"),

@@ -13,8 +13,9 @@ use crate::broker::redis::keys::Keys;
 use crate::broker::redis::publish;
 use crate::broker::redis::scripts;
 use crate::broker::result_store::Accepted;
-use crate::broker::{Acceptance, BrokerError, BrokerErrorKind, Durability, EntryId, IdempotencyKey, Retention};
+use crate::broker::{Acceptance, BrokerError, BrokerErrorKind, Durability, EntryId, Position, Retention};
 use crate::message::CorrelationId;
+use crate::operation::OperationName;
 
 const OPERATION: &str = "publish with a record";
 
@@ -44,7 +45,10 @@ pub(in crate::broker::redis) async fn submit(
         publish::introduction(keys, durability, requesters)
     };
     let mut answer = lane.run_each(link, OPERATION, introduction, &commands).await?;
-    let mut outcomes: Outcomes = requests.iter().map(|_| read_outcome(&mut answer)).collect();
+    let mut outcomes: Outcomes = requests
+        .iter()
+        .map(|acceptance| read_outcome(acceptance.request.origin.operation, &mut answer))
+        .collect();
     if let Durability::Replicated(replicas) = durability
         && outcomes.iter().any(is_new)
     {
@@ -60,12 +64,14 @@ pub(in crate::broker::redis) async fn submit(
 fn add_acceptance(commands: &mut Commands, keys: &Keys, retention: &Retention, acceptance: &Acceptance) {
     let Acceptance { request, key } = acceptance;
     let fingerprint = key.map_or_else(String::new, |key| hex(&key.fingerprint));
-    commands.begin(3 + 7 + 7 + codec::request_arguments(request));
+    commands.begin(3 + 7 + 9 + codec::request_arguments(request));
     commands.arg("EVAL").arg(scripts::SUBMIT.text).number(7);
     for name in keys.records() {
         commands.arg(name);
     }
-    commands.arg(keys.requests()).arg(claim_of(keys, key.as_ref()));
+    commands
+        .arg(request.origin.operation.queue())
+        .arg(claim_of(keys, acceptance));
     // Who repeats a call within its time finds it.
     let key_lives = millis(retention.keys).max(request.budget.as_millis());
     commands
@@ -76,26 +82,31 @@ fn add_acceptance(commands: &mut Commands, keys: &Keys, retention: &Retention, a
         .arg(fingerprint)
         .number(key_lives)
         .arg(request.reply_to.as_str());
+    for part in codec::origin(&request.origin) {
+        commands.arg(part);
+    }
     codec::write_request(commands, request);
 }
 
 /// The key of an idempotency key's claim; the request stream stands in where there is none, and is not touched as one.
-fn claim_of(keys: &Keys, key: Option<&IdempotencyKey>) -> String {
-    key.map_or_else(|| keys.requests().to_owned(), |key| keys.claim(&hex(&key.name)))
+fn claim_of(keys: &Keys, acceptance: &Acceptance) -> String {
+    let queue = || acceptance.request.origin.operation.queue().to_owned();
+    let key = acceptance.key.as_ref();
+    key.map_or_else(queue, |key| keys.claim(&hex(&key.name)))
 }
 
 /// `['as', entry]`, `['known', id]`, `['conflict']`, or an error, with which nothing was written.
-fn read_outcome(answer: &mut Cursor) -> Result<Accepted, BrokerError> {
+fn read_outcome(operation: OperationName, answer: &mut Cursor) -> Result<Accepted, BrokerError> {
     match answer.next() {
         Some(Value::Error(text)) => Err(refused(OPERATION, ServerError::new(&text))),
-        Some(Value::List(_)) => read_accepted(answer).ok_or_else(|| misfit(OPERATION)),
+        Some(Value::List(_)) => read_accepted(operation, answer).ok_or_else(|| misfit(OPERATION)),
         _ => Err(misfit(OPERATION)),
     }
 }
 
-fn read_accepted(answer: &mut Cursor) -> Option<Accepted> {
+fn read_accepted(operation: OperationName, answer: &mut Cursor) -> Option<Accepted> {
     match answer.text()?.as_ref() {
-        b"as" => EntryId::parse(&answer.text()?).map(Accepted::As),
+        b"as" => Position::parse(&answer.text()?).map(|at| Accepted::As(EntryId::of(operation, at))),
         b"known" => CorrelationId::parse(&answer.text()?).map(Accepted::Known),
         b"conflict" => Some(Accepted::Conflict),
         _ => None,
@@ -126,7 +137,7 @@ async fn take_back(link: &Link, keys: &Keys, requests: &[Acceptance], outcomes: 
     let written: Vec<_> = written.collect();
     let claims: Vec<_> = written
         .iter()
-        .map(|(acceptance, _)| claim_of(keys, acceptance.key.as_ref()))
+        .map(|(acceptance, _)| claim_of(keys, acceptance))
         .collect();
     let names: Vec<&str> = keys
         .records()

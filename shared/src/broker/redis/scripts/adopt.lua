@@ -12,7 +12,7 @@ local function adopt(stream, too_large, ttl, max)
       bytes = bytes + #data
       local stored
       if ttl then
-        stored = keep_result(id, status, data, letter, ttl, max, too_large)
+        stored = keep_result(id, status, data, letter, ttl, max, too_large, false, reply.operation, reply.tenant)
       else
         stored = finish(id, status, data, letter, too_large)
       end

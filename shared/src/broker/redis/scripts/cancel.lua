@@ -13,7 +13,8 @@ if found and not holder(KEYS[6], ARGV[3], entry) then
   redis.call('XDEL', KEYS[6], entry)
   redis.pcall('HINCRBY', KEYS[7], 'discarded', 1)
   if request.keep ~= 'only' and request.replyTo then
-    redis.call('XADD', ARGV[5] .. request.replyTo, 'NOMKSTREAM', '*', 'requestId', id, 'status', 'fault', 'data', ARGV[4])
+    redis.call('XADD', ARGV[5] .. request.replyTo, 'NOMKSTREAM', '*',
+      unpack(reply_of(id, 'fault', ARGV[4], request.operation, request.tenant)))
   end
   finish(id, 'fault', ARGV[4])
   return 'done'

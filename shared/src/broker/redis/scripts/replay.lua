@@ -13,13 +13,13 @@ local request = named(fields)
 local id = request.requestId
 -- From here on it runs: what fails now takes nothing back.
 pcall(function()
-  local state = redis.call('HMGET', KEYS[1] .. id, 'status', 'ttl', 'key')
+  local state = redis.call('HMGET', KEYS[1] .. id, 'status', 'ttl', 'key', 'tenant')
   if not state[1] or not is_final(state[1]) then return end
   redis.call('HDEL', KEYS[1] .. id, 'finished', 'finishedVersion', 'outcome', 'data', 'deadLetter', 'cancel')
   redis.call('HSET', KEYS[1] .. id, 'status', 'queued', 'entry', entry, 'replyTo', request.replyTo)
   next_version(id)
-  move(id, state[1], 'queued')
-  look_at(id, millis() + request.budgetMs, state[2])
+  move(id, state[1], 'queued', state[4])
+  look_at(id, millis() + request.budgetMs, state[2], state[4])
   tell(id)
   if state[3] and redis.call('PTTL', state[3]) < tonumber(request.budgetMs) then
     redis.call('PEXPIRE', state[3], request.budgetMs)

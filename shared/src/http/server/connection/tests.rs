@@ -67,7 +67,7 @@ fn client_of(routes: Router, buffer: usize, turns: &Arc<Semaphore>) -> Client {
         write: WRITE,
     };
     let (socket, server) = duplex(buffer);
-    let (metrics, stop) = (Metrics::new("test"), CancellationToken::new());
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
     let serving = Serving {
         app: routes,
         limits,

@@ -1,21 +1,33 @@
-//! The weather as an operation: reads a question, asks the provider, writes the answer.
+//! The weather as an operation: reads a question, asks the provider, answers.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use roundtrip::Operation;
+use serde::Serialize;
 
-use super::contract::CurrentWeather;
+use super::contract::{CurrentWeather, DailyForecast};
 use super::query::{QueryError, WeatherQuery};
 use super::{Observation, Place, WeatherProvider};
 use crate::failure::Failure;
-use crate::handler::{Handler, Job};
+use crate::handler::Job;
+use crate::operations::Work;
 
 /// Answers questions about the weather with a provider's knowledge.
 #[derive(Clone)]
-pub struct WeatherHandler(Arc<dyn WeatherProvider>);
+pub struct Weather(Arc<dyn WeatherProvider>);
 
-impl WeatherHandler {
+/// What the weather operation answers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum WeatherAnswer {
+    /// The weather now.
+    Now(CurrentWeather),
+    /// A forecast, one entry a day.
+    Days(Vec<DailyForecast>),
+}
+
+impl Weather {
     /// Answers with what `provider` knows.
     #[must_use]
     pub fn new(provider: Arc<dyn WeatherProvider>) -> Self {
@@ -23,23 +35,32 @@ impl WeatherHandler {
     }
 }
 
+impl Operation for Weather {
+    const NAME: &'static str = "weather";
+    type Input = WeatherQuery;
+    type Output = WeatherAnswer;
+}
+
 #[async_trait]
-impl Handler for WeatherHandler {
-    async fn handle(&self, job: Job) -> Result<Bytes, Failure> {
-        let query = WeatherQuery::from_json(&job.request.data).map_err(invalid)?;
+impl Work for Weather {
+    fn read(&self, data: &[u8]) -> Result<WeatherQuery, Failure> {
+        WeatherQuery::from_json(data).map_err(invalid)
+    }
+
+    async fn work(&self, query: WeatherQuery, job: &Job) -> Result<WeatherAnswer, Failure> {
         let days = query.days();
         let place = query.into_place();
-        match days {
-            Some(days) => write(&self.0.daily(&place, days, &job.progress).await?),
+        Ok(match days {
+            Some(days) => WeatherAnswer::Days(self.0.daily(&place, days, &job.progress).await?),
             None => {
                 let observation = self.0.current(&place, &job.progress).await?;
-                write(&answer(&job, place, observation))
+                WeatherAnswer::Now(now(job, place, observation))
             }
-        }
+        })
     }
 }
 
-fn answer(job: &Job, place: Place, observation: Observation) -> CurrentWeather {
+fn now(job: &Job, place: Place, observation: Observation) -> CurrentWeather {
     CurrentWeather {
         city: place.city,
         location: place.location,
@@ -50,11 +71,6 @@ fn answer(job: &Job, place: Place, observation: Observation) -> CurrentWeather {
         humidity: observation.humidity,
         wind_speed: observation.wind_speed,
     }
-}
-
-fn write(answer: &impl serde::Serialize) -> Result<Bytes, Failure> {
-    let json = serde_json::to_vec(answer).expect("text and numbers are always JSON");
-    Ok(json.into())
 }
 
 /// The ingress validates before it publishes, so this is somebody else's entry.
