@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/tests/redis/clock/shim.c");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/clock/shim.c");
 
 /// A clock for the processes that are started with it.
 #[derive(Debug)]
