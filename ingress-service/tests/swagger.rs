@@ -39,7 +39,7 @@ async fn drive(program: &str, directory: &Path) -> (Process, String) {
     command.arg(format!("--port={port}"));
     let url = format!("http://127.0.0.1:{port}");
     let mut driver = Process::start("chromedriver", command, directory).unwrap();
-    let is_ready = async || {
+    let is_ready = || async {
         let status = client::send(client::new().get(format!("{url}/status"))).await.ok()?;
         (status.body["value"]["ready"] == true).then_some(())
     };

@@ -119,7 +119,7 @@ impl Program {
 impl Service {
     async fn wait_until_ready(&mut self) {
         let (ready, client) = (format!("{}/readyz", self.url), client::new());
-        let is_ready = async || (client.get(&ready).send().await.ok()?.status() == 200).then_some(());
+        let is_ready = || async { (client.get(&ready).send().await.ok()?.status() == 200).then_some(()) };
         self.process.answers(PATIENCE, is_ready).await.unwrap();
     }
 

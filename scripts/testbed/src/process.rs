@@ -127,7 +127,10 @@ impl Process {
     ///
     /// # Errors
     /// When it ends before, or does not answer `within` that time.
-    pub async fn answers<T>(&mut self, within: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T, String> {
+    pub async fn answers<T, F>(&mut self, within: Duration, mut ask: impl FnMut() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Option<T>>,
+    {
         let deadline = Instant::now() + within;
         loop {
             if let Some(answer) = ask().await {
@@ -241,7 +244,7 @@ mod tests {
     async fn one_that_failed_is_quoted() {
         let directory = tempfile::tempdir().unwrap();
         let mut process = shell("echo no license >&2; exit 3", directory.path());
-        let error = process.answers(PATIENCE, async || None::<()>).await.unwrap_err();
+        let error = process.answers(PATIENCE, || async { None::<()> }).await.unwrap_err();
         for part in ["shell: it ended with exit status: 3", "no license"] {
             assert!(error.contains(part), "{error}");
         }
@@ -252,9 +255,12 @@ mod tests {
     async fn one_that_does_not_answer_is_quoted() {
         let directory = tempfile::tempdir().unwrap();
         let mut process = shell("exec sleep 60", directory.path());
-        let error = process.answers(Duration::ZERO, async || None::<()>).await.unwrap_err();
+        let error = process
+            .answers(Duration::ZERO, || async { None::<()> })
+            .await
+            .unwrap_err();
         assert!(error.contains("does not answer"), "{error}");
-        assert_eq!(process.answers(PATIENCE, async || Some(7)).await, Ok(7));
+        assert_eq!(process.answers(PATIENCE, || async { Some(7) }).await, Ok(7));
     }
 
     #[tokio::test]

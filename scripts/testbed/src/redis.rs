@@ -17,10 +17,6 @@ use crate::wait::PATIENCE;
 /// How long a command may take: some make the server sleep.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Every write is in the server's file before it is answered. It outlives the process, and a busy disk keeps nobody
-/// waiting.
-pub const FILE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
-
 /// A redis-server in a directory of its own, on a port of its own. Ends with this value, and keeps what is in its file
 /// over [`RedisServer::kill`] and [`RedisServer::restart`].
 #[derive(Debug)]
@@ -62,8 +58,10 @@ impl RedisServer {
     }
 
     async fn spawn_with(clock: bool) -> Self {
+        // Written is enough: it outlives the process, and a busy disk keeps nobody waiting.
+        let mut arguments = vec!["--appendonly", "yes", "--appendfsync", "no"];
         // A replica is served as soon as it comes.
-        let arguments = [&FILE[..], &["--repl-diskless-sync-delay", "0"]].concat();
+        arguments.extend(["--repl-diskless-sync-delay", "0"]);
         let server = Self::start(Settings { arguments, clock }).await;
         server.unwrap_or_else(|error| panic!("{error}; scripts/test installs redis-server"))
     }
@@ -110,7 +108,7 @@ impl RedisServer {
             clock.give_to(&mut command);
         }
         let process = self.process.insert(Process::start("redis-server", command, directory)?);
-        let loaded = async || Client::connect(address).await.ok()?.run::<Value>(&["PING"]).await.ok();
+        let loaded = || async move { Client::connect(address).await.ok()?.run::<Value>(&["PING"]).await.ok() };
         process.answers(PATIENCE, loaded).await.map(|_| ())
     }
 
