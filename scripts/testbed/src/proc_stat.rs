@@ -32,21 +32,23 @@ impl Stat {
     }
 }
 
-/// User and system time of a process so far, with all that it started: RabbitMQ is a shell script around the Erlang VM.
+/// User and system time of a process so far.
 ///
 /// # Errors
 /// When there is no such process.
-pub fn cpu(root: u32) -> Result<Duration, String> {
-    let started = descendants(root);
-    let started: u64 = started
-        .iter()
-        .filter_map(|pid| Stat::of(*pid).ok())
-        .map(|stat| stat.ticks)
-        .sum();
-    let ticks = Stat::of(root)?.ticks + started;
-    Ok(Duration::from_secs_f64(
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
-    ))
+pub fn cpu(pid: u32) -> Result<Duration, String> {
+    Stat::of(pid).map(|stat| time(stat.ticks))
+}
+
+/// User and system time of a process so far, with all that it started: RabbitMQ is a shell script around the Erlang VM.
+#[must_use]
+pub fn cpu_of_tree(root: u32) -> Duration {
+    let all = std::iter::once(root).chain(descendants(root));
+    time(all.filter_map(|pid| Some(Stat::of(pid).ok()?.ticks)).sum())
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Resident memory of a process, in bytes.
@@ -145,7 +147,7 @@ mod tests {
         let before = cpu(pid).unwrap();
         let until = std::time::Instant::now() + Duration::from_millis(100);
         while std::time::Instant::now() < until {}
-        assert!(cpu(pid).unwrap() > before);
+        assert!(cpu(pid).unwrap() > before && cpu_of_tree(pid) > before);
         assert!(resident(pid).unwrap() > 0 && descriptors(pid).unwrap() > 2);
     }
 

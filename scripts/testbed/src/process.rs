@@ -144,7 +144,7 @@ impl Process {
         }
     }
 
-    /// User and system time so far, with all that it started.
+    /// User and system time so far.
     ///
     /// # Errors
     /// When it has ended.

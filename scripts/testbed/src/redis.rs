@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, FromRedisValue, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisError, Value};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -13,6 +13,8 @@ use crate::clock::Clock;
 use crate::ports::free_address;
 use crate::process::{Process, Signal};
 use crate::wait::PATIENCE;
+
+pub use redis::Pipeline;
 
 /// How long a command may take: some make the server sleep.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
