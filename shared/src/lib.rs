@@ -12,8 +12,5 @@ pub mod observe;
 pub mod process;
 pub mod resilience;
 
-#[cfg(feature = "test-util")]
-pub mod test_util;
-
 pub use broker::{Broker, BrokerError};
 pub use message::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
