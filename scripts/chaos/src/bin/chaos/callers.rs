@@ -65,9 +65,7 @@ struct Caller(Vec<Connection>);
 impl Callers {
     /// Callers of `front`, with wishes; who does not hang up stays for `grace` longer than it waits. Nothing is asked yet.
     pub(crate) fn start(
-        front: Arc<LoadBalancer>,
-        traffic: Arc<Traffic>,
-        journal: Arc<Journal>,
+        (front, traffic, journal): (Arc<LoadBalancer>, Arc<Traffic>, Arc<Journal>),
         request_timeout: Duration,
         grace: Duration,
         wishes: Wishes,

@@ -70,7 +70,7 @@ impl Foreign {
     }
 
     /// Has them finish what they claimed, and leave.
-    pub(crate) async fn leave(self) {
+    pub(crate) async fn leave(&self) {
         self.stop.cancel();
         self.working.close();
         self.working.wait().await;

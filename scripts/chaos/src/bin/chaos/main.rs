@@ -4,6 +4,7 @@
 mod answer;
 mod callers;
 mod cli;
+mod clients;
 mod cluster;
 mod expect;
 mod fault_proxy;
@@ -25,6 +26,7 @@ mod redis;
 mod runner;
 mod scenario;
 mod settling;
+mod stage;
 mod step;
 mod table;
 mod traffic;

@@ -60,9 +60,7 @@ pub(crate) struct Promises {
 impl Promises {
     /// Asks `rate` times a second.
     pub(crate) fn start(
-        front: Arc<LoadBalancer>,
-        traffic: Arc<Traffic>,
-        journal: Arc<Journal>,
+        (front, traffic, journal): (Arc<LoadBalancer>, Arc<Traffic>, Arc<Journal>),
         (rate, some_wait): (f64, bool),
     ) -> Self {
         let (stop, asking) = (CancellationToken::new(), TaskTracker::new());
