@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chaos::ledger;
-use load_test::connection::Connection;
+use load_test::health;
 use tempfile::TempDir;
 use testbed::process::bare;
 use testbed::{Process, RedisServer, Signal, free_address};
@@ -21,7 +21,6 @@ use crate::upstream::Upstream;
 
 /// How long a service may take to be ready; usually it is milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: chaos\r\n\r\n";
 
 /// How long a service may take to leave: its own grace period, and some more.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
@@ -140,11 +139,7 @@ impl Cluster {
         let instance = self.spawn(role, place)?;
         let member = self.member(role, place)?;
         let address = member.address;
-        let is_ready = || async move {
-            let mut connection = Connection::new(address);
-            let asked = connection.ask(READY, Instant::now() + START_TIMEOUT).await;
-            (asked.ok()?.status == 200).then_some(())
-        };
+        let is_ready = || async move { health::is_ready(address).await.then_some(()) };
         member.process.answers(START_TIMEOUT, is_ready).await?;
         member.before = Usage::of(&member.process);
         Ok(instance)

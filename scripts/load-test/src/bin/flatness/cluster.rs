@@ -99,9 +99,8 @@ impl Cluster {
             .envs(variables.iter().map(|(name, value)| (name, value)));
         let process = Process::start(name, command, self.directory.path())?;
         let mut service = Service { process, address };
-        let target = target(&service);
-        let is_healthy = || async { health::check(&target).await.ok()?.warning.is_none().then_some(()) };
-        service.process.answers(START_TIMEOUT, is_healthy).await?;
+        let is_ready = || async { health::is_ready(address).await.then_some(()) };
+        service.process.answers(START_TIMEOUT, is_ready).await?;
         Ok(service)
     }
 }
