@@ -33,16 +33,12 @@ impl Stat {
 }
 
 /// User and system time of a process so far.
-///
-/// # Errors
-/// When there is no such process.
-pub fn cpu(pid: u32) -> Result<Duration, String> {
+pub(crate) fn cpu(pid: u32) -> Result<Duration, String> {
     Stat::of(pid).map(|stat| time(stat.ticks))
 }
 
-/// User and system time of a process so far, with all that it started: RabbitMQ is a shell script around the Erlang VM.
-#[must_use]
-pub fn cpu_of_tree(root: u32) -> Duration {
+/// User and system time of a process so far, with all that it started.
+pub(crate) fn cpu_of_tree(root: u32) -> Duration {
     let all = std::iter::once(root).chain(descendants(root));
     time(all.filter_map(|pid| Some(Stat::of(pid).ok()?.ticks)).sum())
 }
@@ -52,27 +48,20 @@ fn time(ticks: u64) -> Duration {
 }
 
 /// Resident memory of a process, in bytes.
-///
-/// # Errors
-/// When there is no such process.
-pub fn resident(pid: u32) -> Result<u64, String> {
+pub(crate) fn resident(pid: u32) -> Result<u64, String> {
     let status = read(pid, "status")?;
     resident_in(&status).ok_or_else(|| format!("could not read VmRSS in /proc/{pid}/status"))
 }
 
 /// Open descriptors of a process.
-///
-/// # Errors
-/// When there is no such process.
-pub fn descriptors(pid: u32) -> Result<u64, String> {
+pub(crate) fn descriptors(pid: u32) -> Result<u64, String> {
     let path = format!("/proc/{pid}/fd");
     let open = fs::read_dir(&path).map_err(|error| format!("could not read {path}: {error}"))?;
     Ok(open.count() as u64)
 }
 
 /// The processes that `root` started, and those they started.
-#[must_use]
-pub fn descendants(root: u32) -> Vec<u32> {
+pub(crate) fn descendants(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
@@ -90,8 +79,7 @@ pub fn descendants(root: u32) -> Vec<u32> {
 }
 
 /// Whether a process still runs: one that only waits to be reaped does not.
-#[must_use]
-pub fn is_running(pid: u32) -> bool {
+pub(crate) fn is_running(pid: u32) -> bool {
     Stat::of(pid).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 

@@ -152,12 +152,26 @@ impl Process {
         proc_stat::cpu(self.pid).map_err(|error| self.quoted(&error))
     }
 
+    /// The same, with all that it started: RabbitMQ is a shell script around the Erlang VM.
+    #[must_use]
+    pub fn cpu_of_tree(&self) -> Duration {
+        proc_stat::cpu_of_tree(self.pid)
+    }
+
     /// Resident memory, in bytes.
     ///
     /// # Errors
     /// When it has ended.
     pub fn resident(&self) -> Result<u64, String> {
         proc_stat::resident(self.pid).map_err(|error| self.quoted(&error))
+    }
+
+    /// Open descriptors.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn descriptors(&self) -> Result<u64, String> {
+        proc_stat::descriptors(self.pid).map_err(|error| self.quoted(&error))
     }
 
     /// What it has said on standard output so far.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub(crate) use checker::{Call, End, Promise, Runs, Via, Wish};
 use serde::Serialize;
-use testbed::{Process, proc_stat};
+use testbed::Process;
 
 use crate::step::Step;
 
@@ -117,7 +117,7 @@ impl Usage {
     pub(crate) fn of(process: &Process) -> Option<Self> {
         Some(Self {
             resident: process.resident().ok()?,
-            descriptors: proc_stat::descriptors(process.pid).ok()?,
+            descriptors: process.descriptors().ok()?,
         })
     }
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
-use testbed::{Process, free_address, proc_stat};
+use testbed::{Process, free_address};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::BoxError;
@@ -89,7 +89,7 @@ impl Running {
 
     /// CPU time so far, in s.
     pub(crate) fn cpu_seconds(&self) -> Parts {
-        let seconds = |process: &Process| proc_stat::cpu_of_tree(process.pid).as_secs_f64();
+        let seconds = |process: &Process| process.cpu_of_tree().as_secs_f64();
         Parts {
             front: seconds(&self.front),
             worker: self.worker.as_ref().map(seconds),
