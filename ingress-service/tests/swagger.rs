@@ -11,14 +11,13 @@ mod client;
 mod harness;
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use roundtrip::test_util::free_port;
+use testbed::{Process, free_port};
 use thirtyfour::prelude::*;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use harness::{PATIENCE, embedded, until};
+use harness::{PATIENCE, embedded};
 
 /// The part of the page that shows the main call.
 const CALL: &str = "[id='operations-weather-city']";
@@ -34,17 +33,17 @@ async fn installed(names: &[&'static str]) -> Option<&'static str> {
 }
 
 /// Starts chromedriver and waits until it takes sessions.
-async fn drive(program: &str) -> (Child, String) {
+async fn drive(program: &str, directory: &Path) -> (Process, String) {
     let port = free_port();
     let mut command = Command::new(program);
-    command.arg(format!("--port={port}")).stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let (driver, url) = (command.spawn().unwrap(), format!("http://127.0.0.1:{port}"));
-    until("chromedriver is ready", PATIENCE, async || {
-        let status = client::send(client::new().get(format!("{url}/status"))).await;
-        status.is_ok_and(|answer| answer.body["value"]["ready"] == true)
-    })
-    .await;
+    command.arg(format!("--port={port}"));
+    let url = format!("http://127.0.0.1:{port}");
+    let mut driver = Process::start("chromedriver", command, directory).unwrap();
+    let is_ready = || async {
+        let status = client::send(client::new().get(format!("{url}/status"))).await.ok()?;
+        (status.body["value"]["ready"] == true).then_some(())
+    };
+    driver.answers(PATIENCE, is_ready).await.unwrap();
     (driver, url)
 }
 
@@ -123,9 +122,9 @@ async fn a_visitor_makes_a_call_in_the_browser_and_no_other_host_is_asked() {
         return;
     };
     let ingress = embedded().start().await;
-    let (_driver, driver) = drive(driver).await;
-    let profile = tempfile::tempdir().unwrap();
-    let page = browse(&driver, profile.path()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (_driver, driver) = drive(driver, directory.path()).await;
+    let page = browse(&driver, &directory.path().join("profile")).await;
     // The browser is closed also when the test failed: chromedriver leaves it behind otherwise.
     let visit = tokio::spawn({
         let (page, url) = (page.clone(), ingress.url.clone());

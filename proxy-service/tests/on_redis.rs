@@ -14,9 +14,9 @@ use proxy_service::metrics::WorkerMetrics;
 use proxy_service::pool::WorkerPool;
 use roundtrip::broker::{self, Backend, BrokerOptions, Consumer, Durability, Retention};
 use roundtrip::observe::metrics::Metrics;
-use roundtrip::test_util::RedisServer;
 use roundtrip::{Budget, CorrelationId, FaultCode, Keep, ReplyTo, Request};
 use rstest::rstest;
+use testbed::{RedisServer, until};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -51,14 +51,6 @@ async fn publish(backend: &Backend, requester: &ReplyTo, all: &[(&'static str, K
         .map(|(data, keep)| request(requester, data, *keep, LONG))
         .collect();
     backend.broker.publish(&requests).await.unwrap();
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} within a minute");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Whether no command waits on the server.
@@ -101,18 +93,15 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
         ("poison", Keep::No),
     ];
     publish(&backend, &requester, &first).await;
-    until("all are done", || runs.load(Ordering::SeqCst) >= first.len()).await;
-    until("it says so", || {
+    until("all are done", async || runs.load(Ordering::SeqCst) >= first.len()).await;
+    until("it says so", async || {
         metrics
             .encode()
             .contains("roundtrip_proxy_settlement_refused{operation=\"test\"} 1")
     })
     .await;
     // A claim that was waiting may still bring something; after that nothing does.
-    let deadline = Instant::now() + LONG;
-    while !is_idle(&server).await {
-        assert!(Instant::now() < deadline, "a claim waits for ever");
-    }
+    until("no claim waits", async || is_idle(&server).await).await;
     publish(&backend, &requester, &[("4", Keep::No), ("5", Keep::No)]).await;
     // Long enough for leases to run out, if nobody renewed them.
     sleep(LEASE * 4).await;
@@ -142,7 +131,7 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
     timeout(LONG, reading).await.expect("it goes on");
     assert_eq!(runs.load(Ordering::SeqCst), first.len() + 2);
     assert_eq!(server.number(&["XLEN", "weather-dead-letters"]).await, 1);
-    until("it says so", || {
+    until("it says so", async || {
         metrics
             .encode()
             .contains("roundtrip_proxy_settlement_refused{operation=\"test\"} 0")
@@ -167,9 +156,10 @@ async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_atte
     let (broker, records) = (backend.broker.clone(), backend.records.clone());
     let running = workers.start(broker, records, &flags, &worker_metrics, &CancellationToken::new());
     // Its one terminal is busy, so it claims no more.
-    while backend.broker.depth().await.unwrap().claimed == 0 {
-        sleep(Duration::from_millis(20)).await;
-    }
+    until("it is claimed", async || {
+        backend.broker.depth().await.unwrap().claimed > 0
+    })
+    .await;
     let dead = Consumer::unique("dead");
     let mut dropped = Vec::new();
     for (data, budget) in [("soon", LEASE * 4), ("later", LONG)] {

@@ -13,9 +13,6 @@ pub mod operation;
 pub mod process;
 pub mod resilience;
 
-#[cfg(feature = "test-util")]
-pub mod test_util;
-
 pub use broker::{Broker, BrokerError};
 pub use message::{Budget, CorrelationId, Fault, FaultCode, Keep, Origin, Partition, Reply, ReplyTo, Request, Tenant};
 pub use operation::{Operation, OperationName};

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use testbed::until;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::client::{self, metric};
-use crate::harness::{PATIENCE, Service, embedded, until};
+use crate::harness::{Service, embedded};
 use crate::raw::{assert_problem, connect, read_all, status};
 
 const TAKEN: &str = "roundtrip_ingress_body_bytes";
@@ -66,10 +67,7 @@ async fn bodies_share_a_budget_and_those_that_stall_give_their_bytes_back() {
     for socket in stalled {
         assert_problem(&read_all(socket).await, 408, "/problems/request-timeout");
     }
-    until("all is given back", PATIENCE, async || {
-        metric(&ingress.url, TAKEN).await == 0.0
-    })
-    .await;
+    until("all is given back", async || metric(&ingress.url, TAKEN).await == 0.0).await;
     assert_eq!(client::call(&ingress.url).await.status, 200);
 }
 
@@ -104,7 +102,7 @@ async fn an_ingress_that_is_full_refuses_a_call_before_its_body_comes() {
     let ingress = plan.start().await;
     let url = ingress.url.clone();
     let first = tokio::spawn(async move { client::call(&url).await });
-    until("the first is in flight", PATIENCE, async || {
+    until("the first is in flight", async || {
         metric(&ingress.url, "ingress_pending_requests").await == 1.0
     })
     .await;

@@ -1,11 +1,11 @@
 //! Entries that no ingress of ours wrote: put in by hand, or by a program that does not keep the contract.
 
 use roundtrip::CorrelationId;
-use roundtrip::test_util::RedisServer;
 use serde_json::Value;
+use testbed::{RedisServer, until};
 
 use crate::client::{self, metric};
-use crate::harness::{PATIENCE, Service, ingress, proxy, until};
+use crate::harness::{Service, ingress, proxy};
 use crate::streams::{self, DEAD_LETTERS, Fields, GROUP, REQUESTS, add, field};
 
 const MALFORMED: &str = "roundtrip_proxy_dead_letters_total{reason=\"malformed\"}";
@@ -29,7 +29,7 @@ impl Stage {
     /// Puts an entry into the request stream and waits until it is gone from there.
     async fn put(&self, fields: &[(&str, &str)]) {
         add(&self.redis, REQUESTS, fields).await;
-        until("the entry is settled", PATIENCE, async || {
+        until("the entry is settled", async || {
             self.redis.number(&["XLEN", REQUESTS]).await == 0
         })
         .await;
@@ -44,7 +44,7 @@ impl Stage {
     async fn fault(&self, requester: &str, id: &str) -> Value {
         let key = format!("weather-responses:{requester}");
         // Who never made its stream gets its reply in a second step, after the settlement.
-        until("the reply is there", PATIENCE, async || {
+        until("the reply is there", async || {
             self.redis.number(&["XLEN", &key]).await > 0
         })
         .await;
@@ -166,10 +166,7 @@ async fn an_instance_skips_replies_that_nobody_waits_for_and_removes_them() {
     )
     .await;
     add(&stage.redis, &keys[0], &[("garbage", "1")]).await;
-    until("both are removed", PATIENCE, async || {
-        streams::replies(&stage.redis).await == 0
-    })
-    .await;
+    until("both are removed", async || streams::replies(&stage.redis).await == 0).await;
     assert_eq!(
         metric(&stage.ingress.url, "roundtrip_ingress_late_replies_total").await,
         1.0
@@ -183,7 +180,7 @@ async fn a_group_that_somebody_else_created_at_the_end_leaves_nothing_before_it_
     let ingress = ingress(&redis.url()).start().await;
     let url = ingress.url.clone();
     let caller = tokio::spawn(async move { client::call(&url).await });
-    until("the request waits", PATIENCE, async || {
+    until("the request waits", async || {
         redis.command(&["XLEN", REQUESTS]).await == Some(redis::Value::Int(1))
     })
     .await;

@@ -111,10 +111,6 @@ pub(crate) async fn metric(url: &str, name: &str) -> f64 {
     }
     let text = new().get(format!("{url}/metrics")).send().await.unwrap();
     let text = text.text().await.unwrap();
-    let text = text
-        .replace("{operation=\"weather\"}", "")
-        .replace("operation=\"weather\",", "");
     READ.lock().unwrap().insert(url.to_owned(), Instant::now());
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
+    testbed::metrics::value(&text, name).unwrap_or(0.0)
 }

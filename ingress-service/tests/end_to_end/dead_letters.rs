@@ -5,11 +5,11 @@ mod access;
 
 use reqwest::{Client, Method};
 use roundtrip::CorrelationId;
-use roundtrip::test_util::RedisServer;
 use serde_json::{Value, json};
+use testbed::{RedisServer, until};
 
 use crate::client::{self, Answer, metric};
-use crate::harness::{PATIENCE, Service, embedded, ingress, proxy, until};
+use crate::harness::{Service, embedded, ingress, proxy};
 use crate::streams::{self, DEAD_LETTERS, REQUESTS, add, field};
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -113,7 +113,7 @@ async fn a_letter_that_is_replayed_is_worked_on_and_gone() {
     );
     let entry = replayed.body["entryId"].as_str().unwrap();
     assert!(entry > letter, "accepted anew, after it was given up: {replayed:?}");
-    until("the request is answered", PATIENCE, async || {
+    until("the request is answered", async || {
         stage.redis.number(&["XLEN", replies]).await == 1
     })
     .await;
@@ -139,7 +139,7 @@ async fn a_letter_that_is_replayed_is_worked_on_and_gone() {
 async fn what_is_no_request_is_shown_and_discarded_and_not_replayed() {
     let stage = stage().await;
     add(&stage.redis, REQUESTS, &[("garbage", "1")]).await;
-    until("it is a dead letter", PATIENCE, async || stage.kept().await == 1).await;
+    until("it is a dead letter", async || stage.kept().await == 1).await;
     let page = stage.get("").await;
     let item = &page.body["items"][0];
     assert_eq!((&item["replayable"], &item["requestId"]), (&json!(false), &Value::Null));
@@ -254,7 +254,7 @@ async fn while_the_broker_is_away_operators_hear_when_to_come_back() {
     let mut stage = stage().await;
     stage.give_up(&CorrelationId::new().to_string(), "nobody", "Oslo").await;
     let id = stage.newest().await;
-    stage.redis.stop().await;
+    stage.redis.kill().await.unwrap();
     for (method, path) in [
         (Method::GET, String::new()),
         (Method::GET, format!("/{id}")),
@@ -267,7 +267,7 @@ async fn while_the_broker_is_away_operators_hear_when_to_come_back() {
         assert!(!text.contains("redis") && !text.contains("127.0.0.1"), "{text}");
     }
     assert_eq!(stage.actions("discard", "broker_unavailable").await, 1.0);
-    stage.redis.start().await;
-    until("it answers again", PATIENCE, async || stage.get("").await.status == 200).await;
+    stage.redis.restart().await.unwrap();
+    until("it answers again", async || stage.get("").await.status == 200).await;
     assert_eq!(stage.call(Method::DELETE, &format!("/{id}")).await.status, 204);
 }

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use roundtrip::CorrelationId;
-use roundtrip::test_util::RedisServer;
 use serde_json::Value;
+use testbed::{RedisServer, Signal, until};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::client::{self, Answer, metric};
-use crate::harness::{HEAVY, PATIENCE, Service, ingress, proxy, until};
+use crate::harness::{HEAVY, Service, ingress, proxy};
 use crate::streams::{self, REQUESTS};
 
 const MEMBERS: [&str; 8] = [
@@ -91,7 +91,7 @@ async fn among_thousands_of_callers_each_gets_its_own_answer_and_nothing_is_left
 
     assert_eq!(redis.number(&["XLEN", REQUESTS]).await, 0);
     assert_eq!(streams::pending(&redis).await, 0);
-    until("reply streams are trimmed", PATIENCE, async || {
+    until("reply streams are trimmed", async || {
         streams::replies(&redis).await == 0
     })
     .await;
@@ -155,7 +155,7 @@ async fn the_same_city_has_the_same_weather_through_every_ingress() {
         let time = members.remove("forecastTime").unwrap();
         (time.as_str().unwrap()[..10].to_owned(), body)
     };
-    until("three calls are made on the same day", PATIENCE, async || {
+    until("three calls are made on the same day", async || {
         let (day, first) = weather(&ingress.url).await;
         let (_, again) = weather(&ingress.url).await;
         let (last_day, elsewhere) = weather(&other.url).await;
@@ -182,13 +182,13 @@ async fn work_of_a_killed_worker_is_answered_by_another() {
             tokio::spawn(async move { client::call(&url).await })
         })
         .collect();
-    until("the worker has all of it in hand", PATIENCE, async || {
+    until("the worker has all of it in hand", async || {
         metric(&doomed.url, "proxy_active_terminals").await == 10.0
     })
     .await;
     // The other's work takes longer than a lease: it is not lost a second time.
     let other = worker("3s").start().await;
-    doomed.signal("KILL").await;
+    doomed.signal(Signal::KILL);
     doomed.ended().await;
     for call in calls {
         let answer = call.await.unwrap();

@@ -2,16 +2,15 @@
 //! value, and shows its log when the test failed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use roundtrip::test_util::free_port;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use testbed::process::bare;
+use testbed::{Process, Signal, free_address};
+use tokio::process::Command;
 
 use crate::client;
 
@@ -41,8 +40,8 @@ pub(crate) struct Plan {
 pub(crate) struct Service {
     pub(crate) url: String,
     program: Program,
-    directory: TempDir,
-    process: Child,
+    process: Process,
+    _directory: TempDir,
 }
 
 /// An ingress with its workers inside.
@@ -68,7 +67,7 @@ impl Plan {
             variables: BTreeMap::new(),
         };
         plan.with("BROKER_URL", broker)
-            .with("LISTEN_ADDR", &format!("127.0.0.1:{}", free_port()))
+            .with("LISTEN_ADDR", &free_address().to_string())
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -83,27 +82,20 @@ impl Plan {
 
     /// The command, without any variable of ours that this process has by accident.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(self.path);
-        command.env_clear().envs(&self.variables);
-        // What a program needs anywhere, and what measures its coverage.
-        for name in ["PATH", "LLVM_PROFILE_FILE"] {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = bare(self.path);
+        command.envs(&self.variables).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 
     /// Starts the program.
     pub(crate) fn spawn(&self) -> Service {
         let directory = tempfile::tempdir().unwrap();
-        let output = |name: &str| File::create(directory.path().join(name)).unwrap();
-        let mut command = self.command();
-        let command = command.stdout(output("stdout")).stderr(output("stderr"));
+        let name = format!("{:?}", self.program);
         Service {
             url: format!("http://{}", self.address()),
             program: self.program,
-            process: command.spawn().unwrap(),
-            directory,
+            process: Process::start(name, self.command(), directory.path()).unwrap(),
+            _directory: directory,
         }
     }
 
@@ -126,53 +118,29 @@ impl Program {
 
 impl Service {
     async fn wait_until_ready(&mut self) {
-        let started = Instant::now();
-        let ready = format!("{}/readyz", self.url);
-        let client = client::new();
-        loop {
-            if let Ok(response) = client.get(&ready).send().await
-                && response.status() == 200
-            {
-                return;
-            }
-            if let Some(status) = self.process.try_wait().unwrap() {
-                panic!("{:?} ended with {status} before it was ready", self.program);
-            }
-            assert!(started.elapsed() < PATIENCE, "{:?} did not become ready", self.program);
-            sleep(Duration::from_millis(20)).await;
-        }
+        let (ready, client) = (format!("{}/readyz", self.url), client::new());
+        let is_ready = || async { (client.get(&ready).send().await.ok()?.status() == 200).then_some(()) };
+        self.process.answers(PATIENCE, is_ready).await.unwrap();
     }
 
-    /// Asks the process to end: `TERM`, `INT` or `KILL`.
-    pub(crate) async fn signal(&self, name: &str) {
-        let id = self.process.id().expect("the process has not been waited for");
-        let mut kill = std::process::Command::new("kill");
-        assert!(
-            kill.args([&format!("-{name}"), &id.to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal).unwrap();
     }
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let ended = timeout(PATIENCE, self.process.wait()).await;
-        ended.expect("the process did not end").unwrap()
+        self.process.ended(PATIENCE).await.unwrap()
     }
 
     /// What the process has logged so far.
     pub(crate) fn stderr(&self) -> String {
-        self.output("stderr")
+        self.process.stderr()
     }
 
     /// What the process has said so far.
     pub(crate) fn stdout(&self) -> String {
-        self.output("stdout")
-    }
-
-    fn output(&self, name: &str) -> String {
-        std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+        self.process.stdout()
     }
 }
 
@@ -185,16 +153,6 @@ impl Drop for Service {
             log.lines().skip(skipped).for_each(|line| println!("{line}"));
         }
     }
-}
-
-/// Waits until a condition holds, and says how long that took.
-pub(crate) async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) -> Duration {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < within, "not within {within:?}: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-    started.elapsed()
 }
 
 /// The proxy beside the ingress, built with the same profile. Cargo gives a test the programs of its own

@@ -1,9 +1,10 @@
 //! Bounds in number and time: callers beyond them are refused at once instead of waiting for nothing.
 
 use std::time::Duration;
+use testbed::until;
 
 use crate::client::{self, metric};
-use crate::harness::{PATIENCE, Plan, embedded, until};
+use crate::harness::{Plan, embedded};
 use crate::upstream::Upstream;
 
 /// A place for one, whose work takes longer than anybody waits for the answer of another.
@@ -40,7 +41,7 @@ async fn a_call_whose_work_takes_too_long_is_answered_in_time() {
     answer.assert_problem(504, kind.unwrap_or(&kinds[0]));
     // A worker answers shortly before, so that its word is the one that counts.
     assert!(answer.took >= Duration::from_millis(250), "{answer:?}");
-    until("its worker gives up as well", PATIENCE, async || {
+    until("its worker gives up as well", async || {
         metric(&ingress.url, "proxy_active_terminals").await == 0.0
     })
     .await;
@@ -53,7 +54,7 @@ async fn a_caller_who_hangs_up_frees_its_place() {
     let url = ingress.url.clone();
     let caller = tokio::spawn(async move { client::call(&url).await });
     let in_flight = async || metric(&ingress.url, "ingress_pending_requests").await;
-    until("the call is in flight", PATIENCE, async || in_flight().await == 1.0).await;
+    until("the call is in flight", async || in_flight().await == 1.0).await;
     caller.abort();
-    until("its place is free", PATIENCE, async || in_flight().await == 0.0).await;
+    until("its place is free", async || in_flight().await == 0.0).await;
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use roundtrip::test_util::RedisServer;
+use testbed::{RedisServer, Signal, until};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client::{self, metric};
-use crate::harness::{HEAVY, PATIENCE, Service, ingress, proxy, until};
+use crate::harness::{HEAVY, Service, ingress, proxy};
 
 async fn pair(redis: &RedisServer) -> (Service, Service) {
     // Whoever is told anything by its own timeout has hung for longer than a client waits.
@@ -19,10 +19,7 @@ async fn pair(redis: &RedisServer) -> (Service, Service) {
 }
 
 async fn works_again(ingress: &Service) {
-    until("calls succeed", PATIENCE, async || {
-        client::call(&ingress.url).await.status == 200
-    })
-    .await;
+    until("calls succeed", async || client::call(&ingress.url).await.status == 200).await;
 }
 
 async fn status(url: &str, path: &str) -> u16 {
@@ -35,7 +32,7 @@ async fn callers_hear_at_once_that_redis_is_away_and_are_served_after_its_return
     let mut redis = RedisServer::spawn().await;
     let (ingress, proxy) = pair(&redis).await;
     assert_eq!(client::call(&ingress.url).await.status, 200);
-    redis.stop().await;
+    redis.kill().await.unwrap();
 
     for number in 0..20 {
         let answer = client::call(&ingress.url).await;
@@ -47,7 +44,7 @@ async fn callers_hear_at_once_that_redis_is_away_and_are_served_after_its_return
     }
     for service in [&ingress, &proxy] {
         // Now and then the circuit is half-open, while it is probed.
-        until("the circuit is open, and shown so", PATIENCE, async || {
+        until("the circuit is open, and shown so", async || {
             let health = client::get(&format!("{}/healthz", service.url)).await;
             let open = (health.status, health.body["circuit"].as_str()) == (503, Some("open"));
             assert!(!open || health.body["status"] == "Unhealthy", "{health:?}");
@@ -58,15 +55,15 @@ async fn callers_hear_at_once_that_redis_is_away_and_are_served_after_its_return
         assert_eq!(status(&service.url, "/readyz").await, 200);
     }
 
-    redis.start().await;
+    redis.restart().await.unwrap();
     works_again(&ingress).await;
     for service in [&ingress, &proxy] {
-        until("the circuit is closed", PATIENCE, async || {
+        until("the circuit is closed", async || {
             let health = client::get(&format!("{}/healthz", service.url)).await;
             health.body["status"] == "Healthy" && metric(&service.url, "redis_circuit_state").await == 1.0
         })
         .await;
-        until("the outage is told to its end", PATIENCE, async || {
+        until("the outage is told to its end", async || {
             service.stderr().contains("Redis answers again")
         })
         .await;
@@ -101,21 +98,21 @@ async fn that_nobody_works_is_told_and_that_somebody_does() {
     assert!(detail.contains("no worker is connected"), "{detail}");
     assert_eq!(health().await["workers"], 0);
     assert_eq!(metric(&ingress.url, "roundtrip_workers").await, 0.0);
-    until("it is logged", PATIENCE, async || {
+    until("it is logged", async || {
         ingress.stderr().contains("no worker is connected")
     })
     .await;
 
     let mut proxy = proxy(&redis.url()).with("TERMINALS", "7").start().await;
-    until("the worker is there", PATIENCE, async || {
+    until("the worker is there", async || {
         let health = health().await;
         health["workers"] == 1 && health["terminals"] == 7
     })
     .await;
     assert_eq!(metric(&ingress.url, "roundtrip_worker_terminals").await, 7.0);
-    proxy.signal("TERM").await;
+    proxy.signal(Signal::TERM);
     assert!(proxy.ended().await.success());
-    until("it has left", PATIENCE, async || health().await["workers"] == 0).await;
+    until("it has left", async || health().await["workers"] == 0).await;
     assert!(
         proxy.stderr().contains("proxy-service has stopped"),
         "{}",
@@ -129,7 +126,7 @@ async fn callers_hear_that_redis_hangs_while_it_does() {
     let redis = RedisServer::spawn().await;
     let (ingress, _proxy) = pair(&redis).await;
     assert_eq!(client::call(&ingress.url).await.status, 200);
-    redis.freeze().await;
+    redis.signal(Signal::STOP).unwrap();
     let mut calls = JoinSet::new();
     for _ in 0..40 {
         let url = ingress.url.clone();
@@ -138,7 +135,7 @@ async fn callers_hear_that_redis_hangs_while_it_does() {
         sleep(Duration::from_millis(50)).await;
     }
     let answers = calls.join_all().await;
-    redis.thaw().await;
+    redis.signal(Signal::CONT).unwrap();
     for answer in &answers {
         // What was handed over may be worked on; the rest was not accepted.
         match answer.problem() {
@@ -161,7 +158,7 @@ impl Told {
     /// Waits until one of the counters has gone up by as much.
     async fn go_on(&self, what: &str, counter: &AtomicUsize, by: usize) {
         let enough = counter.load(Ordering::Relaxed) + by;
-        until(what, PATIENCE, async || counter.load(Ordering::Relaxed) >= enough).await;
+        until(what, async || counter.load(Ordering::Relaxed) >= enough).await;
     }
 }
 
@@ -217,17 +214,17 @@ async fn under_load_an_outage_hangs_nobody_and_mixes_up_nothing() {
     }
     for _ in 0..2 {
         told.go_on("calls succeed", &told.served, 100).await;
-        redis.stop().await;
+        redis.kill().await.unwrap();
         // The time of whatever was accepted runs out, and the circuit opens and is probed.
         sleep(Duration::from_millis(1500)).await;
         told.go_on("callers are refused", &told.refused, 100).await;
-        redis.start().await;
+        redis.restart().await.unwrap();
     }
     told.go_on("calls succeed after the last outage", &told.served, 100)
         .await;
     told.over.store(true, Ordering::Relaxed);
     callers.join_all().await;
-    until("nobody is waiting", PATIENCE, async || {
+    until("nobody is waiting", async || {
         metric(&ingress.url, "ingress_pending_requests").await == 0.0
     })
     .await;
@@ -236,13 +233,13 @@ async fn under_load_an_outage_hangs_nobody_and_mixes_up_nothing() {
 #[tokio::test]
 async fn services_that_start_before_redis_work_once_it_is_there() {
     let mut redis = RedisServer::spawn().await;
-    redis.stop().await;
+    redis.kill().await.unwrap();
     let (ingress, proxy) = pair(&redis).await;
     client::call(&ingress.url)
         .await
         .assert_refused("/problems/broker-unavailable");
     assert_eq!(status(&proxy.url, "/livez").await, 200);
-    redis.start().await;
+    redis.restart().await.unwrap();
     works_again(&ingress).await;
 }
 
@@ -276,16 +273,13 @@ async fn with_a_wrong_password_nothing_is_ready_until_it_is_right() {
     let url = redis.url().replace("redis://", "redis://:wrong@");
     for plan in [ingress(&url), proxy(&url)] {
         let service = plan.spawn();
-        until("it says what is wrong", PATIENCE, async || {
+        until("it says what is wrong", async || {
             service.stderr().contains("password in BROKER_URL")
         })
         .await;
         assert!(!service.stderr().contains("wrong@"), "{}", service.stderr());
         let ready = format!("{}/readyz", service.url);
-        until("it serves", PATIENCE, async || {
-            client::new().get(&ready).send().await.is_ok()
-        })
-        .await;
+        until("it serves", async || client::new().get(&ready).send().await.is_ok()).await;
         client::get(&ready).await.assert_problem(503, "/problems/not-ready");
         let mut admin = redis::Client::open(redis.url().replace("redis://", "redis://:right@"))
             .unwrap()
@@ -295,10 +289,7 @@ async fn with_a_wrong_password_nothing_is_ready_until_it_is_right() {
             .arg(&["SET", "requirepass", "wrong"])
             .exec(&mut admin)
             .unwrap();
-        until("it is ready", PATIENCE, async || {
-            client::get(&ready).await.status == 200
-        })
-        .await;
+        until("it is ready", async || client::get(&ready).await.status == 200).await;
         redis::cmd("CONFIG")
             .arg(&["SET", "requirepass", "right"])
             .exec(&mut admin)

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use roundtrip::test_util::RedisServer;
+use testbed::{RedisServer, until};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{self, Answer, metric};
-use crate::harness::{PATIENCE, Plan, Service, embedded, ingress, proxy, until};
+use crate::harness::{PATIENCE, Plan, Service, embedded, ingress, proxy};
 use crate::upstream::Upstream;
 
 /// Calls, of which one in three is worked off by ten terminals.
@@ -98,7 +98,7 @@ async fn three_times_the_capacity_is_refused_down_to_it(ingress: &Service, worke
     let executed = metric(&worker.url, "roundtrip_proxy_requests_total{outcome=\"ok\"}").await;
     assert_eq!(executed, served.len() as f64, "none was let in and then let down");
 
-    until("callers are let in again", PATIENCE, async || {
+    until("callers are let in again", async || {
         client::call(&ingress.url).await.status == 200
     })
     .await;
@@ -152,7 +152,7 @@ async fn a_flood_of_day_long_jobs_does_not_shut_those_out_who_wait() {
         })
         .collect();
     // The jobs go on coming meanwhile.
-    until("those who wait are in flight", PATIENCE, async || {
+    until("those who wait are in flight", async || {
         flood.go_on(20, job).await;
         let told = waiting.try_join_next();
         assert!(told.is_none(), "shut out, or served before its turn: {told:?}");
@@ -188,7 +188,7 @@ async fn without_any_worker_callers_are_refused_once_the_oldest_has_waited_for_t
         .start()
         .await;
     // Whoever comes before the age is known waits, and is one more who waits in vain.
-    until("callers are refused", PATIENCE, async || {
+    until("callers are refused", async || {
         let answer = client::call(&ingress.url).await;
         match answer.status {
             503 => assert_refused(&answer, "oldest"),

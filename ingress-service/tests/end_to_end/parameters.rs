@@ -1,8 +1,8 @@
 //! Parameters and members that cannot be read, and names that nobody can see, at both services.
 
 use reqwest::header::CONTENT_TYPE;
-use roundtrip::test_util::RedisServer;
 use serde_json::json;
+use testbed::RedisServer;
 
 use crate::client::{self, Answer};
 use crate::harness::{Service, embedded, proxy};

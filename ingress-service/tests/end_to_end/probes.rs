@@ -3,20 +3,21 @@
 
 use std::time::Duration;
 
+use testbed::until;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client;
-use crate::harness::{HEAVY, PATIENCE, Plan, embedded, proxy, until};
+use crate::harness::{HEAVY, PATIENCE, Plan, embedded, proxy};
 use crate::raw::{ask, connect, read_all, status};
 
 async fn answers_probes_without_a_place(plan: Plan) {
     let service = plan.with("MAX_CONNECTIONS", "2").start().await;
     let mut taken: Vec<TcpStream> = Vec::new();
     // The connection that asked whether it is ready may still have its place.
-    until("both places are taken", PATIENCE, async || {
+    until("both places are taken", async || {
         let mut socket = connect(&service).await;
         if status(&ask(&mut socket).await) == Some(200) {
             taken.push(socket);
@@ -51,7 +52,7 @@ async fn an_ingress_answers_probes_when_all_connections_are_taken() {
 
 #[tokio::test]
 async fn a_proxy_answers_probes_when_all_connections_are_taken() {
-    let redis = roundtrip::test_util::RedisServer::spawn().await;
+    let redis = testbed::RedisServer::spawn().await;
     answers_probes_without_a_place(proxy(&redis.url())).await;
 }
 

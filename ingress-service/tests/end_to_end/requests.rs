@@ -5,11 +5,11 @@ mod watching;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
-use roundtrip::test_util::RedisServer;
 use serde_json::Value;
+use testbed::{RedisServer, Signal, until};
 
 use crate::client::{self, Answer, metric, send};
-use crate::harness::{PATIENCE, Plan, Service, embedded, ingress, proxy, until};
+use crate::harness::{Plan, Service, embedded, ingress, proxy};
 use crate::streams;
 use crate::upstream::Upstream;
 use watching::events;
@@ -196,7 +196,7 @@ async fn what_a_killed_ingress_promised_is_kept() {
     let upstream = Upstream::start().await;
     let stage = stage_behind(&upstream, "64").await;
     let location = stage.ask_async(&stage.one).await;
-    stage.one.signal("KILL").await;
+    stage.one.signal(Signal::KILL);
     upstream.open();
     let done = stage.get(&stage.other, &location, "wait=30").await;
     assert_eq!(done.body["status"], "succeeded", "{done:?}");
@@ -261,7 +261,7 @@ async fn work_for_a_caller_who_hung_up_is_ended_where_that_is_wanted() {
     let caller = tokio::spawn(async move { client::call(&url).await });
     upstream.has_begun(1).await;
     caller.abort();
-    until("the work is dropped", PATIENCE, async || {
+    until("the work is dropped", async || {
         metric(&proxy.url, "roundtrip_proxy_requests_total{outcome=\"cancelled\"}").await == 1.0
     })
     .await;
@@ -340,7 +340,7 @@ async fn a_promise_is_kept_by_an_ingress_that_drains() {
     let call = stage.city(&stage.one).header("Prefer", "wait=60");
     let caller = tokio::spawn(async move { send(call).await.unwrap() });
     upstream.has_begun(1).await;
-    stage.one.signal("TERM").await;
+    stage.one.signal(Signal::TERM);
     let promised = caller.await.unwrap();
     assert_eq!(promised.status, 202, "{promised:?}");
     upstream.open();

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use roundtrip::test_util::RedisServer;
+use testbed::{RedisServer, Signal, until};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client::{self, metric};
-use crate::harness::{HEAVY, PATIENCE, embedded, ingress, proxy, until};
+use crate::harness::{HEAVY, embedded, ingress, proxy};
 use crate::streams;
 use crate::upstream::Upstream;
 
@@ -58,7 +58,7 @@ impl Load {
     /// Waits for so many calls from now on.
     async fn go_on(&mut self, calls: usize) {
         let enough = self.answered.load(Ordering::Relaxed) + calls;
-        until("calls are answered", PATIENCE, async || {
+        until("calls are answered", async || {
             while let Some(ended) = self.callers.try_join_next() {
                 ended.unwrap();
             }
@@ -88,13 +88,13 @@ async fn a_proxy_that_ends_under_load_costs_no_call_and_leaves_the_group() {
     let mut load = Load::start(24, &[&ingress.url]);
     load.go_on(100).await;
     let ok = "roundtrip_proxy_requests_total{outcome=\"ok\"}";
-    until("both take part", PATIENCE, async || {
+    until("both take part", async || {
         metric(&leaves.url, ok).await > 0.0 && metric(&stays.url, ok).await > 0.0
     })
     .await;
     assert_eq!(streams::consumers(&redis).await.len(), 2);
 
-    leaves.signal("TERM").await;
+    leaves.signal(Signal::TERM);
     assert!(leaves.ended().await.success());
     assert_eq!(streams::consumers(&redis).await.len(), 1);
     load.go_on(100).await;
@@ -120,8 +120,8 @@ async fn an_ingress_that_ends_under_load_costs_no_call_and_removes_its_reply_str
     load.go_on(500).await;
     assert_eq!(streams::reply_keys(&redis).await.len(), 2);
 
-    leaves.signal("TERM").await;
-    until("the ingress says that it is leaving", PATIENCE, async || {
+    leaves.signal(Signal::TERM);
+    until("the ingress says that it is leaving", async || {
         let ready = client::send(client::new().get(format!("{}/readyz", leaves.url))).await;
         ready.is_err() || ready.unwrap().status == 503
     })
@@ -139,8 +139,8 @@ async fn ctrl_c_answers_what_is_in_flight_first() {
     let url = ingress.url.clone();
     let call = tokio::spawn(async move { client::call(&url).await });
     upstream.has_begun(1).await;
-    ingress.signal("INT").await;
-    until("nobody else is let in", PATIENCE, async || {
+    ingress.signal(Signal::INT);
+    until("nobody else is let in", async || {
         let ready = client::send(client::new().get(format!("{}/readyz", ingress.url))).await;
         ready.is_err()
     })
@@ -171,12 +171,12 @@ async fn a_proxy_that_cannot_finish_in_time_hands_its_work_to_another_at_once() 
         .await;
     let url = ingress.url.clone();
     let call = tokio::spawn(async move { client::call(&url).await });
-    until("the worker has it in hand", PATIENCE, async || {
+    until("the worker has it in hand", async || {
         metric(&leaves.url, "proxy_active_terminals").await == 1.0
     })
     .await;
     let other = worker("0ms").start().await;
-    leaves.signal("TERM").await;
+    leaves.signal(Signal::TERM);
     assert!(leaves.ended().await.success());
     let answer = call.await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");

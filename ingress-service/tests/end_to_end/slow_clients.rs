@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use roundtrip::test_util::RedisServer;
+use testbed::{RedisServer, until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{self, metric};
-use crate::harness::{PATIENCE, Plan, Service, embedded, proxy, until};
+use crate::harness::{PATIENCE, Plan, Service, embedded, proxy};
 use crate::raw::{ask, assert_problem, connect, read_all, status};
 
 /// For a head, and for a write that makes no progress.
@@ -82,7 +82,7 @@ async fn an_idle_connection_is_closed_after_the_idle_timeout() {
 /// Opens a connection and keeps it, as soon as there is a place.
 async fn take_place(service: &Service) -> TcpStream {
     let mut taken = None;
-    until("there is a place", PATIENCE, async || {
+    until("there is a place", async || {
         let mut socket = connect(service).await;
         let has_place = status(&ask(&mut socket).await) == Some(200);
         taken = has_place.then_some(socket);
@@ -104,16 +104,16 @@ async fn refuses_the_third(plan: Plan) {
     let _next = take_place(&service).await;
     drop(one);
     // Until the place that was given back is free, those who ask for metrics are refused as well.
-    until("the refusals are counted", PATIENCE, async || {
+    until("the refusals are counted", async || {
         metric(&service.url, "http_connections_refused_total").await >= 1.0
     })
     .await;
-    until("one is held and one asks", PATIENCE, async || {
+    until("one is held and one asks", async || {
         metric(&service.url, "http_connections").await == 2.0
     })
     .await;
     let explanation = format!("{}{}", service.url, refused.problem());
-    until("the problem is explained", PATIENCE, async || {
+    until("the problem is explained", async || {
         client::get(&explanation).await.status == 200
     })
     .await;
@@ -138,12 +138,9 @@ async fn a_client_that_never_reads_its_answers_loses_its_connection() {
     let requests = "GET /swagger/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
     let sent = Instant::now();
     socket.write_all(requests.as_bytes()).await.unwrap();
-    until("it is given up", PATIENCE, async || {
-        metric(&ingress.url, WRITE).await == 1.0
-    })
-    .await;
+    until("it is given up", async || metric(&ingress.url, WRITE).await == 1.0).await;
     assert!(sent.elapsed() >= LIMIT, "{:?}", sent.elapsed());
-    until("only the one that asks is left", PATIENCE, async || {
+    until("only the one that asks is left", async || {
         metric(&ingress.url, "http_connections").await == 1.0
     })
     .await;

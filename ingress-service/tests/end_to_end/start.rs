@@ -3,13 +3,13 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use roundtrip::test_util::free_port;
 use serde_json::Value;
+use testbed::{Signal, free_port, until};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::client;
-use crate::harness::{PATIENCE, Plan, embedded, ingress, proxy, until};
+use crate::harness::{PATIENCE, Plan, embedded, ingress, proxy};
 
 /// Runs a program that is expected to end by itself.
 async fn run(plan: &Plan, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -122,10 +122,7 @@ async fn a_value_that_is_none_is_refused_by_the_name_under_which_it_was_given() 
 async fn a_variable_that_is_nearly_ours_is_warned_of_and_an_empty_one_is_not_set() {
     let plan = embedded().with("MAX_INFLIGHT", "7").with("MAX_QUEUE_AGE", "");
     let ingress = plan.start().await;
-    until("it is warned", PATIENCE, async || {
-        ingress.stderr().contains("MAX_INFLIGHT")
-    })
-    .await;
+    until("it is warned", async || ingress.stderr().contains("MAX_INFLIGHT")).await;
     assert!(ingress.stderr().contains("MAX_IN_FLIGHT is"), "{}", ingress.stderr());
     let proxy = proxy("redis://127.0.0.1:1").with("ADMIN_TOKEN", "").start().await;
     let answer = client::get(&format!("{}/admin/dead-letters", proxy.url)).await;
@@ -156,11 +153,8 @@ async fn a_password_is_never_logged() {
         let mut service = plan.with("RUST_LOG", "trace").start().await;
         // The proxy has no such route; the ingress misses its broker.
         client::call(&service.url).await;
-        until("Redis was missed", PATIENCE, async || {
-            service.stderr().contains("could not ")
-        })
-        .await;
-        service.signal("TERM").await;
+        until("Redis was missed", async || service.stderr().contains("could not ")).await;
+        service.signal(Signal::TERM);
         assert!(service.ended().await.success());
         let log = service.stderr() + &service.stdout();
         assert!(log.contains("127.0.0.1"), "{log}");
@@ -171,10 +165,7 @@ async fn a_password_is_never_logged() {
 #[tokio::test]
 async fn an_embedded_start_says_how_to_use_it_and_the_printed_call_works() {
     let ingress = embedded().start().await;
-    until("the greeting is there", PATIENCE, async || {
-        ingress.stdout().contains("Stop")
-    })
-    .await;
+    until("the greeting is there", async || ingress.stdout().contains("Stop")).await;
     let greeting = ingress.stdout();
     let port = ingress.url.rsplit(':').next().unwrap();
     assert!(
@@ -281,11 +272,8 @@ async fn in_json_every_line_of_the_log_is_an_object() {
     let url = format!("redis://127.0.0.1:{}", free_port());
     for plan in [ingress(&url), proxy(&url)] {
         let mut service = plan.with("LOG_FORMAT", "json").with("RUST_LOG", "debug").start().await;
-        until("Redis was missed", PATIENCE, async || {
-            service.stderr().contains("could not ")
-        })
-        .await;
-        service.signal("TERM").await;
+        until("Redis was missed", async || service.stderr().contains("could not ")).await;
+        service.signal(Signal::TERM);
         assert!(service.ended().await.success());
         let log = service.stderr();
         assert!(log.lines().count() >= 3, "{log}");

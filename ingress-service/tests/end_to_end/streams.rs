@@ -1,7 +1,7 @@
 //! What is in Redis, as redis-cli would show it.
 
 use redis::{Value, from_redis_value};
-use roundtrip::test_util::RedisServer;
+use testbed::RedisServer;
 
 pub(crate) const REQUESTS: &str = "weather-requests";
 pub(crate) const DEAD_LETTERS: &str = "weather-dead-letters";

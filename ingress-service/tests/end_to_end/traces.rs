@@ -11,11 +11,11 @@ use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
-use roundtrip::test_util::RedisServer;
+use testbed::{RedisServer, Signal, until};
 use tokio::net::TcpListener;
 
 use crate::client;
-use crate::harness::{PATIENCE, Plan, embedded, ingress, proxy, until};
+use crate::harness::{Plan, embedded, ingress, proxy};
 use crate::streams;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -45,7 +45,7 @@ impl Collector {
 
     /// Waits for spans of these names, however many of each.
     async fn wait_for(&self, names: &[&str]) -> Vec<Received> {
-        until("all spans are there", PATIENCE, async || {
+        until("all spans are there", async || {
             let spans = self.spans();
             names
                 .iter()
@@ -185,7 +185,7 @@ async fn the_wait_in_the_queue_is_seen_and_a_fault_is_an_error() {
         let url = ingress.url.clone();
         async move { call(&url, None).await }
     });
-    until("the request waits", PATIENCE, async || {
+    until("the request waits", async || {
         redis.command(&["XLEN", streams::REQUESTS]).await == Some(redis::Value::Int(1))
     })
     .await;
@@ -223,11 +223,11 @@ async fn a_redelivery_points_to_where_the_request_came_from() {
         let url = ingress.url.clone();
         async move { call(&url, None).await }
     });
-    until("the first worker holds it", PATIENCE, async || {
+    until("the first worker holds it", async || {
         client::metric(&slow.url, "proxy_active_terminals").await == 1.0
     })
     .await;
-    slow.signal("KILL").await;
+    slow.signal(Signal::KILL);
     let _other = traced(proxy(&redis.url()), &url, "1")
         .with("LEASE", "1s")
         .with("LEASE_RENEWAL", "300ms")
@@ -255,7 +255,7 @@ async fn embedded_it_is_one_trace_as_well() {
 async fn a_collector_that_hangs_or_is_not_there_costs_no_call() {
     // Takes connections, and never answers.
     let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = roundtrip::test_util::free_port();
+    let nobody = testbed::free_port();
     for url in [
         format!("http://{}", hangs.local_addr().unwrap()),
         format!("http://127.0.0.1:{nobody}"),
@@ -273,7 +273,7 @@ async fn a_collector_that_hangs_or_is_not_there_costs_no_call() {
             );
         }
         // All of that is over while the collector has not answered yet, and never will.
-        service.signal("TERM").await;
+        service.signal(Signal::TERM);
         assert!(service.ended().await.success());
     }
 }

@@ -1,13 +1,13 @@
 //! A broker that is there, and refuses a service or lacks what it needs: log, readiness, circuit and metric agree.
 
-use roundtrip::test_util::RedisServer;
+use testbed::{RedisServer, until};
 
 use crate::client::{self, metric};
-use crate::harness::{PATIENCE, Service, ingress, proxy, until};
+use crate::harness::{Service, ingress, proxy};
 
 async fn is_ready(service: &Service, ready: bool) {
     let what = if ready { "it is ready" } else { "it is not ready" };
-    until(what, PATIENCE, async || {
+    until(what, async || {
         let answer = client::get(&format!("{}/readyz", service.url)).await;
         (answer.status == 200) == ready
             && metric(&service.url, "roundtrip_broker_fit").await == f64::from(u8::from(ready))
@@ -16,10 +16,7 @@ async fn is_ready(service: &Service, ready: bool) {
 }
 
 async fn says(service: &Service, what: &str) {
-    until("it says what is wrong", PATIENCE, async || {
-        service.stderr().contains(what)
-    })
-    .await;
+    until("it says what is wrong", async || service.stderr().contains(what)).await;
 }
 
 #[tokio::test]
@@ -41,13 +38,13 @@ async fn a_password_that_was_changed_shows_everywhere() {
         user(">other").await;
         says(&service, "look at the user and password in BROKER_URL").await;
         is_ready(&service, false).await;
-        until("the circuit is open", PATIENCE, async || {
+        until("the circuit is open", async || {
             metric(&service.url, "redis_circuit_state").await == 0.0
         })
         .await;
         user(">right").await;
         is_ready(&service, true).await;
-        until("the circuit is closed", PATIENCE, async || {
+        until("the circuit is closed", async || {
             metric(&service.url, "redis_circuit_state").await == 1.0
         })
         .await;

@@ -7,10 +7,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::routing::get;
+use testbed::until;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::harness::{PATIENCE, Plan, until};
+use crate::harness::Plan;
 
 const POSITION: &str = r#"{"results":[{"id":1,"name":"x","latitude":40.7,"longitude":-74.0}]}"#;
 const WEATHER: &str = r#"{"utc_offset_seconds":0,"current":{"time":"2026-11-20T12:15","interval":900,
@@ -56,7 +57,7 @@ impl Upstream {
 
     /// Waits until so much work has begun.
     pub(crate) async fn has_begun(&self, count: usize) {
-        until("the work has begun", PATIENCE, async || {
+        until("the work has begun", async || {
             self.begun.load(Ordering::Relaxed) >= count
         })
         .await;

@@ -15,6 +15,9 @@ const PATHS: [&str; 2] = ["/healthz", "/WeatherForecast/health"];
 /// What is asked.
 const ROUTE: &str = "/WeatherForecast/city";
 
+/// What both services answer, the one without calls too.
+const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 /// How long an address may take to say how it is. A healthy service takes milliseconds.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,13 @@ pub async fn check(target: &Target) -> Result<Found, NoService> {
         }
     }
     Err(NoService::Nothing { url })
+}
+
+/// Whether one of Roundtrip's services, whichever it is, says that it is ready.
+pub async fn is_ready(address: SocketAddr) -> bool {
+    let mut connection = Connection::new(address);
+    let asked = connection.ask(READY, Instant::now() + CHECK_TIMEOUT).await;
+    asked.is_ok_and(|response| response.status == 200)
 }
 
 /// Whether there is a route for what is asked. A question that is only a look costs no work: where the route takes POST

@@ -1,11 +1,7 @@
 //! The server's clock is set, or the server stands still: nothing is blamed for it, and nothing is stuck.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
 use roundtrip::broker::{Delivery, Dropped};
-use tempfile::TempDir;
+use testbed::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -20,42 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Settable {
     server: RedisServer,
     broker: Arc<dyn Broker>,
-    directory: TempDir,
 }
 
 impl Settable {
     async fn spawn() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (library, clock) = (directory.path().join("shim.so"), directory.path().join("clock"));
-        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/redis/clock/shim.c");
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .arg(&library)
-            .arg(source)
-            .status();
-        assert!(
-            compiled.is_ok_and(|status| status.success()),
-            "rustc links with cc, so it is there"
-        );
-        fs::write(&clock, 0_i64.to_ne_bytes()).unwrap();
-        let server = RedisServer::spawn_in(vec![("LD_PRELOAD", library), ("CLOCK_FILE", clock)]).await;
+        let server = RedisServer::spawn_with_clock().await;
         let url: BrokerUrl = server.url().parse().unwrap();
         let broker = connect(&url, LEASE, Durability::Volatile).broker;
         broker.prepare().await.unwrap();
-        Self {
-            server,
-            broker,
-            directory,
-        }
-    }
-
-    /// Sets the clock so many milliseconds off.
-    fn set(&self, offset: i64) {
-        // In place: it is mapped.
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .open(self.directory.path().join("clock"));
-        std::io::Write::write_all(&mut file.unwrap(), &offset.to_ne_bytes()).unwrap();
+        Self { server, broker }
     }
 
     async fn claim(&self, consumer: &Consumer, count: usize) -> Vec<Delivery> {
@@ -109,7 +78,7 @@ async fn a_clock_set_ahead_or_back_takes_nothing_from_the_living_and_keeps_nothi
             let dropped = redis.claim(&dead, 1).await;
             let early = redis.broker.reclaim(&heir, PATIENCE, 10).await.unwrap();
             assert_eq!(early, [], "no lease is over");
-            redis.set(offset);
+            redis.server.set_clock(offset).unwrap();
             let at_once = redis.broker.reclaim(&heir, LEASE, 10).await.unwrap();
             assert_eq!(at_once, [], "the clock was set by {offset} ms");
             let found = redis.scan_until_found(&heir, &at_work).await?;
@@ -127,7 +96,7 @@ async fn what_waits_does_not_age_by_a_clock_set_ahead() {
     redis.claim(&me, 1).await;
     redis.broker.depth().await.unwrap();
     redis.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
-    redis.set(HOUR);
+    redis.server.set_clock(HOUR).unwrap();
     let oldest = redis.broker.depth().await.unwrap().oldest_waiting;
     assert!(oldest.is_some_and(|age| age < PATIENCE), "{oldest:?}");
     let due = redis
@@ -155,9 +124,9 @@ async fn a_server_that_stood_still_for_a_lease_takes_nothing_from_the_living() {
         let at_work = redis.claim(&alive, 3).await;
         let early = redis.broker.reclaim(&heir, PATIENCE, 10).await.unwrap();
         assert_eq!(early, [], "no lease is over");
-        redis.server.freeze().await;
+        redis.server.signal(Signal::STOP).unwrap();
         sleep(LEASE + Duration::from_secs(1)).await;
-        redis.server.thaw().await;
+        redis.server.signal(Signal::CONT).unwrap();
         let at_once = redis.broker.reclaim(&heir, LEASE, 10).await.unwrap();
         assert_eq!(at_once, [], "nobody could renew");
         let found = redis.scan_until_found(&heir, &at_work).await?;

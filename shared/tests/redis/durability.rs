@@ -45,7 +45,7 @@ async fn a_write_that_too_few_replicas_confirm_is_refused_and_never_runs() {
         .await;
     }
     let replica = RedisServer::spawn().await;
-    let port = harness.server.port().to_string();
+    let port = harness.server.address.port().to_string();
     replica.command(&["REPLICAOF", "127.0.0.1", &port]).await.unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     let requests = vec![request(&ReplyTo::unique("a")); 2];

@@ -1,10 +1,12 @@
 //! A server that is away, hangs, is full, or keeps us out.
 
+use std::net::SocketAddr;
+
 use super::*;
 
 #[tokio::test]
 async fn a_server_that_is_down_is_a_definite_failure() {
-    let url: BrokerUrl = format!("redis://127.0.0.1:{}", free_port()).parse().unwrap();
+    let url: BrokerUrl = format!("redis://{}", testbed::free_address()).parse().unwrap();
     let broker = connect(&url, Duration::from_secs(6), Durability::Volatile).broker;
     let error = broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap_err();
     assert_eq!(error.kind(), BrokerErrorKind::Unavailable);
@@ -15,7 +17,7 @@ async fn a_server_that_is_down_is_a_definite_failure() {
 async fn a_server_that_hangs_is_noticed_while_it_does_and_the_outcome_is_unknown() {
     let harness = harness().await;
     harness.broker.publish(&[request(&ReplyTo::unique("a"))]).await.unwrap();
-    harness.server.freeze().await;
+    harness.server.signal(testbed::Signal::STOP).unwrap();
     let requests = [request(&ReplyTo::unique("a"))];
     let published = tokio::time::timeout(Duration::from_secs(60), harness.broker.publish(&requests)).await;
     let error = published.expect("nobody waits for it to go on").unwrap_err();
@@ -46,7 +48,7 @@ async fn a_full_server_refuses_a_batch_whole() {
 #[tokio::test]
 async fn a_settlement_whose_answer_was_lost_is_repeated_without_a_second_reply() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    let (port, mute) = mutable_path_to(harness.server.url()).await;
+    let (port, mute) = mutable_path_to(harness.server.address).await;
     let url: BrokerUrl = format!("redis://127.0.0.1:{port}").parse().unwrap();
     let broker = connect(&url, Duration::from_secs(60), Durability::Volatile).broker;
     broker.heartbeat(&requester).await.unwrap();
@@ -79,15 +81,14 @@ async fn a_settlement_whose_answer_was_lost_is_repeated_without_a_second_reply()
 }
 
 /// A port that leads to the server, and a switch that keeps its answers from coming back.
-async fn mutable_path_to(server: String) -> (u16, Arc<AtomicBool>) {
-    let server = server.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+async fn mutable_path_to(server: SocketAddr) -> (u16, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, mute) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
     let muted = mute.clone();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = TcpStream::connect(&server).await.unwrap().into_split();
+            let (mut from_server, mut to_server) = TcpStream::connect(server).await.unwrap().into_split();
             tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
             let muted = muted.clone();
             tokio::spawn(async move {

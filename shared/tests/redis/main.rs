@@ -27,8 +27,8 @@ use roundtrip::broker::{
     DeadLetter, DeadLetters, Delivery, Durability, EntryId, IdempotencyKey, Maintained, Purged, Record, ResultStore,
     Retention, Role, Settlement, Status,
 };
-use roundtrip::test_util::{RedisServer, free_port};
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+use testbed::{RedisServer, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -185,15 +185,6 @@ fn unhurried(server: &RedisServer) -> Arc<dyn Broker> {
         Durability::Volatile,
     )
     .broker
-}
-
-/// Waits until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(std::time::Instant::now() < deadline, "not within a minute: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 async fn record(records: &dyn ResultStore, id: CorrelationId) -> Option<Record> {

@@ -84,7 +84,7 @@ async fn recovered(
 /// A port that leads to the server over a link of so many bytes a second, for each connection.
 async fn slow_path_to(server: &RedisServer, rate: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (port, server) = (listener.local_addr().unwrap().port(), server.port());
+    let (port, server) = (listener.local_addr().unwrap().port(), server.address.port());
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let (mut from_client, mut to_client) = client.into_split();
@@ -148,7 +148,7 @@ async fn an_entry_too_large_to_be_read_is_set_aside_and_its_neighbours_are_serve
     let first = put_request(&harness.server, &requester, 2).await;
     let huge = put_request(&harness.server, &requester, 100 * MIB).await;
     let last = put_request(&harness.server, &requester, 2).await;
-    let all = work_off(patient(harness.server.port()).as_ref(), 3).await;
+    let all = work_off(patient(harness.server.address.port()).as_ref(), 3).await;
     assert_eq!(all[0].content.as_ref().unwrap().id, first);
     assert_eq!(all[2].content.as_ref().unwrap().id, last);
     let malformed = all[1].content.as_ref().unwrap_err();
@@ -222,7 +222,7 @@ async fn orphans_are_found_whatever_their_size() {
     }
     let end = ["XGROUP", "SETID", "test-requests", "processing-group", "$"];
     harness.server.command(&end).await.unwrap();
-    let (broker, me) = (patient(harness.server.port()), Consumer::unique("w"));
+    let (broker, me) = (patient(harness.server.address.port()), Consumer::unique("w"));
     let mut rescued = 0;
     until("all are found", async || {
         let tidied = broker.maintain(&me, 4, Duration::from_secs(60)).await;

@@ -28,12 +28,12 @@ async fn whoever_watches_sees_every_step_and_may_come_back() {
     let url = format!("{}{location}/events", stage.other.url);
     let opening = async {
         // It is being watched before it ends, and gets half of the way first.
-        until("somebody watches", PATIENCE, async || {
+        until("somebody watches", async || {
             metric(&stage.other.url, "roundtrip_ingress_event_streams").await == 1.0
         })
         .await;
         upstream.half_open();
-        until("its progress is noted", PATIENCE, async || {
+        until("its progress is noted", async || {
             !stage.get(&stage.one, &location, "").await.body["progress"].is_null()
         })
         .await;

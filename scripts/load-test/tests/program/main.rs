@@ -7,6 +7,7 @@ mod timing;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
+use load_test::health;
 use rstest::rstest;
 use serde_json::Value;
 
@@ -235,6 +236,15 @@ fn where_something_else_answers_it_asks_whether_that_is_an_ingress() {
         words(&output).contains("/WeatherForecast/city is 404: is this an ingress-service?"),
         "{output:?}"
     );
+}
+
+#[test]
+fn a_service_without_calls_is_ready_and_nobody_is_not() {
+    let service = Service::start(Manner::NoIngress);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let asking = tokio::runtime::Runtime::new().unwrap();
+    let asked = [service.address, nobody].map(|address| asking.block_on(health::is_ready(address)));
+    assert_eq!(asked, [true, false]);
 }
 
 #[rstest]

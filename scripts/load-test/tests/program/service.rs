@@ -87,7 +87,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
         if request.is_empty() {
             return Ok(());
         }
-        if request.starts_with("GET /healthz ") {
+        if request.starts_with("GET /healthz ") || request.starts_with("GET /readyz ") {
             stream.write_all(&response(200, "{}")).await?;
             continue;
         }

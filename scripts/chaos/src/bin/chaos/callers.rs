@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer;
 use crate::history::{End, Via, Wish};
 use crate::journal::{Journal, Times, Told};
-use crate::load_balancer::{LoadBalancer, with};
+use crate::load_balancer::LoadBalancer;
 use crate::step::Load;
 use crate::traffic::Traffic;
 use crate::wishes::Wishes;
@@ -65,9 +65,7 @@ struct Caller(Vec<Connection>);
 impl Callers {
     /// Callers of `front`, with wishes; who does not hang up stays for `grace` longer than it waits. Nothing is asked yet.
     pub(crate) fn start(
-        front: Arc<LoadBalancer>,
-        traffic: Arc<Traffic>,
-        journal: Arc<Journal>,
+        (front, traffic, journal): (Arc<LoadBalancer>, Arc<Traffic>, Arc<Journal>),
         request_timeout: Duration,
         grace: Duration,
         wishes: Wishes,
@@ -228,8 +226,6 @@ impl Caller {
             front, journal, wishes, ..
         } = shared;
         let place = journal.open(nonce, Via::Ingress(0), shared.times);
-        let city = nonce.to_string();
-        let body = format!("{{\"city\":\"{city}\"}}");
         let headers = wishes.headers(nonce);
         let deadline = Instant::now() + shared.patience;
         let (mut instance, mut end) = (0, End::TurnedAway);
@@ -239,10 +235,9 @@ impl Caller {
             if wishes.is_stubborn {
                 self.0[index] = Connection::new(door.address);
             }
-            let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
-            end = match self.0[index].ask(&with(&request, &headers), deadline).await {
+            end = match self.0[index].ask(&door.call(nonce, &headers), deadline).await {
                 Ok(response) => {
-                    let end = answer::end_of(&response, &city);
+                    let end = answer::end_of(&response, &nonce.to_string());
                     if let Some((id, wish)) = told(wishes, &response, &end) {
                         let (door, is_keyed) = (index, wishes.is_keyed);
                         journal.tell(Told {

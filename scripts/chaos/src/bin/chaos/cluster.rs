@@ -6,24 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaos::ledger;
-use load_test::connection::Connection;
-use roundtrip::test_util::free_port;
+use load_test::health;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use testbed::process::bare;
+use testbed::{Process, RedisServer, Signal, free_address};
 
 use crate::fault_proxy::FaultProxy;
-use crate::history::Pythons;
+use crate::history::{Pythons, Usage};
 use crate::load_balancer::LoadBalancer;
-use crate::process::{Process, Signal, bare};
 use crate::programs::Programs;
 use crate::python::Python;
-use crate::redis::{Redis, Special};
+use crate::redis::{self, Special};
 use crate::upstream::Upstream;
-use crate::usage::Usage;
 
 /// How long a service may take to be ready; usually it is milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long a service may take to leave: its own grace period, and some more.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
@@ -75,7 +72,7 @@ pub(crate) struct Loss {
 /// Everything that runs for one scenario.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) redis: Redis,
+    pub(crate) redis: RedisServer,
     pub(crate) cutter: Option<FaultProxy>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) front: Arc<LoadBalancer>,
@@ -102,7 +99,7 @@ impl Cluster {
     /// Starts everything, and waits until it is ready.
     pub(crate) async fn start(programs: &Programs, setup: Setup) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("could not make a directory: {error}"))?;
-        let redis = Redis::start(programs, free_address(), directory.path(), setup.redis.clone()).await?;
+        let redis = redis::start(&setup.redis).await?;
         let cutter = match setup.cutter {
             true => Some(FaultProxy::start(free_address(), redis.address).await?),
             false => None,
@@ -141,23 +138,11 @@ impl Cluster {
     pub(crate) async fn fill(&mut self, role: Role, place: usize) -> Result<u32, String> {
         let instance = self.spawn(role, place)?;
         let member = self.member(role, place)?;
-        let deadline = Instant::now() + START_TIMEOUT;
-        let mut connection = Connection::new(member.address);
-        let ready = b"GET /readyz HTTP/1.1\r\nHost: chaos\r\n\r\n";
-        loop {
-            let asked = connection.ask(ready, std::time::Instant::now() + START_TIMEOUT).await;
-            if asked.is_ok_and(|response| response.status == 200) {
-                member.before = member.process.usage();
-                return Ok(instance);
-            }
-            if let Some(status) = member.process.has_ended() {
-                return Err(member.process.quoted(&format!("it ended with {status}")));
-            }
-            if Instant::now() > deadline {
-                return Err(member.process.quoted("it is not ready"));
-            }
-            sleep(POLL_INTERVAL).await;
-        }
+        let address = member.address;
+        let is_ready = || async move { health::is_ready(address).await.then_some(()) };
+        member.process.answers(START_TIMEOUT, is_ready).await?;
+        member.before = Usage::of(&member.process);
+        Ok(instance)
     }
 
     /// SIGKILL for whoever is in a place; which process that was.
@@ -170,7 +155,7 @@ impl Cluster {
     /// SIGTERM, and waits until it has left; which process that was.
     pub(crate) async fn dismiss(&mut self, role: Role, place: usize) -> Result<u32, String> {
         let mut member = self.places(role)[place].take().ok_or_else(|| nobody(role, place))?;
-        member.process.signal(Signal::Terminate).await?;
+        member.process.signal(Signal::TERM)?;
         let status = member.process.ended(LEAVE_TIMEOUT).await?;
         match status.success() {
             true => Ok(member.instance),
@@ -183,11 +168,6 @@ impl Cluster {
     /// Whoever is in a place.
     pub(crate) fn member(&mut self, role: Role, place: usize) -> Result<&mut Member, String> {
         self.places(role)[place].as_mut().ok_or_else(|| nobody(role, place))
-    }
-
-    /// Kills and starts Redis.
-    pub(crate) async fn start_redis(&mut self) -> Result<(), String> {
-        self.redis.start_again(&self.programs, self.directory.path()).await
     }
 
     /// Processes that ended by themselves; where the setup says so, others are started in their places.
@@ -290,8 +270,4 @@ impl Cluster {
 
 fn nobody(role: Role, place: usize) -> String {
     format!("there is no {role:?} in place {place}")
-}
-
-fn free_address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

@@ -70,9 +70,7 @@ async fn until_final(front: &LoadBalancer, journal: &Journal, told: Told, until:
 async fn repeat(front: &LoadBalancer, told: &Told) -> End {
     let nonce = told.nonce.to_string();
     let door = &front.doors[(told.door + 1) % front.doors.len()];
-    let body = format!("{{\"city\":\"{nonce}\"}}");
-    let request = door.target.encode("POST", "/WeatherForecast/city", Some(&body));
-    let request = with(&request, &format!("Idempotency-Key: {nonce}\r\n"));
+    let request = door.call(told.nonce, &format!("Idempotency-Key: {nonce}\r\n"));
     match Connection::new(door.address)
         .ask(&request, Instant::now() + PATIENCE)
         .await

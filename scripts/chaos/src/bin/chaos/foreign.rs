@@ -14,11 +14,12 @@ use redis::Value;
 use redis::streams::StreamReadReply;
 use serde::Deserialize;
 use serde_json::json;
+use testbed::redis::Client;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::redis::{Client, GROUP, REQUESTS};
+use crate::redis::{GROUP, REQUESTS, settle};
 
 /// How many it claims at a time, to do one after the other, how long each takes, and how long it waits for some.
 const BATCH: &str = "8";
@@ -69,7 +70,7 @@ impl Foreign {
     }
 
     /// Has them finish what they claimed, and leave.
-    pub(crate) async fn leave(self) {
+    pub(crate) async fn leave(&self) {
         self.stop.cancel();
         self.working.close();
         self.working.wait().await;
@@ -126,6 +127,6 @@ impl Worker {
             "temperature": 1.5, "condition": "Clear", "humidity": 50, "windSpeed": 2.5,
         });
         let replies = format!("weather-responses:{}", field("replyTo"));
-        client.settle(&replies, request, &weather.to_string(), id).await
+        settle(client, &replies, request, &weather.to_string(), id).await
     }
 }

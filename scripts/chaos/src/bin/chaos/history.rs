@@ -5,9 +5,9 @@ use std::time::Duration;
 
 pub(crate) use checker::{Call, End, Promise, Runs, Via, Wish};
 use serde::Serialize;
+use testbed::Process;
 
 use crate::step::Step;
-use crate::usage::Usage;
 
 /// Everything about one run of a scenario. Times count from its beginning.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -101,6 +101,25 @@ pub(crate) struct Growth {
     pub(crate) process: String,
     pub(crate) before: Usage,
     pub(crate) after: Usage,
+}
+
+/// What a process holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Usage {
+    /// Resident memory, in bytes.
+    pub(crate) resident: u64,
+    /// Open descriptors.
+    pub(crate) descriptors: u64,
+}
+
+impl Usage {
+    /// Of a process now; `None` when it is gone.
+    pub(crate) fn of(process: &Process) -> Option<Self> {
+        Some(Self {
+            resident: process.resident().ok()?,
+            descriptors: process.descriptors().ok()?,
+        })
+    }
 }
 
 impl History {

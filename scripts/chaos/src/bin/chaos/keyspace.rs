@@ -7,8 +7,9 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use redis::Value;
+use testbed::redis::Client;
 
-use crate::redis::Client;
+use crate::redis::contents;
 
 /// Keys that one answer of SCAN has, and that are read at the same time.
 const AT_ONCE: usize = 500;
@@ -53,7 +54,7 @@ enum Content {
 /// What is left that should not be, a sentence each.
 pub(crate) async fn surplus(client: &mut Client, guests: &Guests) -> Result<Vec<String>, String> {
     let mut keyspace = read(client).await?;
-    let consumers = client.contents().await?.consumers;
+    let consumers = contents(client).await?.consumers;
     keyspace.consumers = consumers.into_iter().map(|(name, _)| name).collect();
     Ok(rules::judge(&keyspace, guests))
 }

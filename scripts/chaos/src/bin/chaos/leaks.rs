@@ -6,9 +6,9 @@ use load_test::connection::Connection;
 use load_test::target::Target;
 
 use crate::cluster::{Cluster, Member};
-use crate::history::{Growth, Remains};
+use crate::history::{Growth, Remains, Usage};
 use crate::keyspace::{self, Guests};
-use crate::redis::Client;
+use crate::redis;
 
 /// A worker gives a sign of life about every five seconds. A consumer silent for this long is nobody.
 const STALE: Duration = Duration::from_secs(8);
@@ -17,9 +17,9 @@ const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is left now. `requesters` of our own have a reply stream too.
 pub(crate) async fn look(cluster: &Cluster, requesters: usize, guests: &Guests) -> Result<Remains, String> {
-    let mut client = Client::connect(cluster.redis.address).await?;
+    let mut client = cluster.redis.client().await?;
     let surplus = keyspace::surplus(&mut client, guests).await?;
-    let contents = client.contents().await?;
+    let contents = redis::contents(&mut client).await?;
     let live = |members: &[Option<Member>]| members.iter().flatten().count();
     Ok(Remains {
         requests: contents.requests,
@@ -40,7 +40,7 @@ fn growth(member: &Member) -> Option<Growth> {
     Some(Growth {
         process: member.process.name.clone(),
         before: member.before?,
-        after: member.process.usage()?,
+        after: Usage::of(&member.process)?,
     })
 }
 
@@ -67,9 +67,7 @@ pub(crate) async fn totals(cluster: &Cluster, names: &[&'static str]) -> Result<
 }
 
 fn value(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value: f64 = line.and_then(|value| value.parse().ok()).unwrap_or(0.0);
-    value as u64
+    testbed::metrics::value(text, name).unwrap_or(0.0) as u64
 }
 
 async fn metrics(member: &Member) -> Result<String, String> {
@@ -80,9 +78,5 @@ async fn metrics(member: &Member) -> Result<String, String> {
     let mut connection = Connection::new(member.address);
     let asked = connection.ask(&request, Instant::now() + METRICS_TIMEOUT).await;
     let response = asked.map_err(|failure| format!("could not read its metrics: {failure}"))?;
-    let text = String::from_utf8_lossy(response.body);
-    // All are of the same operation.
-    Ok(text
-        .replace("{operation=\"weather\"}", "")
-        .replace("operation=\"weather\",", ""))
+    Ok(String::from_utf8_lossy(response.body).into_owned())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use checker::nonce::Nonce;
 use load_test::connection::Connection;
 use load_test::target::Target;
 use tokio::time::sleep;
@@ -79,6 +80,13 @@ impl Door {
     /// The process that serves here.
     pub(crate) fn instance(&self) -> u32 {
         self.instance.load(Ordering::Relaxed)
+    }
+
+    /// The call for the weather of a nonce, with more headers.
+    pub(crate) fn call(&self, nonce: Nonce, headers: &str) -> Vec<u8> {
+        let body = format!("{{\"city\":\"{nonce}\"}}");
+        let call = self.target.encode("POST", "/WeatherForecast/city", Some(&body));
+        with(&call, headers)
     }
 
     /// Another process serves here.

@@ -4,9 +4,8 @@
 mod answer;
 mod callers;
 mod cli;
-mod clock;
+mod clients;
 mod cluster;
-mod descriptors;
 mod expect;
 mod fault_proxy;
 mod finding;
@@ -19,7 +18,6 @@ mod keyspace;
 mod leaks;
 mod load_balancer;
 mod nemesis;
-mod process;
 mod programs;
 mod progress;
 mod promises;
@@ -28,11 +26,11 @@ mod redis;
 mod runner;
 mod scenario;
 mod settling;
+mod stage;
 mod step;
 mod table;
 mod traffic;
 mod upstream;
-mod usage;
 mod wire;
 mod wishes;
 
@@ -50,6 +48,10 @@ use crate::programs::Programs;
 use crate::progress::Screen;
 use crate::python::Python;
 use crate::runner::{LANES, Run, Verdict};
+
+/// The most callers of one scenario, those of another beside it, and what else is open: each who waits is a connection,
+/// here and in an ingress.
+const DESCRIPTORS: u64 = 16_000;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -95,7 +97,7 @@ async fn run(cli: &Cli) -> Result<bool, String> {
         // Before the run: it would be a pity to find out after minutes.
         write(file, "")?;
     }
-    descriptors::raise().await?;
+    testbed::limits::allow_open_files(DESCRIPTORS)?;
     let mut programs = Programs::find(cli.services.as_deref()).await?;
     if cli.scenarios().iter().any(|scenario| scenario.has_python(cli.profile)) {
         programs.python = Python::find().await;

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chaos::ledger;
 use checker::nonce::Temper;
+use testbed::Signal;
 use tokio::time::{sleep, timeout};
 
 use crate::callers::Callers;
 use crate::cluster::{Cluster, Loss, Role};
 use crate::history::{Event, What};
-use crate::process::Signal;
 use crate::progress::Progress;
-use crate::redis::{Client, GROUP, REQUESTS};
+use crate::redis::{GROUP, REQUESTS};
 use crate::step::{Load, Step};
 use crate::wire::Wire;
 
@@ -109,18 +109,18 @@ impl<'a> Nemesis<'a> {
             Step::AwaitRuns(temper, count) => self.await_runs(temper, count).await?,
             Step::KillWorker(place) => return cluster.kill(Role::Worker, place).await.map(Some),
             Step::StartWorker(place) => return cluster.fill(Role::Worker, place).await.map(Some),
-            Step::FreezeWorker(place) => return self.signal(Role::Worker, place, Signal::Stop).await,
-            Step::ThawWorker(place) => return self.signal(Role::Worker, place, Signal::Continue).await,
+            Step::FreezeWorker(place) => return self.signal(Role::Worker, place, Signal::STOP),
+            Step::ThawWorker(place) => return self.signal(Role::Worker, place, Signal::CONT),
             Step::RollWorker(place) => return self.roll(Role::Worker, place).await.map(Some),
             Step::KillIngress(place) => return cluster.kill(Role::Ingress, place).await.map(Some),
             Step::StartIngress(place) => return cluster.fill(Role::Ingress, place).await.map(Some),
             Step::RollIngress(place) => return self.roll(Role::Ingress, place).await.map(Some),
-            Step::FreezeIngress(place) => return self.signal(Role::Ingress, place, Signal::Stop).await,
-            Step::ThawIngress(place) => return self.signal(Role::Ingress, place, Signal::Continue).await,
+            Step::FreezeIngress(place) => return self.signal(Role::Ingress, place, Signal::STOP),
+            Step::ThawIngress(place) => return self.signal(Role::Ingress, place, Signal::CONT),
             Step::KillRedis => cluster.redis.kill().await?,
-            Step::StartRedis => cluster.start_redis().await?,
-            Step::FreezeRedis => cluster.redis.signal(Signal::Stop).await?,
-            Step::ThawRedis => cluster.redis.signal(Signal::Continue).await?,
+            Step::StartRedis => cluster.redis.restart().await?,
+            Step::FreezeRedis => cluster.redis.signal(Signal::STOP)?,
+            Step::ThawRedis => cluster.redis.signal(Signal::CONT)?,
             Step::PauseClients(time) => self.pause_clients(time).await?,
             Step::DebugSleep(time) => self.run(&["DEBUG", "SLEEP", &time.as_secs_f64().to_string()]).await?,
             Step::SetClock(seconds) => self.set_clock(seconds).await?,
@@ -164,9 +164,9 @@ impl<'a> Nemesis<'a> {
         Ok(())
     }
 
-    async fn signal(&mut self, role: Role, place: usize, signal: Signal) -> Result<Option<u32>, String> {
+    fn signal(&mut self, role: Role, place: usize, signal: Signal) -> Result<Option<u32>, String> {
         let member = self.cluster.member(role, place)?;
-        member.process.signal(signal).await?;
+        member.process.signal(signal)?;
         Ok(Some(member.instance))
     }
 
@@ -190,19 +190,19 @@ impl<'a> Nemesis<'a> {
     }
 
     async fn set_clock(&mut self, seconds: i64) -> Result<(), String> {
-        self.cluster.redis.set_clock(seconds)?;
-        let mut client = Client::connect(self.cluster.redis.address).await?;
-        let shown = client.time().await?.as_secs_f64();
+        self.cluster.redis.set_clock(seconds * 1000)?;
+        let mut client = self.cluster.redis.client().await?;
+        let (shown, _): (u64, u64) = client.run(&["TIME"]).await?;
         let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        match (shown - ours.as_secs_f64() - seconds as f64).abs() {
+        match (shown as f64 - ours.as_secs_f64() - seconds as f64).abs() {
             off if off < CLOCK_TOLERANCE => Ok(()),
             off => Err(format!("it is {off:.0} s off that")),
         }
     }
 
     async fn leave_memory(&mut self, bytes: u64) -> Result<(), String> {
-        let mut client = Client::connect(self.cluster.redis.address).await?;
-        let used = client.used_memory().await?;
+        let mut client = self.cluster.redis.client().await?;
+        let used = client.used_memory().await? as u64;
         let limit = match bytes {
             // Also when some of it is given back meanwhile.
             0 => used - used / 50,
@@ -222,7 +222,7 @@ impl<'a> Nemesis<'a> {
     }
 
     async fn run(&mut self, words: &[&str]) -> Result<(), String> {
-        let mut client = Client::connect(self.cluster.redis.address).await?;
+        let mut client = self.cluster.redis.client().await?;
         self.tend_during(client.run::<redis::Value>(words)).await??;
         Ok(())
     }

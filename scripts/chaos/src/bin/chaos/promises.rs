@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer;
 use crate::history::{End, Via, Wish};
-use crate::journal::{Journal, Times, Told};
-use crate::load_balancer::{Door, LoadBalancer, with};
+use crate::journal::{Journal, Told};
+use crate::load_balancer::LoadBalancer;
 use crate::traffic::Traffic;
+use crate::wishes::{Prefer, Wishes};
 
 /// How often a call is tried with its key, and when again.
 const TRIES: usize = 20;
@@ -26,9 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Every so many change their mind.
 const FICKLE: u64 = 7;
-
-/// JOB_TIMEOUT of the ingresses, which no scenario changes.
-const BUDGET: Duration = Duration::from_secs(3600);
 
 /// How one of them asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,9 +58,7 @@ pub(crate) struct Promises {
 impl Promises {
     /// Asks `rate` times a second.
     pub(crate) fn start(
-        front: Arc<LoadBalancer>,
-        traffic: Arc<Traffic>,
-        journal: Arc<Journal>,
+        (front, traffic, journal): (Arc<LoadBalancer>, Arc<Traffic>, Arc<Journal>),
         (rate, some_wait): (f64, bool),
     ) -> Self {
         let (stop, asking) = (CancellationToken::new(), TaskTracker::new());
@@ -101,17 +97,15 @@ impl Manner {
         }
     }
 
-    fn wait(self) -> Duration {
-        match self {
-            Self::Async | Self::Twice => Duration::ZERO,
-            Self::Shortly => Duration::from_secs(1),
-        }
-    }
-
-    fn headers(self, nonce: Nonce) -> String {
-        match self {
-            Self::Async | Self::Twice => format!("Prefer: respond-async\r\nIdempotency-Key: {nonce}\r\n"),
-            Self::Shortly => "Prefer: wait=1\r\n".to_owned(),
+    fn wishes(self) -> Wishes {
+        let prefer = match self {
+            Self::Async | Self::Twice => Prefer::Async,
+            Self::Shortly => Prefer::Wait(1),
+        };
+        Wishes {
+            prefer,
+            is_keyed: self != Self::Shortly,
+            ..Wishes::default()
         }
     }
 
@@ -122,10 +116,9 @@ impl Manner {
 }
 
 async fn ask(front: Arc<LoadBalancer>, journal: Arc<Journal>, nonce: Nonce, manner: Manner) {
-    let times = Times {
-        budget: BUDGET,
-        wait: manner.wait(),
-    };
+    let wishes = manner.wishes();
+    // It never waits as long as an ingress gives those who name no time.
+    let times = wishes.times(Duration::ZERO);
     let place = journal.open(nonce, Via::Ingress(0), times);
     let Try { door, end, id } = try_until_told(&front, nonce, manner).await;
     if let Some(id) = id {
@@ -134,7 +127,7 @@ async fn ask(front: Arc<LoadBalancer>, journal: Arc<Journal>, nonce: Nonce, mann
             (End::Promised | End::Ok, _) => Wish::Kept,
             _ => Wish::Known,
         };
-        let is_keyed = manner != Manner::Shortly;
+        let is_keyed = wishes.is_keyed;
         journal.tell(Told {
             nonce,
             id,
@@ -199,11 +192,8 @@ async fn try_twice(front: &LoadBalancer, door: usize, nonce: Nonce) -> Try {
 }
 
 async fn try_once(front: &LoadBalancer, door: usize, nonce: Nonce, manner: Manner) -> Try {
-    let body = format!("{{\"city\":\"{nonce}\"}}");
-    let Door { target, address, .. } = &front.doors[door];
-    let request = target.encode("POST", "/WeatherForecast/city", Some(&body));
-    let request = with(&request, &manner.headers(nonce));
-    let mut connection = Connection::new(*address);
+    let request = front.doors[door].call(nonce, &manner.wishes().headers(nonce));
+    let mut connection = Connection::new(front.doors[door].address);
     let (end, id) = match connection.ask(&request, Instant::now() + PATIENCE).await {
         Ok(response) => {
             let end = answer::end_of(&response, &nonce.to_string());

@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use testbed::process::bare;
 use tokio::process::Command;
-
-use crate::process::bare;
 
 /// What they are started with.
 #[derive(Debug, Clone)]

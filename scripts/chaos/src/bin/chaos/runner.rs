@@ -2,33 +2,20 @@
 //! failure of the scenario too: a run that could not be judged has not passed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use chaos::ledger;
 use fastrand::Rng;
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::callers::Callers;
-use crate::cluster::Cluster;
 use crate::finding::{Finding, Opinion};
-use crate::following::follow;
-use crate::foreign::Foreign;
-use crate::history::{History, Runs};
-use crate::journal::Journal;
+use crate::history::History;
 use crate::judging::{self, Judgement};
-use crate::nemesis::Nemesis;
 use crate::programs::Programs;
-use crate::progress::{Progress, Screen};
-use crate::promises::Promises;
-use crate::scenario::{Plan, Profile, Scenario};
-use crate::settling::Settling;
-use crate::step::Load;
-use crate::traffic::Traffic;
-use crate::wire::{self, Wire};
-use crate::wishes::Wishes;
+use crate::progress::Screen;
+use crate::scenario::{Profile, Scenario};
+use crate::stage::Stage;
 
 /// Scenarios under load at the same time, where time is short.
 pub(crate) const LANES: u32 = 2;
@@ -86,13 +73,10 @@ pub(crate) async fn run(run: Run, scenario: Scenario) -> Verdict {
         allowed: plan.allowed,
         ..History::default()
     };
-    let stage = Stage {
-        plan,
-        seed,
-        progress,
-        history: &mut history,
+    let outcome = match Stage::start(plan, seed, &run.programs, progress).await {
+        Ok(stage) => stage.play(lane, &mut history).await,
+        Err(error) => Err(error),
     };
-    let outcome = stage.play(&run.programs, lane).await;
     // Judging a hundred thousand calls would hold up the load of the scenario beside this one.
     let judged = tokio::task::spawn_blocking(move || {
         let (judgement, opinion) = (judging::judge(&history), (scenario.judge)(&history));
@@ -112,129 +96,5 @@ pub(crate) async fn run(run: Run, scenario: Scenario) -> Verdict {
         judgement,
         opinion,
         history,
-    }
-}
-
-struct Stage<'a> {
-    plan: Plan,
-    seed: u64,
-    progress: Progress,
-    history: &'a mut History,
-}
-
-impl Stage<'_> {
-    async fn play(self, programs: &Programs, lane: impl Send) -> Result<(), String> {
-        let Self {
-            mut plan,
-            seed,
-            progress,
-            history,
-        } = self;
-        let timeout = format!("{}ms", plan.request_timeout.as_millis());
-        plan.setup.ingress.push(("REQUEST_TIMEOUT", timeout));
-        let mut cluster = Cluster::start(programs, plan.setup).await?;
-        let (begin, begun) = (Instant::now(), SystemTime::now());
-        let traffic = Arc::new(Traffic::new(seed, plan.poison));
-        let journal = Journal::new(begin);
-        let budget = plan.request_timeout;
-        let front = cluster.front.clone();
-        let probing = CancellationToken::new();
-        tokio::spawn(probing.clone().run_until_cancelled_owned(front.clone().probe()));
-        let _probing = probing.drop_guard();
-        let grace = plan.grace;
-        let start = |wishes| Callers::start(front.clone(), traffic.clone(), journal.clone(), budget, grace, wishes);
-        let callers = start(Wishes::default());
-        let wishing: Vec<_> = plan
-            .wishes
-            .into_iter()
-            .map(|wishes| (wishes.rate, start(wishes)))
-            .collect();
-        for (rate, wishing) in &wishing {
-            wishing.set(Load::Open(*rate));
-        }
-        let wire = wire::Plan {
-            url: format!("redis://{}", cluster.redis.address),
-            rate: plan.wire,
-            budget: plan.wire_budget.unwrap_or(budget),
-        };
-        let wire = (plan.wire > 0.0)
-            .then(|| Wire::start(wire, traffic.clone(), journal.clone()))
-            .transpose()?;
-
-        let promised = (plan.promised, plan.some_wait);
-        let promises =
-            (plan.promised > 0.0).then(|| Promises::start(front.clone(), traffic.clone(), journal.clone(), promised));
-
-        let foreign = Foreign::start(plan.foreign, cluster.redis.address, &cluster.ledger())?;
-        let mut conductor = Nemesis {
-            cluster: &mut cluster,
-            callers: &callers,
-            wire: wire.as_ref(),
-            progress: &progress,
-            begin,
-            events: Vec::new(),
-            upstream: Vec::new(),
-            peak: 0.0,
-        };
-        let conducted = conductor.conduct(&plan.steps).await;
-        progress.say("no load any more; waiting for the last answers");
-        let finished = conductor
-            .tend_during(async {
-                for (_, wishing) in &wishing {
-                    wishing.set(Load::Idle);
-                }
-                callers.finish().await;
-                for (_, wishing) in &wishing {
-                    wishing.finish().await;
-                    wishing.hang_up();
-                }
-                if let Some(promises) = &promises {
-                    promises.finish().await;
-                }
-                if let Some(wire) = &wire {
-                    wire.finish(budget + grace).await;
-                }
-            })
-            .await;
-        history.events = std::mem::take(&mut conductor.events);
-        history.upstream = std::mem::take(&mut conductor.upstream);
-        let ended = conducted.and(finished);
-        drop(lane);
-        progress.say("asking for what was promised, at other doors");
-        history.promises = follow(front.clone(), journal.clone()).await;
-        foreign.leave().await;
-
-        let settled = match ended {
-            Ok(()) => {
-                let settling = Settling {
-                    cluster: &mut cluster,
-                    callers: &callers,
-                    requesters: usize::from(wire.is_some()),
-                    run: traffic.run(),
-                    journal: &journal,
-                    counters: plan.counters,
-                    begin,
-                };
-                progress.say(&format!(
-                    "{} requests; waiting until nothing is left of them",
-                    journal.len()
-                ));
-                settling.settle(plan.settling, history).await
-            }
-            error => error,
-        };
-        history.starved = callers.starved() + wishing.iter().map(|(_, wishing)| wishing.starved()).sum::<u64>();
-        let left = match wire {
-            Some(wire) => wire.leave().await,
-            None => Ok(()),
-        };
-        history.promises.extend(follow(front, journal.clone()).await);
-        history.calls = journal.calls();
-        history.pythons = cluster.pythons.clone();
-        history.issued = traffic.issued();
-        let ledger =
-            ledger::read(&cluster.ledger(), begun).map_err(|error| format!("could not read the ledger: {error}"))?;
-        history.runs = Runs::of(traffic.run(), ledger);
-        settled.and(left)
     }
 }

@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::keyspace::Guests;
 use crate::leaks;
 use crate::nemesis::died;
-use crate::redis::Client;
+use crate::redis::dead_letters;
 use crate::step::Load;
 
 /// What is asked between two looks, a second, and for how long.
@@ -77,8 +77,8 @@ impl Settling<'_> {
         sleep(LATENESS).await;
         history.counters = leaks::totals(self.cluster, self.counters).await?;
         history.late_replies = leaks::counters(self.cluster, "roundtrip_ingress_late_replies_total").await?;
-        let mut client = Client::connect(self.cluster.redis.address).await?;
-        let letters = client.dead_letters().await?;
+        let mut client = self.cluster.redis.client().await?;
+        let letters = dead_letters(&mut client).await?;
         history.dead_letters = letters.iter().map(|data| number_in(data)).collect();
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
+use testbed::machine;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -26,18 +27,14 @@ pub(crate) struct Environment {
 impl Environment {
     /// `scratch` is where the brokers write.
     pub(crate) fn read(scratch: &Path) -> Self {
-        let text = |file| fs::read_to_string(file).unwrap_or_default();
-        let processor = text("/proc/cpuinfo");
-        let processor = processor.lines().find_map(|line| line.strip_prefix("model name"));
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         Self {
             started: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
             roundtrip: commit(),
-            processor: processor.unwrap_or("unknown").trim_matches([' ', '\t', ':']).to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
-            file_system: file_system(&text("/proc/mounts"), scratch)
-                .unwrap_or("unknown")
-                .to_owned(),
+            processor: machine::processor(),
+            cores: machine::cores(),
+            kernel: machine::kernel(),
+            file_system: file_system(&mounts, scratch).unwrap_or("unknown").to_owned(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Compares Roundtrip with its peers on this machine: starts them all, puts the same load on each in interleaved
 //! rounds, and writes a table, a plot and the raw figures. Whatever it starts ends with it.
 
-mod cpu;
 mod environment;
 mod lineup;
 mod load;

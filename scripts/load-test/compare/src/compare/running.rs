@@ -11,11 +11,12 @@ use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
+use testbed::{Process, free_address};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::BoxError;
 use crate::lineup::Peer;
-use crate::process::{Process, free_port};
+use crate::process;
 use crate::programs::Programs;
 use crate::servers::{self, Broker};
 
@@ -62,7 +63,7 @@ impl Running {
     pub(crate) async fn start(peer: Peer, programs: &Programs, scratch: &Path) -> Result<Self, BoxError> {
         let directory = tempfile::Builder::new().prefix(peer.name()).tempdir_in(scratch)?;
         let broker = servers::start(peer, programs, directory.path()).await?;
-        let listen = format!("127.0.0.1:{}", free_port()?);
+        let listen = free_address().to_string();
         let start = match peer.is_roundtrip() {
             true => start_roundtrip,
             false => start_peer,
@@ -88,7 +89,7 @@ impl Running {
 
     /// CPU time so far, in s.
     pub(crate) fn cpu_seconds(&self) -> Parts {
-        let seconds = |process: &Process| process.cpu_time().as_secs_f64();
+        let seconds = |process: &Process| process.cpu_of_tree().as_secs_f64();
         Parts {
             front: seconds(&self.front),
             worker: self.worker.as_ref().map(seconds),
@@ -103,7 +104,7 @@ impl Running {
     pub(crate) fn check(&mut self) -> Result<(), BoxError> {
         let broker = self.broker.iter_mut().flat_map(|broker| &mut broker.processes);
         let mut processes = broker.chain(&mut self.worker).chain([&mut self.front]);
-        processes.try_for_each(Process::check)
+        Ok(processes.try_for_each(Process::check)?)
     }
 
     async fn ready(&mut self) -> Result<(), BoxError> {
@@ -131,11 +132,11 @@ fn start_peer(
 ) -> Result<(Process, Option<Process>), BoxError> {
     let server = match broker_url {
         Some(url) => url.to_owned(),
-        None => format!("127.0.0.1:{}", free_port()?),
+        None => free_address().to_string(),
     };
     let side = |role: &'static str, listen: &[&str]| {
         let arguments = [&[role, "--peer", peer.name(), "--server", &server], listen].concat();
-        Process::start(role, &programs.peer, arguments, &[], directory)
+        process::start(role, &programs.peer, arguments, &[], directory)
     };
     let worker = side("worker", &[])?;
     Ok((side("front", &["--listen", listen])?, Some(worker)))
@@ -155,11 +156,11 @@ fn start_roundtrip(
             // All but this and the addresses is as shipped; more connections than it admits would measure refusals.
             ("MAX_IN_FLIGHT", "16384".to_owned()),
         ];
-        Process::start(name, program, [""; 0], &variables, directory)
+        process::start(name, program, [""; 0], &variables, directory)
     };
     let worker = match broker_url {
         Some(_) => {
-            let admin = format!("127.0.0.1:{}", free_port()?);
+            let admin = free_address().to_string();
             Some(service("proxy-service", &programs.proxy_service, &admin)?)
         }
         None => None,

@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use testbed::{Process, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::BoxError;
 use crate::lineup::{Peer, Server};
-use crate::process::{Process, free_port};
+use crate::process;
 use crate::programs::Programs;
 
 /// RabbitMQ takes several seconds on two cores, and more when they are busy.
@@ -30,23 +31,13 @@ pub(crate) struct Broker {
 /// Starts the broker between `peer`'s front and worker, where there is one.
 pub(crate) async fn start(peer: Peer, programs: &Programs, directory: &Path) -> Result<Option<Broker>, BoxError> {
     let Some(server) = peer.server() else { return Ok(None) };
-    let port = free_port()?;
+    let port = free_port();
     let mut processes = match server {
         Server::Nats => vec![nats(peer, programs, directory, port)?],
         Server::Redis => vec![redis(peer, programs, directory, port)?],
         Server::Rabbitmq => rabbitmq(programs, directory, port).await?,
     };
-    let deadline = Instant::now() + START_TIMEOUT;
-    let version = loop {
-        if let Some(version) = greet(server, port).await {
-            break version;
-        }
-        processes.iter_mut().try_for_each(Process::check)?;
-        if Instant::now() > deadline {
-            return Err(format!("{} did not answer within {START_TIMEOUT:?}", server.program()).into());
-        }
-        sleep(Duration::from_millis(50)).await;
-    };
+    let version = processes[0].answers(START_TIMEOUT, || greet(server, port)).await?;
     let scheme = match server {
         Server::Nats => "nats",
         Server::Redis => "redis",
@@ -100,7 +91,7 @@ fn nats(peer: Peer, programs: &Programs, directory: &Path, port: u16) -> Result<
         arguments.extend(["--jetstream".to_owned(), "--store_dir".to_owned(), store]);
     }
     let program = programs.server(Server::Nats)?;
-    Process::start("nats-server", program, arguments, &[], directory)
+    process::start("nats-server", program, arguments, &[], directory)
 }
 
 fn redis(peer: Peer, programs: &Programs, directory: &Path, port: u16) -> Result<Process, BoxError> {
@@ -112,18 +103,16 @@ fn redis(peer: Peer, programs: &Programs, directory: &Path, port: u16) -> Result
         _ => ["--appendonly", "no", "--appendfsync", "no"],
     });
     let program = programs.server(Server::Redis)?;
-    Process::start("redis-server", program, arguments, &[], directory)
+    process::start("redis-server", program, arguments, &[], directory)
 }
 
 /// RabbitMQ with its own port mapper: one that the node starts by itself would stay behind.
 async fn rabbitmq(programs: &Programs, directory: &Path, port: u16) -> Result<Vec<Process>, BoxError> {
-    let mapper_port = free_port()?;
+    let mapper_port = free_port();
     let arguments = ["-port", &mapper_port.to_string(), "-address", "127.0.0.1"];
-    let mapper = Process::start("epmd", &programs.find("epmd")?, arguments, &[], directory)?;
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    while TcpStream::connect(("127.0.0.1", mapper_port)).await.is_err() && Instant::now() < deadline {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let mut mapper = process::start("epmd", &programs.find("epmd")?, arguments, &[], directory)?;
+    let takes_connections = || async { TcpStream::connect(("127.0.0.1", mapper_port)).await.ok() };
+    mapper.answers(START_TIMEOUT, takes_connections).await?;
     let place = |name: &str| directory.join(name).display().to_string();
     let variables = [
         ("HOME", place("")),
@@ -131,7 +120,7 @@ async fn rabbitmq(programs: &Programs, directory: &Path, port: u16) -> Result<Ve
         ("RABBITMQ_NODENAME", format!("compare{port}@localhost")),
         ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
         ("RABBITMQ_NODE_PORT", port.to_string()),
-        ("RABBITMQ_DIST_PORT", free_port()?.to_string()),
+        ("RABBITMQ_DIST_PORT", free_port().to_string()),
         ("RABBITMQ_MNESIA_BASE", place("mnesia")),
         ("RABBITMQ_LOG_BASE", place("log")),
         ("RABBITMQ_PID_FILE", place("pid")),
@@ -142,7 +131,7 @@ async fn rabbitmq(programs: &Programs, directory: &Path, port: u16) -> Result<Ve
         ("RABBITMQ_ENABLED_PLUGINS_FILE", place("enabled_plugins")),
     ];
     let program = programs.server(Server::Rabbitmq)?;
-    let node = Process::start("rabbitmq-server", program, [""; 0], &variables, directory)?;
+    let node = process::start("rabbitmq-server", program, [""; 0], &variables, directory)?;
     Ok(vec![node, mapper])
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn per(time: Duration, count: u64) -> f64 {
 
 /// Watches a cluster for `length`, while `counts` counts what its load does.
 pub(crate) async fn watch(cluster: &Cluster, length: Duration, counts: impl Fn() -> Counts) -> Result<Window, String> {
-    let sample = || Ok::<_, String>((counts(), Instant::now(), cluster.services_cpu()?, cluster.redis_cpu()?));
+    let sample = || Ok::<_, String>((counts(), Instant::now(), cluster.services_cpu()?, cluster.redis.cpu()?));
     let (counts_before, begin, services_before, redis_before) = sample()?;
     sleep(length).await;
     let (counts_after, end, services_after, redis_after) = sample()?;

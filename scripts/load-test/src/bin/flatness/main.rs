@@ -6,10 +6,7 @@ mod cli;
 mod cluster;
 mod load;
 mod machine;
-mod process;
-mod redis;
 mod results;
-mod usage;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,7 +56,7 @@ async fn run(cli: &Cli) -> Result<(), String> {
         write(file, "")?;
     }
     let programs = Programs::find(cli.services.as_deref()).await?;
-    let machine = Machine::read(&programs).await?;
+    let machine = Machine::read().await?;
     let mut markdown = format!("{machine}\n");
     print(&markdown);
     let mut tables = Vec::new();

@@ -5,10 +5,9 @@ use checker::{Run, Runs, Via};
 
 use super::*;
 use crate::fault_proxy::NetworkFault;
-use crate::history::Event;
+use crate::history::{Event, Usage};
 use crate::step::Step;
 use crate::upstream::Mood;
-use crate::usage::Usage;
 
 const INGRESS: u32 = 4;
 const WORKER: u32 = 4711;

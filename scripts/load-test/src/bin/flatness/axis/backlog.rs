@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use testbed::redis::{Client, Pipeline};
 use tokio::time::{Instant, sleep};
 
 use super::{Figures, compared};
 use crate::cluster::{Cluster, Programs};
 use crate::load::per;
-use crate::redis::{Client, encode};
 use crate::results::Cost;
 
 pub(super) const POINTS: [usize; 4] = [0, 10_000, 100_000, 1_000_000];
@@ -43,23 +43,22 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn measure(waiting: usize, programs: &Programs) -> Result<Figures, String> {
     let mut cluster = Cluster::redis(programs).await?;
-    let mut client = cluster.client().await?;
+    let mut client = cluster.redis.client().await?;
     let create = ["XGROUP", "CREATE", REQUESTS, "processing-group", "0", "MKSTREAM"];
-    client.run(&create).await?;
+    client.run::<()>(&create).await?;
 
     let memory_before = client.used_memory().await?;
     add(&mut client, waiting).await?;
-    let cpu_before = client.cpu().await?;
+    let cpu_before = cpu(&mut client).await?;
     add(&mut client, ADDED).await?;
-    let adding = client.cpu().await?.saturating_sub(cpu_before);
+    let adding = cpu(&mut client).await?.saturating_sub(cpu_before);
     let memory = client.used_memory().await? - memory_before;
 
     let total = (waiting + ADDED) as u64;
     cluster.add_proxy(&[]).await?;
     let begin = drained_to(&mut client, &cluster, total - EDGE).await?;
     let end = drained_to(&mut client, &cluster, EDGE).await?;
-    let dead = client.length(DEAD_LETTERS).await?;
-    cluster.end().await;
+    let dead = client.run::<u64>(&["XLEN", DEAD_LETTERS]).await?;
     if dead > 0 {
         return Err(format!("{dead} entries became dead letters"));
     }
@@ -85,12 +84,12 @@ struct Moment {
 async fn drained_to(client: &mut Client, cluster: &Cluster, left: u64) -> Result<Moment, String> {
     let (mut lowest, mut deadline) = (u64::MAX, Instant::now() + STALL_TIMEOUT);
     loop {
-        let now_left = client.length(REQUESTS).await?;
+        let now_left = client.run::<u64>(&["XLEN", REQUESTS]).await?;
         if now_left <= left {
             return Ok(Moment {
                 at: Instant::now(),
                 left: now_left,
-                cpu: client.cpu().await? + cluster.services_cpu()?,
+                cpu: cpu(client).await? + cluster.services_cpu()?,
             });
         }
         if now_left < lowest {
@@ -101,9 +100,15 @@ async fn drained_to(client: &mut Client, cluster: &Cluster, left: u64) -> Result
                 "nothing was settled for {STALL_TIMEOUT:?}, {now_left} entries are left"
             ));
         }
-        client.run(&["UNLINK", REPLIES]).await?;
+        client.run::<()>(&["UNLINK", REPLIES]).await?;
         sleep(POLL_INTERVAL).await;
     }
+}
+
+/// CPU time of the server, to the microsecond: finer than /proc has it.
+async fn cpu(client: &mut Client) -> Result<Duration, String> {
+    let seconds = client.info("cpu", "used_cpu_user").await? + client.info("cpu", "used_cpu_sys").await?;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Adds entries as an ingress does.
@@ -111,22 +116,21 @@ async fn add(client: &mut Client, count: usize) -> Result<(), String> {
     let mut left = count;
     while left > 0 {
         let batch = left.min(PIPELINE);
-        let mut commands = Vec::new();
+        let mut commands = Pipeline::with_capacity(batch);
         for _ in 0..batch {
-            encode(&mut commands, &entry(&correlation_id()));
+            commands.cmd("XADD").arg(&entry(&correlation_id()));
         }
-        client.pipeline(&commands, batch).await?;
+        client.run_all(&commands).await?;
         left -= batch;
     }
     Ok(())
 }
 
 /// A request worth working on for an hour.
-fn entry(correlation_id: &str) -> [&str; 13] {
+fn entry(correlation_id: &str) -> [&str; 12] {
     let data = r#"{"city":"New York","location":"Downtown"}"#;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     [
-        "XADD",
         REQUESTS,
         "*",
         "requestId",

@@ -51,7 +51,6 @@ pub(super) async fn measure(size: usize, programs: &Programs, length: Duration) 
             watch(&cluster, length, || load.counts.get()).await
         })
         .await?;
-    cluster.end().await;
     let kibibytes = size as f64 / 1024.0;
     Ok(vec![
         Some(window.cpu()),

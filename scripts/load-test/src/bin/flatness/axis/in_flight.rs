@@ -7,11 +7,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{Figures, WARM_UP, compared, plain};
-use crate::cluster::{Cluster, Programs, target};
+use crate::cluster::{Cluster, Programs, Service, target};
 use crate::load::Load;
-use crate::process::Process;
 use crate::results::Cost;
-use crate::usage;
 
 pub(super) const POINTS: [usize; 4] = [10, 100, 1000, 10_000];
 pub(super) const HEADING: &str = "requests in flight";
@@ -45,10 +43,8 @@ pub(super) async fn measure(in_flight: usize, programs: &Programs, length: Durat
     // A quarter more: a request that takes a little longer must not wait for a connection.
     let connections = in_flight * 5 / 4 + 16;
     let needed = (connections + OTHER_FILES) as u64;
-    if usage::max_open_files().is_some_and(|max| max < needed) {
-        crate::say(&format!(
-            "skipped: run `ulimit -n {needed}` first, each connection is an open file"
-        ));
+    if let Err(why) = testbed::limits::allow_open_files(needed) {
+        crate::say(&format!("skipped: {why}; each connection is an open file"));
         return Ok(vec![None; COSTS.len()]);
     }
     let latency = Duration::from_secs_f64(in_flight as f64 / RATE);
@@ -59,7 +55,7 @@ pub(super) async fn measure(in_flight: usize, programs: &Programs, length: Durat
     ];
     let cluster = Cluster::all(programs, 1, &variables).await?;
     let (ingress, proxy) = (&cluster.ingresses[0], cluster.proxy.as_ref().expect("it was started"));
-    let (idle_ingress, idle_proxy) = (ingress.resident()?, proxy.resident()?);
+    let (idle_ingress, idle_proxy) = (ingress.process.resident()?, proxy.process.resident()?);
     let connected_ingress = with_idle_connections(ingress, connections).await?;
     let connection = growth(idle_ingress, connected_ingress, connections);
 
@@ -67,10 +63,9 @@ pub(super) async fn measure(in_flight: usize, programs: &Programs, length: Durat
     // Once answers come, requests start at the rate at which they end.
     load.settle(latency + WARM_UP).await;
     let pending = pending(ingress).await?;
-    let of_ingress = growth(connected_ingress, ingress.resident()?, pending as usize);
-    let of_proxy = growth(idle_proxy, proxy.resident()?, pending as usize);
+    let of_ingress = growth(connected_ingress, ingress.process.resident()?, pending as usize);
+    let of_proxy = growth(idle_proxy, proxy.process.resident()?, pending as usize);
     let window = load.watch(&cluster, length).await?;
-    cluster.end().await;
 
     let memory = |kibibytes| (in_flight >= MIN_FOR_MEMORY).then_some(kibibytes);
     Ok(vec![
@@ -90,7 +85,7 @@ fn growth(before: u64, after: u64, count: usize) -> f64 {
 }
 
 /// Resident memory of an ingress with as many connections, each of which was used once.
-async fn with_idle_connections(ingress: &Process, count: usize) -> Result<u64, String> {
+async fn with_idle_connections(ingress: &Service, count: usize) -> Result<u64, String> {
     let request = target(ingress).encode("GET", "/livez", None);
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let mut used = JoinSet::new();
@@ -103,7 +98,7 @@ async fn with_idle_connections(ingress: &Process, count: usize) -> Result<u64, S
     }
     let connections: Result<Vec<_>, _> = used.join_all().await.into_iter().collect();
     let connections = connections.map_err(|failure| format!("could not open {count} connections: {failure}"))?;
-    let resident = ingress.resident()?;
+    let resident = ingress.process.resident()?;
     drop(connections);
     // For the ingress to see that they have gone.
     sleep(Duration::from_millis(300)).await;
@@ -111,32 +106,18 @@ async fn with_idle_connections(ingress: &Process, count: usize) -> Result<u64, S
 }
 
 /// The requests that wait for their reply, as the ingress counts them.
-async fn pending(ingress: &Process) -> Result<f64, String> {
+async fn pending(ingress: &Service) -> Result<f64, String> {
     let request = target(ingress).encode("GET", "/metrics", None);
     let mut connection = Connection::new(ingress.address);
     let answer = connection.ask(&request, Instant::now() + CONNECT_TIMEOUT).await;
     let answer = answer.map_err(|failure| format!("could not read the metrics of the ingress: {failure}"))?;
-    pending_in(&String::from_utf8_lossy(answer.body)).ok_or_else(|| "the metrics have no pending requests".to_owned())
-}
-
-fn pending_in(metrics: &str) -> Option<f64> {
-    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
-    let mut samples = samples.filter_map(|line| line.rsplit_once(' '));
-    let (_, value) = samples.find(|(name, _)| name.starts_with("ingress_pending_requests"))?;
-    value.parse().ok()
+    let pending = testbed::metrics::value(&String::from_utf8_lossy(answer.body), "ingress_pending_requests");
+    pending.ok_or_else(|| "the metrics have no pending requests".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pending_requests_are_found_among_the_metrics() {
-        let metrics =
-            "# TYPE ingress_pending_requests gauge\nother 1\ningress_pending_requests{operation=\"weather\"} 9987\n";
-        assert_eq!(pending_in(metrics), Some(9987.0));
-        assert_eq!(pending_in("other 1"), None);
-    }
 
     #[test]
     fn growth_is_in_kibibytes_for_each() {

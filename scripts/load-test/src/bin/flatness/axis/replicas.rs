@@ -22,6 +22,5 @@ pub(super) async fn measure(replicas: usize, programs: &Programs, length: Durati
     let load = Load::closed(&cluster, CONNECTIONS);
     load.settle(WARM_UP).await;
     let window = load.watch(&cluster, length).await?;
-    cluster.end().await;
     Ok(vec![Some(window.cpu()), Some(window.redis_cpu()), Some(window.rate())])
 }

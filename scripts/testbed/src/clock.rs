@@ -1,15 +1,15 @@
-//! A wall clock for redis-server that can be set: a library that is loaded before its own, and a file that says by how
-//! much the time is off. The library is the one that the broker's own tests use, made by the compiler rustc links with.
+//! A wall clock that can be set: a library that is loaded before a process' own, and a file that says by how much the
+//! time is off. The library is made by the compiler that rustc links with.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/tests/redis/clock/shim.c");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/clock/shim.c");
 
-/// A clock of its own for the processes that are started with it.
+/// A clock for the processes that are started with it.
 #[derive(Debug)]
 pub(crate) struct Clock {
     library: PathBuf,
@@ -30,7 +30,7 @@ impl Clock {
             Ok(status) => return Err(format!("could not compile {SOURCE}: cc ended with {status}")),
             Err(error) => return Err(format!("could not run cc to compile {SOURCE}: {error}")),
         }
-        fs::write(&clock.offset, 0_i64.to_ne_bytes()).map_err(|error| failed(&error))?;
+        fs::write(&clock.offset, 0_i64.to_ne_bytes()).map_err(failed)?;
         Ok(clock)
     }
 
@@ -39,16 +39,15 @@ impl Clock {
         command.env("LD_PRELOAD", &self.library).env("CLOCK_FILE", &self.offset);
     }
 
-    /// Sets the clock so many seconds off the system's.
-    pub(crate) fn set(&self, seconds: i64) -> Result<(), String> {
+    /// Sets the clock so many milliseconds off the system's.
+    pub(crate) fn set(&self, offset: i64) -> Result<(), String> {
         // In place: it is mapped.
         let file = OpenOptions::new().write(true).open(&self.offset);
-        let millis = (seconds * 1000).to_ne_bytes();
-        file.and_then(|mut file| file.write_all(&millis))
-            .map_err(|error| failed(&error))
+        file.and_then(|mut file| file.write_all(&offset.to_ne_bytes()))
+            .map_err(failed)
     }
 }
 
-fn failed(error: &std::io::Error) -> String {
+fn failed(error: io::Error) -> String {
     format!("could not set the clock: {error}")
 }
