@@ -1,13 +1,13 @@
-//! A circuit breaker: `failsafe`'s state machine behind a gate for half-open probes.
-//! The gate is ours because the machine alone admits everybody as soon as it is half-open.
+//! A circuit breaker: `failsafe`'s policies say when it opens and for how long; its three states are ours, as the
+//! library's machine admits everybody as soon as it is half-open.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use failsafe::{FailurePolicy, Instrument, StateMachine};
-use tokio::sync::Semaphore;
+use failsafe::FailurePolicy;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Where a breaker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +74,22 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The breaker around the broker, whose outages are told elsewhere.
 pub(super) const BROKER: &str = "redis";
 
-type Policy = Box<dyn FailurePolicy + Send + Sync>;
-
 /// Refuses calls to something that keeps failing, and probes it now and then. Runs on real time.
 pub struct Breaker {
-    machine: StateMachine<Timed, Mirror>,
-    mirror: Mirror,
+    name: &'static str,
+    /// A [`State`], to be seen without the lock; changed under it.
+    state: AtomicU8,
+    inner: Mutex<Inner>,
     probes: Semaphore,
+}
+
+struct Inner {
+    policy: Box<dyn FailurePolicy + Send + Sync>,
+    /// When the open time is over; of no meaning while closed.
+    until: Instant,
+    /// How long it opens again when a probe fails and the policy has no opinion: as long as the policy said last, not as
+    /// long as a failure asked for. `None` while closed.
+    again: Option<Duration>,
 }
 
 impl Breaker {
@@ -88,22 +97,15 @@ impl Breaker {
     /// it is half-open. `name` appears in logs.
     #[must_use]
     pub fn new(name: &'static str, policy: impl FailurePolicy + Send + Sync + 'static, probes: usize) -> Self {
-        let mirror = Mirror(Arc::new(Shown {
-            name,
-            state: AtomicU8::new(State::Closed as u8),
-            open: Mutex::default(),
-        }));
-        let timed = Timed {
+        let inner = Inner {
             policy: Box::new(policy),
-            mirror: mirror.clone(),
+            until: Instant::now(),
             again: None,
         };
         Self {
-            machine: failsafe::Config::new()
-                .failure_policy(timed)
-                .instrument(mirror.clone())
-                .build(),
-            mirror,
+            name,
+            state: AtomicU8::new(State::Closed as u8),
+            inner: Mutex::new(inner),
             probes: Semaphore::new(probes),
         }
     }
@@ -118,111 +120,66 @@ impl Breaker {
         judge: impl FnOnce(&E) -> Verdict,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Rejection<E>> {
-        let refused = || Rejection::Open {
-            retry_after: self.mirror.remaining(),
-        };
-        let _probe = match self.state() {
-            State::Closed => None,
-            _ => Some(self.probes.try_acquire().map_err(|_| refused())?),
-        };
-        if !self.machine.is_call_permitted() {
-            return Err(refused());
-        }
+        let admitted = self.admit();
+        let _probe = admitted.map_err(|retry_after| Rejection::Open { retry_after })?;
         let outcome = call.await;
         match outcome.as_ref().map_or_else(judge, |_| Verdict::Well) {
-            Verdict::Well => self.machine.on_success(),
-            Verdict::Failed => self.machine.on_error(),
-            Verdict::Pause(pause) => {
-                self.mirror.ask_for(pause);
-                self.machine.on_error();
-                // An open machine asks its policy for nothing; a later failure is not to be taken for this one.
-                self.mirror.take_asked();
-            }
+            Verdict::Well => self.succeeded(),
+            Verdict::Failed => self.failed(None),
+            Verdict::Pause(asked) => self.failed(Some(asked)),
             // Half-open it stays half-open, and the probe's place is free again.
             Verdict::Nothing => {}
         }
         outcome.map_err(Rejection::Failed)
     }
 
-    /// How long it refuses calls for certain; zero when one may pass. Changes nothing.
-    #[must_use]
-    pub fn open_for(&self) -> Duration {
-        match self.state() {
-            State::Open => self.mirror.remaining(),
-            _ => Duration::ZERO,
+    /// Lets a call pass, with a probe's place unless closed; or says for how long it is open.
+    fn admit(&self) -> Result<Option<SemaphorePermit<'_>>, Duration> {
+        if self.state() == State::Closed {
+            return Ok(None);
+        }
+        let probe = self.probes.try_acquire();
+        let inner = self.lock();
+        let remaining = inner.remaining();
+        let probe = probe.map_err(|_| remaining)?;
+        if self.state() == State::Open {
+            if !remaining.is_zero() {
+                return Err(remaining);
+            }
+            self.show(&inner, State::HalfOpen);
+        }
+        Ok(Some(probe))
+    }
+
+    fn succeeded(&self) {
+        let mut inner = self.lock();
+        if self.state() == State::HalfOpen {
+            inner.again = None;
+            inner.policy.revived();
+            self.show(&inner, State::Closed);
+        }
+        inner.policy.record_success();
+    }
+
+    /// Opens it if the policy says so, or the failure asked for a pause. A late failure does not prolong the open time.
+    fn failed(&self, asked: Option<Duration>) {
+        let mut inner = self.lock();
+        if self.state() == State::Open {
+            return;
+        }
+        let own = inner.policy.mark_dead_on_failure().or(inner.again);
+        if let Some(delay) = own.max(asked) {
+            inner.again = own.or(Some(FIRST_DELAY));
+            inner.until = Instant::now() + delay;
+            self.show(&inner, State::Open);
         }
     }
 
-    /// Where the breaker stands, without changing it.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.mirror.state()
-    }
-}
-
-impl fmt::Debug for Breaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker")
-            .field("name", &self.mirror.0.name)
-            .field("state", &self.state())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The policy, noting how long it keeps the breaker open, and that it closed. The machine calls it under its
-/// lock, so what it shows is in order; the machine's own notices come later, and may overtake each other.
-struct Timed {
-    policy: Policy,
-    mirror: Mirror,
-    /// How long it opens again when a probe fails and the policy has no opinion: as long as the policy said last. The
-    /// machine would take the last delay, which a failure may have asked for. `None` while the breaker is closed.
-    again: Option<Duration>,
-}
-
-impl FailurePolicy for Timed {
-    fn record_success(&mut self) {
-        self.policy.record_success();
-    }
-
-    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
-        let own = self.policy.mark_dead_on_failure().or(self.again);
-        let delay = own.max(self.mirror.take_asked())?;
-        self.again = own.or(Some(FIRST_DELAY));
-        self.mirror.open_for(delay);
-        Some(delay)
-    }
-
-    fn revived(&mut self) {
-        self.again = None;
-        self.mirror.close();
-        self.policy.revived();
-    }
-}
-
-/// The state as others see it: asking the machine itself would change it.
-#[derive(Debug, Clone)]
-struct Mirror(Arc<Shown>);
-
-#[derive(Debug)]
-struct Shown {
-    name: &'static str,
-    state: AtomicU8,
-    open: Mutex<OpenTimes>,
-}
-
-#[derive(Debug, Default)]
-struct OpenTimes {
-    until: Option<Instant>,
-    /// The pause that the failure which is being counted asked for.
-    asked: Option<Duration>,
-}
-
-impl Mirror {
-    /// Changes what is shown, under the lock of the times: state and times agree.
-    fn show(&self, _: &OpenTimes, state: State) {
-        let before = self.0.state.swap(state as u8, Ordering::Relaxed);
+    /// Changes the state. Takes the content of the lock, so that state and times agree.
+    fn show(&self, _: &Inner, state: State) {
+        let before = self.state.swap(state as u8, Ordering::Relaxed);
         if before != state as u8 {
-            let (breaker, state) = (self.0.name, state.name());
+            let (breaker, state) = (self.name, state.name());
             match breaker {
                 BROKER => tracing::debug!(breaker, state, "the circuit breaker changed its state"),
                 _ => tracing::warn!(breaker, state, "the circuit breaker changed its state"),
@@ -230,62 +187,44 @@ impl Mirror {
         }
     }
 
-    fn open_for(&self, delay: Duration) {
-        let mut times = self.times();
-        times.until = Some(Instant::now() + delay);
-        self.show(&times, State::Open);
+    /// How long it refuses calls for certain; zero when one may pass. Changes nothing.
+    #[must_use]
+    pub fn open_for(&self) -> Duration {
+        match self.state() {
+            State::Open => self.lock().remaining(),
+            _ => Duration::ZERO,
+        }
     }
 
-    fn close(&self) {
-        self.show(&self.times(), State::Closed);
-    }
-
-    fn ask_for(&self, pause: Duration) {
-        self.times().asked = Some(pause);
-    }
-
-    fn take_asked(&self) -> Option<Duration> {
-        self.times().asked.take()
-    }
-
-    fn state(&self) -> State {
-        match self.0.state.load(Ordering::Relaxed) {
+    /// Where the breaker stands, without changing it.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
             state if state == State::Closed as u8 => State::Closed,
             state if state == State::Open as u8 => State::Open,
             _ => State::HalfOpen,
         }
     }
 
-    fn times(&self) -> MutexGuard<'_, OpenTimes> {
-        self.0.open.lock().expect("no code panics while it holds the times")
-    }
-
-    fn remaining(&self) -> Duration {
-        self.times().remaining()
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no policy panics")
     }
 }
 
-impl OpenTimes {
+impl Inner {
+    /// The rest of the open time.
     fn remaining(&self) -> Duration {
-        let until = self.until;
-        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+        self.until.saturating_duration_since(Instant::now())
     }
 }
 
-impl Instrument for Mirror {
-    fn on_call_rejected(&self) {}
-
-    fn on_open(&self) {}
-
-    /// May come late, when it is open again: it is half-open only where its open time is over.
-    fn on_half_open(&self) {
-        let times = self.times();
-        if self.state() == State::Open && times.remaining().is_zero() {
-            self.show(&times, State::HalfOpen);
-        }
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker")
+            .field("name", &self.name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
     }
-
-    fn on_closed(&self) {}
 }
 
 #[cfg(test)]
