@@ -9,7 +9,6 @@ use roundtrip::broker::{ReplyStream, ResultStore};
 use roundtrip::observe::outage::broker_failed;
 use roundtrip::process::logging::with_causes;
 use roundtrip::resilience::backoff::Backoff;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::IngressMetrics;
@@ -45,9 +44,8 @@ pub(crate) async fn run(
                 }
             }
             Err(error) => {
-                let pause = pauses.next().unwrap_or(MAX_PAUSE);
                 broker_failed(&error, "reading replies again after a pause");
-                stop.run_until_cancelled(sleep(pause)).await;
+                pauses.pause(&stop).await;
             }
         }
     }
@@ -77,9 +75,8 @@ async fn store(records: &dyn ResultStore, late: &[Reply], metrics: &IngressMetri
                 return;
             }
             Err(error) => {
-                let pause = pauses.next().unwrap_or(MAX_PAUSE);
                 broker_failed(&error, "storing late replies again after a pause");
-                stop.run_until_cancelled(sleep(pause)).await;
+                pauses.pause(stop).await;
             }
         }
     }

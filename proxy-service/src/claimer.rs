@@ -120,7 +120,6 @@ impl Claimer {
                     };
                 }
                 Err(error) => {
-                    let pause = pauses.next().unwrap_or(MAX_PAUSE);
                     broker_failed(&error, "claiming again after a pause");
                     memory.missing = error.kind() != BrokerErrorKind::GroupLost;
                     memory.look = LookTimer::new();
@@ -132,7 +131,7 @@ impl Claimer {
                         }
                     };
                     memory.no_claims = None;
-                    stop.run_until_cancelled(sleep(pause)).await;
+                    pauses.pause(&stop).await;
                 }
             }
             if turn != Turn::Suspect {

@@ -70,7 +70,7 @@ async fn while_refused(
             return;
         }
         // Half of it at least: it is no use to be quick.
-        let pause = MAX_REFUSED_PAUSE.min(pauses.next().unwrap_or(MAX_REFUSED_PAUSE) + FIRST_REFUSED_PAUSE);
+        let pause = MAX_REFUSED_PAUSE.min(pauses.next_delay() + FIRST_REFUSED_PAUSE);
         give_up.run_until_cancelled(sleep(pause)).await;
         let mut more = Vec::new();
         if let Ok(true) = timeout(Duration::ZERO, batches.next(&mut more)).await {

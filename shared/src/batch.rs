@@ -4,19 +4,8 @@
 
 use tokio::sync::mpsc;
 
-/// The sending end: one item at a time, from many tasks.
-#[derive(Debug)]
-pub struct Batcher<T> {
-    queue: mpsc::Sender<T>,
-}
-
-impl<T> Clone for Batcher<T> {
-    fn clone(&self) -> Self {
-        Self {
-            queue: self.queue.clone(),
-        }
-    }
-}
+/// The sending end: one item at a time, from many tasks. It waits while the queue is full.
+pub type Batcher<T> = mpsc::Sender<T>;
 
 /// The receiving end: everything that piled up, from one task.
 #[derive(Debug)]
@@ -37,10 +26,6 @@ pub trait Weigh {
     fn weight(&self) -> usize;
 }
 
-/// The item came too late: nobody takes batches any more. Holds the item.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Closed<T>(pub T);
-
 /// A queue of at most `capacity` items, taken in batches of at most `max` items and [`MAX_BYTES`].
 ///
 /// # Panics
@@ -53,17 +38,7 @@ pub fn channel<T>(capacity: usize, max: usize) -> (Batcher<T>, Batches<T>) {
         rest: Vec::new(),
         max,
     };
-    (Batcher { queue: sender }, batches)
-}
-
-impl<T> Batcher<T> {
-    /// Queues one item; waits while the queue is full.
-    ///
-    /// # Errors
-    /// Gives the item back when the receiving end is gone.
-    pub async fn send(&self, item: T) -> Result<(), Closed<T>> {
-        self.queue.send(item).await.map_err(|error| Closed(error.0))
-    }
+    (sender, batches)
 }
 
 impl<T: Weigh> Batches<T> {
@@ -81,7 +56,7 @@ impl<T: Weigh> Batches<T> {
 }
 
 /// How many of these items one call takes, from the first on: at least one, and no more than [`MAX_BYTES`].
-pub fn fitting<T: Weigh>(items: &[T]) -> usize {
+fn fitting<T: Weigh>(items: &[T]) -> usize {
     let mut weight = 0;
     let too_many = items.iter().position(|item| {
         weight += item.weight();
@@ -166,12 +141,5 @@ mod tests {
         assert!(batches.next(&mut batch).await);
         assert_eq!(batch, [9]);
         assert!(!batches.next(&mut batch).await);
-    }
-
-    #[tokio::test]
-    async fn an_item_for_nobody_comes_back() {
-        let (batcher, batches) = channel(1, 1);
-        drop(batches);
-        assert_eq!(batcher.send(7_u8).await, Err(Closed(7)));
     }
 }

@@ -58,7 +58,7 @@ impl Retries {
 
     /// Waits before another try; gives the error back where there is none.
     pub(crate) async fn after(&mut self, error: BrokerError) -> Result<(), BrokerError> {
-        let delay = self.delays.next().unwrap_or(MAX_DELAY);
+        let delay = self.delays.next_delay();
         if !self.may_help(&error) {
             return Err(error);
         }

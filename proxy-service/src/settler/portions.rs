@@ -9,7 +9,6 @@ use roundtrip::broker::{BrokerErrorKind, Settlement};
 use roundtrip::observe::outage::broker_failed;
 use roundtrip::resilience::backoff::Backoff;
 use roundtrip::{Broker, BrokerError, Fault, FaultCode};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -71,9 +70,8 @@ pub(super) async fn settle(to: &impl Takes, batch: &[Settlement], give_up: &Canc
             // A broker that answers a ping is there: it is this one that does not come through.
             unconfirmed += u32::from(is_heavy(now) && to.is_there().await);
         }
-        let pause = pauses.next().unwrap_or(MAX_PAUSE);
         broker_failed(&error, "settling again");
-        give_up.run_until_cancelled(sleep(pause)).await;
+        pauses.pause(give_up).await;
     }
     Ok(())
 }

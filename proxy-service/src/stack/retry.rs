@@ -69,10 +69,7 @@ impl Handler for Retry {
                 Err(failure) => failure,
             };
             attempts_left -= 1;
-            let delay = delays
-                .next()
-                .unwrap_or(MAX_RETRY_DELAY)
-                .max(failure.retry_after().unwrap_or_default());
+            let delay = delays.next_delay().max(failure.retry_after().unwrap_or_default());
             let least = LEAST_TIME.min(job.request.budget.as_duration() / LEAST_PART);
             let too_late = Instant::now() + delay + least >= job.deadline;
             if attempts_left == 0 || !failure.is_retryable() || too_late {

@@ -152,17 +152,17 @@ pub async fn serve(
             serving.http.refused_connection();
         }
     };
-    let mut pause = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+    let mut pauses = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
                 start(stream);
-                pause.reset();
+                pauses.reset();
             }
             // Out of descriptors, or the peer gave up already: neither is a reason to stop serving.
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(pause.next().unwrap_or_default()).await;
+                pauses.pause(&stop).await;
             }
         }
     }

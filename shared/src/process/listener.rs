@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{BrokerError, Change, ResultStore};
@@ -48,8 +48,7 @@ pub async fn listen(
             Ok(()) => pauses.reset(),
             Err(error) => {
                 tracing::debug!(error = with_causes(&error), "listening for changes again after a pause");
-                let pause = pauses.next().unwrap_or(MAX_PAUSE);
-                stop.run_until_cancelled(sleep(pause)).await;
+                pauses.pause(&stop).await;
                 fallback.reset_immediately();
             }
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// An endless series of delays: each random between zero and a bound that doubles from `first` to `max`.
 #[derive(Debug)]
@@ -30,21 +32,25 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.0.reset();
     }
-}
 
-impl Iterator for Backoff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let bound = self.0.next_backoff()?;
+    /// The next delay.
+    pub fn next_delay(&mut self) -> Duration {
+        let bound = self.0.next_backoff().unwrap_or(self.0.max_interval);
         // The crate's own chance cannot be seeded.
-        Some(bound.mul_f64(fastrand::f64()))
+        bound.mul_f64(fastrand::f64())
+    }
+
+    /// Sleeps for the next delay, or until `stop`.
+    pub async fn pause(&mut self, stop: &CancellationToken) {
+        stop.run_until_cancelled(sleep(self.next_delay())).await;
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const FIRST: Duration = Duration::from_millis(50);
@@ -52,7 +58,11 @@ mod tests {
 
     #[test]
     fn delays_are_spread_below_a_bound_that_doubles_up_to_the_maximum() {
-        let runs: Vec<Vec<Duration>> = (0..200).map(|_| Backoff::new(FIRST, MAX).take(8).collect()).collect();
+        let run = |_| {
+            let mut delays = Backoff::new(FIRST, MAX);
+            (0..8).map(|_| delays.next_delay()).collect()
+        };
+        let runs: Vec<Vec<Duration>> = (0..200).map(run).collect();
         for step in 0..8_u32 {
             let bound = (FIRST * 2_u32.pow(step)).min(MAX);
             let longest = runs.iter().map(|run| run[step as usize]).max().unwrap();
@@ -68,8 +78,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn delays_never_run_out() {
-        assert_eq!(Backoff::new(FIRST, MAX).take(10_000).count(), 10_000);
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_takes_as_long_as_the_next_delay_and_no_longer_than_until_the_stop() {
+        let (mut pauses, stop, started) = (Backoff::new(MAX, MAX), CancellationToken::new(), Instant::now());
+        for _ in 0..100 {
+            pauses.pause(&stop).await;
+        }
+        assert!(started.elapsed() > MAX * 25 && started.elapsed() < MAX * 75);
+        stop.cancel();
+        let stopped = Instant::now();
+        pauses.pause(&stop).await;
+        assert_eq!(stopped.elapsed(), Duration::ZERO);
     }
 }

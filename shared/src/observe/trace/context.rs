@@ -94,7 +94,7 @@ fn write(span: &SpanContext) -> String {
 const LENGTH: usize = 55;
 
 /// `version-trace-parent-flags`, in lower case hexadecimal. A later version may have more behind that, after a dash
-/// (<https://www.w3.org/TR/trace-context/#versioning-of-traceparent>).
+/// (<https://www.w3.org/TR/trace-context/#versioning-of-traceparent>). The SDK's propagator takes ids of any length.
 fn parse(text: &str) -> Option<SpanContext> {
     let (text, tail) = text.split_at_checked(LENGTH)?;
     let mut parts = text.split('-');
