@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// How often everything watched is read, whatever was heard.
 pub(crate) const FALLBACK: Duration = Duration::from_secs(10);
 
-/// ResultStore read at once; bounds the memory of one answer.
+/// Records read at once; bounds the memory of one answer.
 const MAX_READ: usize = 64;
 
 /// A record as it was last seen; `None` inside where there is none.

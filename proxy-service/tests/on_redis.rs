@@ -1,4 +1,4 @@
-//! WorkerPool on a real Redis: one that refuses what settles, and looks into what others dropped.
+//! Workers on a real Redis: one that refuses what settles, and looks into what others dropped.
 #![allow(clippy::unwrap_used)]
 
 mod setup;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use setup::{LONG, Setup, echo, options};
 
-/// ResultStore that cannot be told that work begins.
+/// Records that cannot be told that work begins.
 #[derive(Debug)]
 struct Unsaid(Arc<MemoryBroker>);
 
@@ -84,7 +84,7 @@ async fn accept(setup: &Setup, budget: Duration) -> Acceptance {
     acceptance
 }
 
-/// WorkerPool whose work takes longer than anybody waits.
+/// Workers whose work takes longer than anybody waits.
 fn start(setup: &Setup) -> Running {
     let (options, metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&setup.metrics));
     let handler = |job: Job| async {

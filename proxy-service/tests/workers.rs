@@ -1,4 +1,4 @@
-//! WorkerPool on a broker: what is claimed is bounded, settled once, and handed back when there is no time.
+//! Workers on a broker: what is claimed is bounded, settled once, and handed back when there is no time.
 #![allow(clippy::unwrap_used)]
 
 mod setup;

@@ -169,7 +169,7 @@ async fn list(
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
 }
 
-/// ResultWriter a request
+/// Ends a request
 ///
 /// What waits never starts (200). What is at work is told (202), and ends within CANCEL_GRACE, or has its result before
 /// that. What has ended stays as it is (409); cancelling again what was cancelled is fine.

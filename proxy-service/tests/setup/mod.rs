@@ -61,7 +61,7 @@ impl Setup {
         self.start_on(self.broker.clone(), flags, handler)
     }
 
-    /// WorkerPool that reach the broker through another.
+    /// Workers that reach the broker through another.
     pub(crate) fn start_on<F>(
         &self,
         broker: Arc<dyn Broker>,

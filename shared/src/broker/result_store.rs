@@ -1,4 +1,4 @@
-//! ResultStore: what is kept of requests that somebody can ask for again. The rule: a record changes only in the step
+//! Records: what is kept of requests that somebody can ask for again. The rule: a record changes only in the step
 //! that makes its change true, so that whoever reads it, through whichever instance, reads what happened.
 
 use std::fmt;
@@ -34,7 +34,7 @@ pub trait ResultStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the results of those that have no result yet; those without a record get one. An error: not all have one.
     async fn store(&self, replies: &[Reply]) -> Result<(), BrokerError>;
 
-    /// ResultStore by their ids, each with its result; `None` where there is none, or none any more.
+    /// Records by their ids, each with its result; `None` where there is none, or none any more.
     async fn records(&self, ids: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError>;
 
     /// Records of one tenant, newest first, without their results.
@@ -148,9 +148,9 @@ pub struct IdempotencyKey {
 /// What there was to sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Purged {
-    /// ResultStore that were removed.
+    /// Records that were removed.
     pub removed: usize,
-    /// ResultStore whose request ended without a result.
+    /// Records whose request ended without a result.
     pub ended: usize,
 }
 

@@ -164,7 +164,7 @@ impl Stage {
         self.broker.claim(&self.worker, 1).await.unwrap().remove(0)
     }
 
-    /// ResultWriter a delivery with this outcome.
+    /// Ends a delivery with this outcome.
     pub(super) async fn settle(&self, delivery: Delivery, outcome: Result<Bytes, Fault>) {
         let request = delivery.content.unwrap();
         let reply = Reply::new(request.id, Origin::default(), outcome);

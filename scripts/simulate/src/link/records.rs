@@ -1,4 +1,4 @@
-//! ResultStore, through the weather.
+//! Records, through the weather.
 
 use async_trait::async_trait;
 use roundtrip::broker::{

@@ -302,7 +302,7 @@ pub async fn a_result_that_is_too_large_is_not_kept(harness: &impl Harness) {
     assert!(matches!(ended.outcome, Some(Err(fault)) if fault.code == FaultCode::ResultTooLarge));
 }
 
-/// ResultStore that are over leave nothing behind.
+/// Records that are over leave nothing behind.
 pub async fn expired_records_are_swept(harness: &impl Harness) {
     let records = harness.records_kept(Retention {
         results: Duration::from_millis(1),

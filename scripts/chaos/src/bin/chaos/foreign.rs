@@ -1,4 +1,4 @@
-//! WorkerPool of another make: they keep the contract of docs/wire.md as far as every worker has to, and know nothing of
+//! Workers of another make: they keep the contract of docs/wire.md as far as every worker has to, and know nothing of
 //! records.
 
 use std::collections::HashMap;

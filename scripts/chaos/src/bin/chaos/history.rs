@@ -36,7 +36,7 @@ pub(crate) struct History {
     pub(crate) allowed: Allowed,
 }
 
-/// WorkerPool in Python: all that there were, by pid.
+/// Workers in Python: all that there were, by pid.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Pythons {
     pub(crate) pids: Vec<u32>,

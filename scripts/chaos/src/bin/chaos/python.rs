@@ -1,4 +1,4 @@
-//! WorkerPool in Python: examples/worker.py, around a handler that notes its runs as `chaos-worker` does
+//! Workers in Python: examples/worker.py, around a handler that notes its runs as `chaos-worker` does
 //! (scripts/chaos/worker.py). They are started, hit and judged like all workers.
 
 use std::path::PathBuf;

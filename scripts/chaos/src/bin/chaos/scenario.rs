@@ -82,7 +82,7 @@ pub(crate) struct Plan {
     pub(crate) some_wait: bool,
     /// Callers with wishes of their own, all the time.
     pub(crate) wishes: Vec<Wishes>,
-    /// WorkerPool of another make.
+    /// Workers of another make.
     pub(crate) foreign: usize,
     /// How much longer than they wait callers stay: whoever is not told by then is never told.
     pub(crate) grace: Duration,
