@@ -164,34 +164,10 @@ fn lease(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::CommandFactory;
     use roundtrip::process::command_line;
     use rstest::rstest;
 
     use super::*;
-
-    #[test]
-    fn the_definition_is_sound_and_every_variable_is_documented() {
-        Config::command().debug_assert();
-        let help = Config::command().render_long_help().to_string();
-        for name in [
-            "BROKER_URL",
-            "LISTEN_ADDR",
-            "ADMIN_TOKEN",
-            "TERMINALS",
-            "LEASE",
-            "MAX_DELIVERIES",
-            "DRAIN_TIMEOUT",
-            "IDLE_TIMEOUT",
-            "MAX_CONNECTIONS",
-            "WEATHER_PROVIDER",
-            "SIMULATED_LATENCY",
-            "LOG_FORMAT",
-            "RUST_LOG",
-        ] {
-            assert!(help.contains(&format!("[env: {name}")), "{name} is missing in:\n{help}");
-        }
-    }
 
     #[rstest]
     #[case("6s", None, true)]

@@ -7,7 +7,6 @@ import tempfile
 import time
 
 import processes
-import variables
 
 # Of a port that nobody uses here, so that documents can be tried while services run.
 PORT = 5990
@@ -67,8 +66,6 @@ WRONG = {
     "a link to nowhere": ("[so](docs/nowhere.md)\n", "a link leads to docs/nowhere.md"),
     "a link to no heading": ("[so](README.md#no-such-heading)\n", "a link leads to #no-such-heading"),
 }
-HELP = "Options:\n --here <HERE>\n [env: HERE=]\n [default: 1s]\n\n --rows <ROWS>\n [env: ROWS]\n"
-TABLE = "\n## Variables\n\n| variable | default | for |\n|---|---|---|\n{}\n## More\n"
 
 
 class Failed(SystemExit):
@@ -96,7 +93,6 @@ def run():
             if time.monotonic() - started > 20:
                 raise Failed(f"self-test: {name} took {time.monotonic() - started:.0f} s to be found")
             subprocess.run(["git", "clean", "-qfd"], cwd=root, check=True)
-        table(place)
     print(f"   {len(RIGHT)} right documents pass, {len(WRONG)} mistakes are found")
 
 
@@ -134,21 +130,3 @@ def tried(root, text):
         finally:
             sys.stdout = shown
             os.remove(document)
-
-
-def table(place):
-    """A program and tables that know other variables, or other defaults."""
-    program = os.path.join(place, "program")
-    with open(program, "w", encoding="utf-8") as file:
-        file.write(f"#!/bin/sh\nprintf '%s' '{HELP}'\n")
-    os.chmod(program, 0o755)
-    row, other = "| `HERE` | `1s` | both |\n", "| `ROWS` | none | both |\n"
-    for rows, expected in (
-        (row + other, ""),
-        (row, "ROWS is not in README's table"),
-        (row + other + "| `GONE` | `1` | both |\n", "README's table has GONE"),
-        (row.replace("1s", "2s") + other, "whose default is 1s"),
-    ):
-        found = "\n".join(variables.compare(TABLE.format(rows), [program]))
-        if (expected not in found) if expected else found:
-            raise Failed(f"self-test: of a table with {rows!r} is said: {found or 'nothing'}")

@@ -1,49 +1,9 @@
 //! What is accepted, and how the rest is refused.
 
-use clap::CommandFactory;
 use roundtrip::process::command_line;
 use rstest::rstest;
 
 use super::*;
-
-#[test]
-fn the_definition_is_sound_and_every_variable_is_documented() {
-    Config::command().debug_assert();
-    let help = Config::command().render_long_help().to_string();
-    for name in [
-        "BROKER_URL",
-        "LISTEN_ADDR",
-        "REQUEST_TIMEOUT",
-        "MAX_IN_FLIGHT",
-        "MAX_FOLLOWERS",
-        "MAX_EVENT_STREAMS",
-        "MAX_QUEUE_AGE",
-        "MAX_BODY",
-        "JOB_SHARE",
-        "MAX_MEMORY_SHARE",
-        "MAX_QUEUED_JOBS",
-        "MAX_QUEUED_JOB_BYTES",
-        "MAX_BODY_MEMORY",
-        "DRAIN_TIMEOUT",
-        "IDLE_TIMEOUT",
-        "MAX_CONNECTIONS",
-        "SHUTDOWN_DELAY",
-        "JOB_TIMEOUT",
-        "RESULT_TTL",
-        "IDEMPOTENCY_TTL",
-        "MAX_RESULT",
-        "MEMORY_LIMIT",
-        "ON_DISCONNECT",
-        "DURABILITY",
-        "DURABILITY_REPLICAS",
-        "TERMINALS",
-        "WEATHER_PROVIDER",
-        "LOG_FORMAT",
-        "RUST_LOG",
-    ] {
-        assert!(help.contains(&format!("[env: {name}")), "{name} is missing in:\n{help}");
-    }
-}
 
 #[test]
 fn memory_promises_no_durability() {

@@ -9,6 +9,7 @@ mod by_hand;
 mod client;
 mod codings;
 mod dead_letters;
+mod documented;
 mod flow;
 mod harness;
 mod keys;

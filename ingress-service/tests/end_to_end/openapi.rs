@@ -5,9 +5,9 @@ use serde_json::Value;
 use crate::client;
 use crate::harness::{embedded, proxy};
 
-const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
+pub(crate) const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
-async fn ingress_document() -> Value {
+pub(crate) async fn ingress_document() -> Value {
     let ingress = embedded().start().await;
     client::get(&format!("{}/openapi.json", ingress.url)).await.body
 }
@@ -18,14 +18,14 @@ async fn proxy_document() -> Value {
 }
 
 /// With the admin API.
-async fn full_proxy_document() -> Value {
+pub(crate) async fn full_proxy_document() -> Value {
     let plan = proxy("redis://127.0.0.1:1").with("ADMIN_TOKEN", "correct-horse-battery-staple");
     let proxy = plan.start().await;
     client::get(&format!("{}/openapi.json", proxy.url)).await.body
 }
 
 /// All operations of a document: method and path, whether the caller passes anything, and the operation.
-fn operations(document: &Value) -> impl Iterator<Item = (String, bool, &Value)> {
+pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (String, bool, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths.iter().flat_map(|(path, item)| {
         METHODS.iter().filter_map(move |method| {

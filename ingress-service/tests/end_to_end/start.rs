@@ -190,35 +190,6 @@ async fn an_embedded_start_says_how_to_use_it_and_the_printed_call_works() {
 }
 
 #[tokio::test]
-async fn help_documents_every_variable() {
-    let weather = [
-        "WEATHER_PROVIDER",
-        "SIMULATED_LATENCY",
-        "OPEN_METEO_GEOCODING_URL",
-        "OPEN_METEO_FORECAST_URL",
-    ];
-    let workers = ["TERMINALS", "LEASE", "MAX_DELIVERIES", "ATTEMPT_TIMEOUT"];
-    let both = ["BROKER_URL", "LISTEN_ADDR", "DRAIN_TIMEOUT", "LOG_FORMAT", "RUST_LOG"];
-    let callers = [
-        "REQUEST_TIMEOUT",
-        "MAX_IN_FLIGHT",
-        "MAX_QUEUE_AGE",
-        "MAX_BODY",
-        "SHUTDOWN_DELAY",
-    ];
-    for (plan, own) in [
-        (embedded(), &callers[..]),
-        (proxy("redis://127.0.0.1:1"), &["ADMIN_TOKEN"]),
-    ] {
-        let (code, help, _) = run(&plan, &["--help"]).await;
-        assert_eq!(code, Some(0));
-        for name in weather.iter().chain(&workers).chain(&both).chain(own) {
-            assert!(help.contains(&format!("[env: {name}")), "{name} is missing in:\n{help}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn help_shows_no_value_that_may_hold_a_secret() {
     let secrets = [
         ("BROKER_URL", "redis://me:hunter2@localhost"),
