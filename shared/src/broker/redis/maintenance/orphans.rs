@@ -178,7 +178,7 @@ fn read_rows(answer: &mut Cursor) -> Option<Vec<Position>> {
     let row = |_| {
         answer.list()?;
         let id = Position::parse(&answer.text()?)?;
-        (answer.text()?, answer.number()?, answer.number()?);
+        let (_consumer, _idle, _deliveries) = (answer.text()?, answer.number()?, answer.number()?);
         Some(id)
     };
     (0..rows).map(row).collect()
