@@ -30,6 +30,7 @@ mod probe;
 mod rejection;
 #[cfg(test)]
 mod tests;
+mod tracked_app;
 mod watchdog;
 
 /// A peer that has vanished is noticed after this, idle or not. Longer than the limits for writing: a client

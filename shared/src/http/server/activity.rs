@@ -1,27 +1,17 @@
 //! What a connection is doing, seen from both ends: an IO wrapper sees bytes come and go, a service wrapper
-//! sees requests begin and end. All of it happens in the connection's own task, so plain loads and stores are
+//! (`tracked_app.rs`) sees requests begin and end. All of it happens in the connection's own task, so plain loads and stores are
 //! enough; they are atomic only because that task may move between threads. The rule: nothing here asks for
 //! the time. What a request costs is a handful of instructions; when something happened is for the
 //! [watchdog](super::watchdog) to find out.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use axum::Router;
-use axum::body::HttpBody as _;
-use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::PollSemaphore;
-
-use super::body::{Asked, Told};
-
 /// What a connection waits for. Two that are equal are the same wait: each head, each pause between requests
 /// and each stalled write has its own number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +110,7 @@ impl Activity {
         self.phase.store(next, Relaxed);
     }
 
-    fn request_begins(&self, has_body: bool) {
+    pub(super) fn request_begins(&self, has_body: bool) {
         self.requests
             .store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
         self.phase.store(if has_body { BUSY_WITH_BODY } else { BUSY }, Relaxed);
@@ -129,7 +119,7 @@ impl Activity {
     }
 
     /// Whether the last request was sent before the answer to the one before was: nothing came in between.
-    fn is_pipelined(&self) -> bool {
+    pub(super) fn is_pipelined(&self) -> bool {
         !self.came.load(Relaxed)
     }
 
@@ -222,85 +212,5 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tracked<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-type App = TowerToHyperService<Router>;
-
-/// The routes, with each request noticed.
-#[derive(Debug)]
-pub(super) struct TrackedApp {
-    app: App,
-    activity: Arc<Activity>,
-    turns: Arc<Semaphore>,
-}
-
-impl TrackedApp {
-    /// Whoever does not wait for an answer before asking again is served in `turns`, together with all who do so:
-    /// however many there are, everybody else waits behind a few of them.
-    pub(super) fn new(app: Router, activity: Arc<Activity>, turns: Arc<Semaphore>) -> Self {
-        let app = TowerToHyperService::new(app);
-        Self { app, activity, turns }
-    }
-}
-
-impl hyper::service::Service<Request<Incoming>> for TrackedApp {
-    type Response = Response<Told>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<Incoming>) -> Answering {
-        self.activity.request_begins(!request.body().is_end_stream());
-        let pipelined = self.activity.is_pipelined();
-        let request = request.map(|body| Asked::new(body, self.activity.clone()));
-        Answering {
-            turn: pipelined.then(|| Turn::of(&self.turns)),
-            answer: self.app.call(request),
-            activity: self.activity.clone(),
-        }
-    }
-}
-
-/// What a request waits for that was sent too early: one of few permits, and then for all who are ready by now.
-struct Turn {
-    turns: PollSemaphore,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Turn {
-    fn of(turns: &Arc<Semaphore>) -> Self {
-        let turns = PollSemaphore::new(turns.clone());
-        Self { turns, permit: None }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.permit.is_none() {
-            self.permit = ready!(self.turns.poll_acquire(cx));
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-}
-
-/// A request under way.
-pub(super) struct Answering {
-    turn: Option<Turn>,
-    answer: <App as hyper::service::Service<Request<Asked>>>::Future,
-    activity: Arc<Activity>,
-}
-
-impl Future for Answering {
-    type Output = Result<Response<Told>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(turn) = &mut self.turn {
-            ready!(turn.poll(cx));
-        }
-        let answer = Pin::new(&mut self.answer).poll(cx);
-        // A turn is for what can be done at once: whoever has to wait for something keeps nobody from anything.
-        self.turn = None;
-        let answer = ready!(answer);
-        Poll::Ready(answer.map(|answer| answer.map(|body| Told::new(body, self.activity.clone()))))
     }
 }

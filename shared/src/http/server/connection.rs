@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::Serving;
-use super::activity::{Activity, Tracked, TrackedApp};
+use super::activity::{Activity, Tracked};
 use super::rejection;
+use super::tracked_app::TrackedApp;
 use super::watchdog::{Late, Watchdog};
 use crate::observe::metrics::HttpMetrics;
 use crate::process::logging::with_causes;
