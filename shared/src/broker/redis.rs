@@ -13,9 +13,9 @@ mod claim;
 mod clock;
 mod codec;
 mod connection;
+mod counts;
 mod dead_letters;
 mod depth;
-mod discards;
 mod errors;
 #[cfg(test)]
 mod errors_tests;

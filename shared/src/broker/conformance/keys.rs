@@ -1,16 +1,9 @@
 //! Facts about idempotency keys.
 
 use super::dead_letters::given_up;
-use super::recording::{accept, kept, record, settled};
+use super::recording::{accept, kept, key, record, settled};
 use super::*;
 use crate::broker::{Accepted, CancelOutcome, IdempotencyKey};
-
-pub(super) fn key(name: u8) -> IdempotencyKey {
-    IdempotencyKey {
-        name: [name; 32],
-        fingerprint: [1; 32],
-    }
-}
 
 /// One key, one request; the same key for something else is refused.
 pub async fn a_key_names_one_request(harness: &impl Harness) {

@@ -1,6 +1,5 @@
 //! Facts about records.
 
-use super::keys::key;
 use super::*;
 use crate::broker::{
     Acceptance, Accepted, CancelOutcome, Change, IdempotencyKey, Progress, Record, ResultStore, Started, Status,
@@ -11,6 +10,13 @@ pub(super) fn kept(requester: &ReplyTo, keep: Keep) -> Request {
     Request {
         keep,
         ..request(requester, "{\"kept\":true}")
+    }
+}
+
+pub(super) fn key(name: u8) -> IdempotencyKey {
+    IdempotencyKey {
+        name: [name; 32],
+        fingerprint: [1; 32],
     }
 }
 

@@ -7,11 +7,10 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::answers::Count;
 use super::clock::ServerClock;
-use super::discards;
+use super::counts::{DISCARDED, TERMINALS};
 use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::redis::maintenance::TERMINALS;
 use crate::broker::{BrokerError, Depth, Memory, Position, WORKER_SEEN_WITHIN};
 
 /// What the script answers. What may be -1, or was counted by a hash that anybody may write, has a sign.
@@ -20,7 +19,7 @@ type Measured = (Count, i64, Count, i64, Count, Bytes, i64, Count, i64, Count, i
 /// <https://redis.io/docs/latest/commands/xinfo-stream/>
 pub(super) async fn depth(link: &Link, keys: &Keys, clock: &ServerClock) -> Result<Depth, BrokerError> {
     let mut commands = scripts::DEPTH.call(&[keys.requests(), keys.dead_letters(), keys.counts()]);
-    commands.arg(GROUP).arg(discards::FIELD);
+    commands.arg(GROUP).arg(DISCARDED);
     commands.arg(WORKER_SEEN_WITHIN.as_millis() as u64).arg(TERMINALS);
     let asked = Instant::now();
     let measured: Measured = link.run("measure the backlog", &commands).await?;

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::GROUP;
 use super::answers::{Count, Last};
 use super::clock::ServerClock;
+use super::counts::TERMINALS;
 use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
-use crate::broker::redis::maintenance::TERMINALS;
 use crate::broker::{BrokerError, Consumer, Position};
 
 /// An entry that claims to be idle for so long was given back: the next scan takes it, whatever its lease.

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use super::GROUP;
 use super::answers::Count;
+use super::counts::TERMINALS;
 use super::keys::Keys;
 use super::scripts;
 use crate::broker::redis::connection::shared::Link;
 use crate::broker::redis::maintenance::orphans::Search;
 use crate::broker::{BrokerError, Consumer, Maintained};
-
-/// The field of a consumer's terminals among the counts begins so.
-pub(super) const TERMINALS: &str = "terminals:";
 
 /// <https://redis.io/docs/latest/commands/xinfo-consumers/>
 pub(super) async fn maintain(

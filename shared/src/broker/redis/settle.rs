@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use super::GROUP;
 use super::codec::{self, Arguments};
+use super::counts::count_discards;
 use super::dead_letters;
-use super::discards;
 use super::errors::misfit;
 use super::keys::Keys;
 use super::scripts;
@@ -80,7 +80,7 @@ impl Unsure {
             return Ok(());
         }
         let mut commands = scripts(with, settlements);
-        discards::count(&mut commands, settlements);
+        count_discards(&mut commands, settlements);
         let run = with.lane.run(with.link, SETTLE, Handshake::none, &commands);
         // One of them may have failed, and the others are settled.
         let mut answer = run.await.inspect_err(|_| self.unsure(settlements))?;
@@ -98,7 +98,7 @@ impl Unsure {
             return Ok(());
         }
         let mut commands = transaction(with.keys, settlements);
-        discards::count(&mut commands, settlements);
+        count_discards(&mut commands, settlements);
         let replies: Vec<_> = settlements
             .iter()
             .filter_map(|settlement| settlement.reply.as_ref())
