@@ -134,6 +134,12 @@ impl fmt::Debug for Operations {
     }
 }
 
+/// Work as a handler: it reads and writes JSON.
+#[must_use]
+pub fn erased(work: impl Work) -> BoxHandler {
+    Arc::new(Erased(work))
+}
+
 /// Work whose types do not matter.
 struct Erased<W>(W);
 

@@ -37,6 +37,7 @@ fn connect(server: &RedisServer) -> Backend {
 fn request(requester: &ReplyTo, data: &'static str, keep: Keep, budget: Duration) -> Request {
     Request {
         id: CorrelationId::new(),
+        origin: Origin::default(),
         reply_to: requester.clone(),
         budget: Budget::new(budget),
         traceparent: None,
@@ -71,7 +72,7 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
         .command(&["ACL", "SETUSER", "default", &format!("-{command}")])
         .await
         .unwrap();
-    let (runs, metrics) = (Arc::new(AtomicUsize::new(0)), Metrics::new("test"));
+    let (runs, metrics) = (Arc::new(AtomicUsize::new(0)), Metrics::new());
     let counted = runs.clone();
     let handler = move |job: Job| {
         counted.fetch_add(1, Ordering::SeqCst);
@@ -148,7 +149,7 @@ async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_atte
     backend.broker.heartbeat(&requester).await.unwrap();
     let (flags, worker_metrics) = (
         options(&["--lease", "1s", "--terminals", "1"]),
-        WorkerMetrics::new(&Metrics::new("test")),
+        WorkerMetrics::new(&Metrics::new()),
     );
     let hanging = |_: Job| std::future::pending::<Result<Bytes, Failure>>();
     let workers = WorkerPool::new(hanging, &flags, worker_metrics.clone());

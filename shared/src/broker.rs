@@ -13,7 +13,7 @@ mod result_store;
 mod settlement;
 mod url;
 
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 
 use std::collections::HashSet;

@@ -61,15 +61,13 @@ fn read_limit(text: &str) -> Result<usize, FieldError> {
 }
 
 fn read_id(parameter: &'static str, text: &str) -> Result<LetterId, FieldError> {
-    let mut parts = text.splitn(3, '-');
-    let mut part = || parts.next();
-    let id = part().zip(part()).and_then(|(millis, sequence)| {
+    let id = text.split_once('-').and_then(|(millis, rest)| {
+        let (sequence, part) = rest.split_at(rest.find('-').unwrap_or(rest.len()));
         let at = Position {
             millis: number(millis)?,
             sequence: number(sequence)?,
         };
-        let partition = part().map_or(Some(0), |number| number.parse().ok())?;
-        let partition = Partition::new(partition)?;
+        let partition = Partition::parse_suffix(part.as_bytes())?;
         Some(LetterId { at, partition })
     });
     id.ok_or_else(|| {
@@ -113,9 +111,9 @@ mod tests {
         assert_eq!(read(&[("limit", "1")]), newest(1));
         assert_eq!(read(&[("limit", "100")]), newest(100));
         let before = read(&[("before", "1763687432117-3")]).before.unwrap();
-        assert_eq!((before.millis, before.sequence), (1_763_687_432_117, 3));
+        assert_eq!((before.at.millis, before.at.sequence), (1_763_687_432_117, 3));
         let beyond = read(&[("before", "99999999999999999999-1")]).before.unwrap();
-        assert_eq!((beyond.millis, beyond.sequence), (u64::MAX, 1));
+        assert_eq!((beyond.at.millis, beyond.at.sequence), (u64::MAX, 1));
     }
 
     #[rstest]

@@ -184,7 +184,7 @@ mod tests {
         let id = CorrelationId::new().to_string();
         let fields = vec![("requestId".into(), id.clone().into())];
         let expected = json!({
-            "id": "1763687432117-0", "requestId": id, "reason": "it never worked", "attempts": 5,
+            "id": "1763687432117-0", "requestId": id, "operation": "weather", "reason": "it never worked", "attempts": 5,
             "lastError": "a panic", "acceptedAt": "2025-11-21T01:10:00Z", "deadLetteredAt": "2025-11-21T01:10:32.117Z",
             "replayable": true,
             "fields": [{"name": "requestId", "value": id, "encoding": "utf-8", "length": 36, "truncated": false}],
@@ -199,7 +199,7 @@ mod tests {
             sequence: 0,
         };
         let document = shown(&StoredLetter {
-            id: made_up,
+            id: LetterId::of(made_up),
             entry: None,
             fields: vec![("requestId".into(), "4711".into())],
             ..letter()

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{BrokerErrorKind, EntryId, LetterId, Replayed, StoredLetter};
-use roundtrip::{BrokerError, CorrelationId};
+use roundtrip::{BrokerError, CorrelationId, OperationName};
 use rstest::rstest;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -33,7 +33,7 @@ async fn call_on(app: Router, method: &str, path: &str, token: Option<&str>) -> 
 }
 
 async fn call(method: &str, path: &str, token: Option<&str>) -> Response {
-    let app = app_of(Arc::new(MemoryBroker::new()), &Metrics::new("test"));
+    let app = app_of(Arc::new(MemoryBroker::new()), &Metrics::new());
     call_on(app, method, path, token).await
 }
 
@@ -114,7 +114,8 @@ impl DeadLetters for Stub {
         let request = CorrelationId::new().to_string();
         Ok(Some(StoredLetter {
             id,
-            entry: Some(id),
+            operation: OperationName::first(),
+            entry: Some(id.at),
             reason: "it never worked".to_owned(),
             attempts: 5,
             last_error: String::new(),
@@ -124,7 +125,8 @@ impl DeadLetters for Stub {
     }
 
     async fn replay(&self, id: LetterId) -> Result<Replayed, BrokerError> {
-        self.change(Replayed::As(id)).await
+        self.change(Replayed::As(EntryId::of(OperationName::first(), id.at)))
+            .await
     }
 
     async fn discard(&self, _: LetterId) -> Result<bool, BrokerError> {
@@ -133,9 +135,7 @@ impl DeadLetters for Stub {
 }
 
 fn count(metrics: &Metrics, action: &str, outcome: &str) -> bool {
-    let line = format!(
-        "roundtrip_proxy_admin_actions_total{{action=\"{action}\",operation=\"test\",outcome=\"{outcome}\"}} 1"
-    );
+    let line = format!("roundtrip_proxy_admin_actions_total{{action=\"{action}\",outcome=\"{outcome}\"}} 1");
     metrics.encode().lines().any(|other| other == line)
 }
 
@@ -148,7 +148,7 @@ async fn a_change_that_was_not_confirmed_has_an_unknown_outcome(
     #[case] path: &str,
     #[case] action: &str,
 ) {
-    let (stub, metrics) = (Stub::new(true), Metrics::new("test"));
+    let (stub, metrics) = (Stub::new(true), Metrics::new());
     stub.go.notify_one();
     let answer = call_on(app_of(stub, &metrics), method, path, Some(TOKEN)).await;
     assert_eq!(answer.status(), 504);
@@ -164,7 +164,7 @@ async fn a_change_is_counted_even_if_its_caller_hung_up(
     #[case] path: &'static str,
     #[case] action: &str,
 ) {
-    let (stub, metrics) = (Stub::new(false), Metrics::new("test"));
+    let (stub, metrics) = (Stub::new(false), Metrics::new());
     let app = app_of(stub.clone(), &metrics);
     let caller = tokio::spawn(async move { call_on(app, method, path, Some(TOKEN)).await });
     stub.reached.notified().await;

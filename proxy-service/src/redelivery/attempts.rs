@@ -73,10 +73,13 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
+    use roundtrip::OperationName;
+    use roundtrip::broker::Position;
+
     use super::*;
 
     fn dropped(sequence: u64, deliveries: u32) -> Dropped {
-        let entry = EntryId { millis: 1, sequence };
+        let entry = EntryId::of(OperationName::first(), Position { millis: 1, sequence });
         Dropped { entry, deliveries }
     }
 

@@ -94,10 +94,13 @@ impl LookTimer {
 mod tests {
     use tokio::time::advance;
 
+    use roundtrip::OperationName;
+    use roundtrip::broker::Position;
+
     use super::*;
 
     fn entry(sequence: u64) -> EntryId {
-        EntryId { millis: 1, sequence }
+        EntryId::of(OperationName::first(), Position { millis: 1, sequence })
     }
 
     #[tokio::test(start_paused = true)]

@@ -103,8 +103,8 @@ fn too_large(settlements: &[Settlement]) -> Vec<Settlement> {
 mod tests {
     use std::sync::Mutex;
 
-    use roundtrip::broker::{Consumer, EntryId, Receipt};
-    use roundtrip::{CorrelationId, Reply, ReplyTo};
+    use roundtrip::broker::{Consumer, EntryId, Position, Receipt};
+    use roundtrip::{CorrelationId, OperationName, Origin, Reply, ReplyTo};
     use tokio::time::Instant;
 
     use super::*;
@@ -134,7 +134,7 @@ mod tests {
 
     fn settlement(bytes: usize) -> Settlement {
         let receipt = Receipt {
-            entry: EntryId::default(),
+            entry: EntryId::of(OperationName::first(), Position::default()),
             consumer: Consumer::unique("w"),
             claimed: Instant::now(),
         };

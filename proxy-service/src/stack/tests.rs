@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use roundtrip::observe::metrics::Metrics;
 use roundtrip::resilience::breaker::State;
-use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Keep, Origin, ReplyTo, Request};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -271,7 +271,7 @@ async fn retries_stay_within_their_share_of_the_traffic() {
     // Without the breaker, which would end the attempts long before.
     let metrics = WorkerMetrics::new(&Metrics::new());
     let always_broken = Arc::new(|_: Job| std::future::ready(Err(broken())));
-    let retry = Retry::new(always_broken, metrics.clone());
+    let retry = Retry::new(always_broken, 3, metrics.clone());
     let (requests, started) = (1000, Instant::now());
     for _ in 0..requests {
         let _ = retry.handle(job(LONG)).await;

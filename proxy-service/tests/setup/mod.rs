@@ -39,7 +39,7 @@ impl Setup {
             replies: broker.replies(&requester),
             broker,
             requester,
-            metrics: Metrics::new("test"),
+            metrics: Metrics::new(),
         }
     }
 
@@ -86,6 +86,7 @@ impl Setup {
     pub(crate) fn request(&self, n: usize, budget: Duration) -> Request {
         Request {
             id: CorrelationId::new(),
+            origin: Origin::default(),
             reply_to: self.requester.clone(),
             budget: Budget::new(budget),
             traceparent: None,

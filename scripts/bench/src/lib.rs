@@ -9,7 +9,7 @@ use mimalloc::MiMalloc;
 use proxy_service::operations::weather::query::WeatherQuery;
 use roundtrip::broker::Settlement;
 use roundtrip::broker::redis::bench::Bench;
-use roundtrip::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Keep, Origin, Reply, ReplyTo, Request};
 use uuid::Uuid;
 
 /// The allocator of the services: what it costs is part of what is measured.
@@ -117,6 +117,7 @@ fn case(name: &'static str, round: impl FnMut() -> usize + 'static) -> Case {
 fn requests(count: u128) -> Vec<Request> {
     let request = |n| Request {
         id: id(n),
+        origin: Origin::default(),
         reply_to: reply_to(),
         budget: Budget::new(std::time::Duration::from_secs(30)),
         traceparent: None,
@@ -127,10 +128,7 @@ fn requests(count: u128) -> Vec<Request> {
 }
 
 fn replies(count: u128) -> Vec<Reply> {
-    let reply = |n| Reply {
-        id: id(n),
-        outcome: Ok(Bytes::from_static(ANSWER)),
-    };
+    let reply = |n| Reply::new(id(n), Origin::default(), Ok(Bytes::from_static(ANSWER)));
     (0..count).map(reply).collect()
 }
 

@@ -9,10 +9,11 @@ use clap::Parser as _;
 use ingress_service::config::Config;
 use ingress_service::exchange::Exchange;
 use proxy_service::config::WorkerOptions;
-use proxy_service::metrics::WorkerMetrics;
-use proxy_service::operations::weather::handler::WeatherHandler;
 use proxy_service::operations::weather::simulated::Simulated;
+use proxy_service::operations::weather::work::Weather as WeatherWork;
+use proxy_service::operations::{Operations, Policy, erased};
 use proxy_service::pool::{Running, WorkerPool};
+use roundtrip::OperationName;
 use roundtrip::observe::metrics::Metrics;
 use roundtrip::process::task::Condition;
 use roundtrip::resilience::circuit_broker::CircuitBroker;
@@ -57,7 +58,9 @@ pub(crate) struct Labour {
 impl Ingress {
     pub(crate) fn start(link: Link, settings: &Settings) -> Self {
         let config = config(settings);
-        let exchange = link.instance.enter(|| Exchange::start(&config, link.backend()));
+        let exchange = link
+            .instance
+            .enter(|| Exchange::start(&config, link.backend(), &ingress_service::operations()));
         exchange.set_ready();
         Self {
             link,
@@ -113,17 +116,17 @@ impl Labour {
             let handler = Worker {
                 upstream: upstream.clone(),
                 instance: link.instance.clone(),
-                weather: WeatherHandler::new(Arc::new(Simulated::new(
+                weather: erased(WeatherWork::new(Arc::new(Simulated::new(
                     "0ms".parse().expect("a latency, as on the command line"),
-                ))),
+                )))),
                 active: active.clone(),
             };
             let backend = link.backend();
             let broker = Arc::new(CircuitBroker::new(backend.broker));
             let records = Arc::new(broker.beside(backend.records));
-            let metrics = WorkerMetrics::new(&Metrics::new("test"));
-            let workers = WorkerPool::new(handler, &options, metrics.clone());
-            let running = workers.start(broker, records, &options, &metrics, &ended);
+            let operations = Operations::new().with_handler(OperationName::first(), handler, Policy::default());
+            let workers = WorkerPool::new(&operations, &options, &Metrics::new());
+            let running = workers.start(broker, records, &options, &ended);
             (workers, running)
         });
         Self {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
     ABSENCE, Acceptance, Accepted, Adoption, Broker, BrokerError, Consumer, Delivery, EntryId, ReplyStream,

@@ -8,8 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proxy_service::failure::Failure;
-use proxy_service::handler::{Handler, Job};
-use proxy_service::operations::weather::handler::WeatherHandler;
+use proxy_service::handler::{BoxHandler, Handler, Job};
 use roundtrip::process::task::{Condition, Instance};
 use tokio::time::sleep;
 
@@ -64,7 +63,7 @@ impl Upstream {
 pub(crate) struct Worker {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) instance: Arc<Instance>,
-    pub(crate) weather: WeatherHandler,
+    pub(crate) weather: BoxHandler,
     /// Attempts under way.
     pub(crate) active: Arc<AtomicUsize>,
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roundtrip::CorrelationId;
-use roundtrip::broker::{Broker as _, Depth, Retention};
+use roundtrip::broker::conformance::FirstQueue as _;
+use roundtrip::broker::{Depth, Retention};
 use roundtrip::process::task::Instance;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};

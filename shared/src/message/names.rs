@@ -96,7 +96,8 @@ impl Partition {
     }
 
     /// Reads what stands behind an id. One spelling only.
-    pub(crate) fn parse_suffix(text: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn parse_suffix(text: &[u8]) -> Option<Self> {
         if text.is_empty() {
             return Some(Self::ONLY);
         }

@@ -21,10 +21,7 @@ async fn discard(broker: &dyn Broker, records: &dyn ResultStore, scripted: bool)
         for delivery in broker.claim(&me, 2 - settlements.len()).await.unwrap() {
             let request = delivery.content.unwrap();
             let outcome = Err(Fault::new(FaultCode::Expired, "too late"));
-            let reply = Reply {
-                id: request.id,
-                outcome,
-            };
+            let reply = Reply::new(request.id, Origin::default(), outcome);
             settlements.push(Settlement::reply(delivery.receipt, requester.clone(), reply).keeping(request.keep));
         }
     }
@@ -41,12 +38,12 @@ async fn a_counter_that_cannot_be_written_costs_only_the_count() {
     let harness = harness().await;
     harness
         .server
-        .command(&["SET", "test-counts", "no hash"])
+        .command(&["SET", "weather-counts", "no hash"])
         .await
         .unwrap();
     let (broker, records) = (harness.broker.as_ref(), harness.records.as_ref());
     assert_eq!(discard(broker, records, true).await, 0);
-    harness.server.command(&["DEL", "test-counts"]).await.unwrap();
+    harness.server.command(&["DEL", "weather-counts"]).await.unwrap();
     assert_eq!(discard(broker, records, true).await, 3);
 }
 

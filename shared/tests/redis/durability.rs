@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TRIM: [&str; 4] = ["XTRIM", "test-requests", "MAXLEN", "0"];
+const TRIM: [&str; 4] = ["XTRIM", "weather-requests", "MAXLEN", "0"];
 
 #[tokio::test]
 async fn a_server_without_a_file_is_refused_where_one_is_asked_for() {
@@ -21,7 +21,7 @@ async fn a_server_without_a_file_is_refused_where_one_is_asked_for() {
     assert_eq!(error.kind(), BrokerErrorKind::Unavailable);
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("DURABILITY=aof"), "{cause}");
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 1);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 1);
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_write_that_too_few_replicas_confirm_is_refused_and_never_runs() {
         let requests = vec![request(&ReplyTo::unique("a")); count];
         until("the server says in time that it took them back", async || {
             let error = broker.publish(&requests).await.unwrap_err();
-            let left = harness.server.number(&["XLEN", "test-requests"]).await;
+            let left = harness.server.number(&["XLEN", "weather-requests"]).await;
             harness.server.command(&TRIM).await.unwrap();
             match error.kind() {
                 BrokerErrorKind::Unavailable => assert_eq!(left, 0, "taken back"),
@@ -54,12 +54,12 @@ async fn a_write_that_too_few_replicas_confirm_is_refused_and_never_runs() {
         assert!(std::time::Instant::now() < deadline, "the replica never confirms");
         unknown += i64::from(error.may_have_applied());
     }
-    let accepted = harness.server.number(&["XLEN", "test-requests"]).await;
+    let accepted = harness.server.number(&["XLEN", "weather-requests"]).await;
     assert!(
         (2..=2 + 2 * unknown).contains(&accepted),
         "{accepted}, {unknown} unknown"
     );
-    assert_eq!(replica.number(&["XLEN", "test-requests"]).await, accepted);
+    assert_eq!(replica.number(&["XLEN", "weather-requests"]).await, accepted);
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_request_whose_server_was_demoted_while_it_waited_has_an_unknown_outco
     let url: BrokerUrl = harness.server.url().parse().unwrap();
     let backend = connect(&url, Duration::from_secs(6), Durability::Replicated(NonZeroU32::MIN));
     let requester = ReplyTo::unique("a");
-    let left = async || harness.server.command(&["XLEN", "test-requests"]).await != Some(redis::Value::Int(0));
+    let left = async || harness.server.command(&["XLEN", "weather-requests"]).await != Some(redis::Value::Int(0));
     let demoted_in_between = async |with_record: bool| {
         let publishing = async {
             match with_record {
@@ -115,7 +115,7 @@ async fn a_request_whose_server_was_demoted_while_it_waited_has_an_unknown_outco
             "with a record: {with_record}, {error:?}"
         );
         harness.server.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
-        harness.server.command(&["DEL", "test-requests"]).await.unwrap();
+        harness.server.command(&["DEL", "weather-requests"]).await.unwrap();
         left
     };
     for with_record in [false, true] {
@@ -146,11 +146,14 @@ async fn what_misses_its_tier_is_taken_back_with_its_record_and_its_key() {
         !late
     })
     .await;
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 0);
     for request in [&keyed, &plain] {
         assert_eq!(record(records.as_ref(), request.id).await, None);
     }
     let left = harness.server.command(&["KEYS", "*"]).await.unwrap();
     let left = format!("{left:?}");
-    assert!(!left.contains("test-result") && !left.contains("test-key"), "{left}");
+    assert!(
+        !left.contains("weather-result") && !left.contains("weather-key"),
+        "{left}"
+    );
 }

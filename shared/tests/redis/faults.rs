@@ -40,9 +40,9 @@ async fn a_full_server_refuses_a_batch_whole() {
         .command(&["CONFIG", "SET", "maxmemory", "0"])
         .await
         .unwrap();
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 0);
     harness.broker.publish(&batch).await.unwrap();
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 3);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 3);
 }
 
 #[tokio::test]
@@ -58,10 +58,7 @@ async fn a_settlement_whose_answer_was_lost_is_repeated_without_a_second_reply()
     while deliveries.is_empty() {
         deliveries = broker.claim(&me, 1).await.unwrap();
     }
-    let reply = Reply {
-        id: sent.id,
-        outcome: Ok("{}".into()),
-    };
+    let reply = Reply::new(sent.id, Origin::default(), Ok("{}".into()));
     let settlement = [Settlement::reply(
         deliveries[0].receipt.clone(),
         requester.clone(),
@@ -69,7 +66,7 @@ async fn a_settlement_whose_answer_was_lost_is_repeated_without_a_second_reply()
     )];
     mute.store(true, Ordering::Relaxed);
     assert!(broker.settle(&settlement).await.unwrap_err().may_have_applied());
-    let responses = format!("test-responses:{requester}");
+    let responses = format!("weather-responses:{requester}");
     until("the first try works", async || {
         harness.server.number(&["XLEN", &responses]).await == 1
     })
@@ -77,7 +74,7 @@ async fn a_settlement_whose_answer_was_lost_is_repeated_without_a_second_reply()
     mute.store(false, Ordering::Relaxed);
     broker.settle(&settlement).await.unwrap();
     assert_eq!(harness.server.number(&["XLEN", &responses]).await, 1);
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 0);
 }
 
 /// A port that leads to the server, and a switch that keeps its answers from coming back.

@@ -30,8 +30,8 @@ async fn what_was_accepted_is_settled_on_a_full_server() {
         broker::Started::Proceed
     );
     broker.settle(&settlements).await.unwrap();
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
-    assert_eq!(harness.server.number(&["XLEN", "test-dead-letters"]).await, 1);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 0);
+    assert_eq!(harness.server.number(&["XLEN", "weather-dead-letters"]).await, 1);
     let replies = broker.replies(&requester).next().await.unwrap();
     assert_eq!(replies.len(), 3);
     for (request, status) in [(with_record, Status::Succeeded), (poison, Status::Failed)] {
@@ -52,13 +52,10 @@ async fn late_results_promises_and_wishes_are_kept_on_a_full_server() {
     fill(&harness.server).await;
     let kept = harness
         .records
-        .create(sent[0].id, Some(entries[0]), sent[0].budget, &requester)
+        .create_record(sent[0].id, Some(entries[0]), sent[0].budget, &requester)
         .await;
     kept.unwrap();
-    let reply = Reply {
-        id: sent[0].id,
-        outcome: Ok("{}".into()),
-    };
+    let reply = Reply::new(sent[0].id, Origin::default(), Ok("{}".into()));
     assert_eq!(harness.records.complete(&[reply]).await.unwrap(), 1);
     let asked = harness.records.cancel(sent[1].id, Some(entries[1])).await.unwrap();
     assert_eq!(asked, CancelOutcome::Requested);
@@ -69,7 +66,7 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
     let (harness, requester) = (harness().await, ReplyTo::unique("r"));
     let requests = [(); 5].map(|()| kept(&requester, Keep::Only));
     // A key that holds something else fails one of the scripts halfway.
-    let taken = format!("test-result:{}", requests[2].id);
+    let taken = format!("weather-result:{}", requests[2].id);
     harness.server.command(&["SET", &taken, "x"]).await.unwrap();
     let asked: Vec<_> = requests
         .iter()
@@ -82,7 +79,7 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
         .map(|outcome| matches!(outcome, Ok(Accepted::As(_))))
         .collect();
     assert_eq!(accepted, [true, true, false, true, true]);
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 4);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 4);
     fill(&harness.server).await;
     let late = [(); 3].map(|()| acceptance(&kept(&requester, Keep::Only), Some(9)));
     for outcome in harness.records.submit(&late).await.unwrap() {
@@ -94,8 +91,8 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
         .command(&["CONFIG", "SET", "maxmemory", "0"])
         .await
         .unwrap();
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 4);
-    assert_eq!(harness.server.number(&["ZCARD", "test-results:queued"]).await, 4);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 4);
+    assert_eq!(harness.server.number(&["ZCARD", "weather-results:queued"]).await, 4);
     let again = harness.records.submit(&late[..1]).await.unwrap();
     assert!(
         matches!(again[0], Ok(Accepted::As(_))),
@@ -107,7 +104,7 @@ async fn a_refused_request_leaves_nothing_and_says_nothing_of_its_neighbours() {
 async fn the_group_can_be_made_on_a_full_server() {
     let harness = harness().await;
     harness.broker.publish(&[request(&ReplyTo::unique("r"))]).await.unwrap();
-    let destroy = ["XGROUP", "DESTROY", "test-requests", "processing-group"];
+    let destroy = ["XGROUP", "DESTROY", "weather-requests", "processing-group"];
     harness.server.command(&destroy).await.unwrap();
     fill(&harness.server).await;
     assert!(harness.broker.prepare().await.unwrap());

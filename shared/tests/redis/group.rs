@@ -7,7 +7,7 @@ async fn a_lost_group_is_made_again_and_serves_what_waits() {
     let (harness, me) = (harness().await, Consumer::unique("w"));
     let _ = harness.broker.claim(&me, 1).await.unwrap();
     for loss in [
-        &["XGROUP", "DESTROY", "test-requests", "processing-group"][..],
+        &["XGROUP", "DESTROY", "weather-requests", "processing-group"][..],
         &["FLUSHALL"],
     ] {
         harness.server.command(loss).await.unwrap();
@@ -24,10 +24,14 @@ async fn a_lost_group_is_made_again_and_serves_what_waits() {
         let id = deliveries[0].receipt.entry.to_string();
         harness
             .server
-            .command(&["XACK", "test-requests", "processing-group", &id])
+            .command(&["XACK", "weather-requests", "processing-group", &id])
             .await
             .unwrap();
-        harness.server.command(&["XDEL", "test-requests", &id]).await.unwrap();
+        harness
+            .server
+            .command(&["XDEL", "weather-requests", &id])
+            .await
+            .unwrap();
     }
 }
 
@@ -42,7 +46,7 @@ async fn harness_with_trimmed_entries(holder: &Consumer) -> Redis {
     }
     harness
         .server
-        .command(&["XTRIM", "test-requests", "MAXLEN", "0"])
+        .command(&["XTRIM", "weather-requests", "MAXLEN", "0"])
         .await
         .unwrap();
     harness
@@ -67,7 +71,7 @@ async fn entries_deleted_while_they_were_pending_are_forgotten() {
         let attempts: Vec<_> = found.iter().map(|one| (one.entry, 2)).collect();
         let delivered = harness.broker.redeliver(&heir, &attempts).await.unwrap();
         assert!(delivered.is_empty(), "{delivered:?}");
-        let pending = ["XPENDING", "test-requests", "processing-group", "-", "+", "10"];
+        let pending = ["XPENDING", "weather-requests", "processing-group", "-", "+", "10"];
         let pending = harness.server.command(&pending).await;
         assert_eq!(format!("{pending:?}"), "Some(array([]))", "nothing is left pending");
     }
@@ -85,7 +89,7 @@ async fn a_consumer_with_nothing_in_hand_is_forgotten_when_it_leaves() {
     }
     let consumers = harness
         .server
-        .command(&["XINFO", "CONSUMERS", "test-requests", "processing-group"])
+        .command(&["XINFO", "CONSUMERS", "weather-requests", "processing-group"])
         .await
         .unwrap();
     let text = format!("{consumers:?}");
@@ -98,7 +102,7 @@ async fn a_consumer_with_nothing_in_hand_is_forgotten_when_it_leaves() {
 
 /// A consumer group as it stands: names of its consumers.
 async fn consumers(server: &RedisServer) -> String {
-    let consumers = ["XINFO", "CONSUMERS", "test-requests", "processing-group"];
+    let consumers = ["XINFO", "CONSUMERS", "weather-requests", "processing-group"];
     format!("{:?}", server.command(&consumers).await.unwrap())
 }
 
@@ -147,7 +151,7 @@ async fn entries_that_no_claim_would_find_are_brought_back() {
     let delete = [
         "XGROUP",
         "DELCONSUMER",
-        "test-requests",
+        "weather-requests",
         "processing-group",
         careless.as_str(),
     ];
@@ -171,7 +175,7 @@ async fn entries_that_no_claim_would_find_are_brought_back() {
 #[tokio::test]
 async fn requests_from_before_a_group_that_begins_at_the_end_are_served() {
     let (harness, me) = (harness().await, Consumer::unique("me"));
-    let group = ["test-requests", "processing-group"];
+    let group = ["weather-requests", "processing-group"];
     harness
         .server
         .command(&["XGROUP", "DESTROY", group[0], group[1]])
@@ -228,7 +232,7 @@ async fn hold(server: &RedisServer, holder: &Consumer, from: usize, count: usize
     for first in (from..from + count).step_by(2000) {
         let last = (from + count - 1).min(first + 1999).to_string();
         let first = first.to_string();
-        let hold = ["EVAL", HOLD, "1", "test-requests", holder.as_str(), &first, &last];
+        let hold = ["EVAL", HOLD, "1", "weather-requests", holder.as_str(), &first, &last];
         server.command(&hold).await.unwrap();
     }
 }
@@ -239,7 +243,7 @@ async fn however_much_is_held_all_of_it_is_renewed_and_handed_back() {
     let (harness, me) = (harness().await, Consumer::unique("me"));
     hold(&harness.server, &me, 1, HELD).await;
     let receipt = |n: usize| roundtrip::broker::Receipt {
-        entry: roundtrip::broker::EntryId::parse(format!("1-{n}").as_bytes()).unwrap(),
+        entry: entry(n),
         consumer: me.clone(),
         claimed: tokio::time::Instant::now(),
     };
@@ -259,15 +263,13 @@ async fn however_much_is_held_all_of_it_is_renewed_and_handed_back() {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn entry(n: usize) -> EntryId {
-    EntryId {
-        millis: 1,
-        sequence: n as u64,
-    }
+    let (millis, sequence) = (1, n as u64);
+    EntryId::of(OperationName::first(), Position { millis, sequence })
 }
 
 async fn reclaimed(broker: &dyn Broker, consumer: &Consumer, max: usize) -> Vec<u64> {
     let dropped = broker.reclaim(consumer, DAY, max).await.unwrap();
-    dropped.iter().map(|one| one.entry.sequence).collect()
+    dropped.iter().map(|one| one.entry.at.sequence).collect()
 }
 
 #[tokio::test]
@@ -317,7 +319,7 @@ async fn orphans_behind_much_that_is_held_are_found_while_others_wait() {
     let delete = [
         "XGROUP",
         "DELCONSUMER",
-        "test-requests",
+        "weather-requests",
         "processing-group",
         careless.as_str(),
     ];

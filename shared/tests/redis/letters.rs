@@ -19,7 +19,7 @@ fn letter<'a>(ours: &[&'a str], id: &'a str) -> Vec<&'a str> {
         "data",
         "{}",
     ];
-    let command = ["XADD", "test-dead-letters", "*"];
+    let command = ["XADD", "weather-dead-letters", "*"];
     [&command[..], ours, &theirs].concat()
 }
 
@@ -38,13 +38,16 @@ async fn a_replay_puts_back_only_what_was_given_up() {
             panic!("{ours:?}: {replayed:?}");
         };
         let entry = entry.to_string();
-        let put_back = redis.server.command(&["XRANGE", "test-requests", &entry, &entry]).await;
+        let put_back = redis
+            .server
+            .command(&["XRANGE", "weather-requests", &entry, &entry])
+            .await;
         let put_back = format!("{:?}", put_back.unwrap());
         assert!(put_back.contains("requestId") && put_back.contains(&id), "{put_back}");
         for name in ["reason", "attempts", "entryId", "lastError"] {
             assert!(!put_back.contains(name), "{ours:?}: {put_back}");
         }
-        assert_eq!(redis.server.number(&["XLEN", "test-dead-letters"]).await, 0);
+        assert_eq!(redis.server.number(&["XLEN", "weather-dead-letters"]).await, 0);
     }
 }
 
@@ -65,12 +68,13 @@ async fn a_replay_gives_the_idempotency_key_the_time_of_the_new_budget() {
         key: Some(key),
     };
     redis.records.submit(&[acceptance]).await.unwrap();
-    let given_up = Reply {
-        id: CorrelationId::parse(id.as_bytes()).unwrap(),
-        outcome: Err(Fault::new(FaultCode::DeadLettered, "")),
-    };
+    let given_up = Reply::new(
+        CorrelationId::parse(id.as_bytes()).unwrap(),
+        Origin::default(),
+        Err(Fault::new(FaultCode::DeadLettered, "")),
+    );
     redis.records.complete(&[given_up]).await.unwrap();
-    let name = format!("test-key:{}", "01".repeat(32));
+    let name = format!("weather-key:{}", "01".repeat(32));
     redis.server.command(&["PEXPIRE", &name, "600000"]).await.unwrap();
     redis.server.command(&letter(&[], &id)).await.unwrap();
     let letter = redis.dead_letters.letters(None, 1).await.unwrap().remove(0);

@@ -21,13 +21,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use roundtrip::broker::conformance::Harness;
+use roundtrip::broker::conformance::{FirstQueue as _, FirstRecords as _, Harness};
 use roundtrip::broker::{
     self, Acceptance, Accepted, Backend, Broker, BrokerErrorKind, BrokerOptions, BrokerUrl, CancelOutcome, Consumer,
-    DeadLetter, DeadLetters, Delivery, Durability, EntryId, IdempotencyKey, Maintained, Purged, Record, ResultStore,
-    Retention, Role, Settlement, Status,
+    DeadLetter, DeadLetters, Delivery, Durability, EntryId, IdempotencyKey, Maintained, Position, Purged, Record,
+    ResultStore, Retention, Role, Settlement, Status,
 };
-use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, OperationName, Origin, Reply, ReplyTo, Request};
 use testbed::{RedisServer, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -67,13 +67,13 @@ impl Harness for Redis {
 
     async fn put_malformed(&self) {
         self.server
-            .command(&["XADD", "test-requests", "*", "garbage", "1"])
+            .command(&["XADD", "weather-requests", "*", "garbage", "1"])
             .await
             .unwrap();
     }
 
     async fn counts_completed(&self) -> bool {
-        let stream = self.server.command(&["XINFO", "STREAM", "test-requests"]).await;
+        let stream = self.server.command(&["XINFO", "STREAM", "weather-requests"]).await;
         format!("{stream:?}").contains("entries-added")
     }
 }
@@ -82,9 +82,8 @@ fn connect(url: &BrokerUrl, lease: Duration, durability: Durability) -> Backend 
     broker::connect(url, options(lease, durability))
 }
 
-fn options(lease: Duration, durability: Durability) -> BrokerOptions<'static> {
+fn options(lease: Duration, durability: Durability) -> BrokerOptions {
     BrokerOptions {
-        operation: "test",
         lease,
         durability,
         retention: Retention::default(),
@@ -114,6 +113,7 @@ roundtrip::broker_conformance!(harness());
 fn request(reply_to: &ReplyTo) -> Request {
     Request {
         id: CorrelationId::new(),
+        origin: Origin::default(),
         reply_to: reply_to.clone(),
         budget: Budget::new(Duration::from_secs(30)),
         traceparent: None,
@@ -148,10 +148,7 @@ fn kept(reply_to: &ReplyTo, keep: Keep) -> Request {
 
 fn answered(delivery: &Delivery) -> Settlement {
     let request = delivery.content.as_ref().unwrap();
-    let reply = Reply {
-        id: request.id,
-        outcome: Ok("{\"done\":true}".into()),
-    };
+    let reply = Reply::new(request.id, Origin::default(), Ok("{\"done\":true}".into()));
     Settlement::reply(delivery.receipt.clone(), request.reply_to.clone(), reply).keeping(request.keep)
 }
 
@@ -165,10 +162,7 @@ fn given_up(delivery: &Delivery) -> Settlement {
         fields: Vec::new(),
     };
     let outcome = Err(Fault::new(FaultCode::DeadLettered, "test"));
-    let reply = Reply {
-        id: request.id,
-        outcome,
-    };
+    let reply = Reply::new(request.id, Origin::default(), outcome);
     Settlement::dead_letter(
         delivery.receipt.clone(),
         letter,

@@ -7,7 +7,7 @@ async fn let_time_pass(server: &RedisServer, requests: &[&Request]) {
     for request in requests {
         let id = request.id.to_string();
         server
-            .command(&["ZADD", "test-results-expiry", "XX", "1", &id])
+            .command(&["ZADD", "weather-results-expiry", "XX", "1", &id])
             .await
             .unwrap();
     }
@@ -32,7 +32,7 @@ async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
     harness.records.submit(&[acceptance(&waiting, None)]).await.unwrap();
     let lost_entry = harness
         .server
-        .command(&["HGET", &format!("test-result:{}", lost.id), "entry"])
+        .command(&["HGET", &format!("weather-result:{}", lost.id), "entry"])
         .await;
     let Some(redis::Value::BulkString(entry)) = lost_entry else {
         panic!("no entry")
@@ -40,12 +40,12 @@ async fn a_record_ends_whose_request_is_in_nobodys_hands_any_more() {
     let entry = String::from_utf8(entry).unwrap();
     harness
         .server
-        .command(&["XACK", "test-requests", "processing-group", &entry])
+        .command(&["XACK", "weather-requests", "processing-group", &entry])
         .await
         .unwrap();
     harness
         .server
-        .command(&["XDEL", "test-requests", &entry])
+        .command(&["XDEL", "weather-requests", &entry])
         .await
         .unwrap();
 
@@ -83,13 +83,13 @@ async fn a_record_waits_for_a_reply_that_nobody_has_read_yet() {
     let delivery = harness.broker.claim(&me, 1).await.unwrap().remove(0);
     harness
         .records
-        .create(sent.id, Some(entries[0]), sent.budget, &away)
+        .create_record(sent.id, Some(entries[0]), sent.budget, &away)
         .await
         .unwrap();
     harness.broker.settle(&[answered(&delivery)]).await.unwrap();
     harness
         .server
-        .command(&["ZADD", "test-requesters", "1", away.as_str()])
+        .command(&["ZADD", "weather-requesters", "1", away.as_str()])
         .await
         .unwrap();
     let_time_pass(&harness.server, &[&sent]).await;
@@ -117,12 +117,12 @@ async fn a_wish_to_end_goes_with_the_settlement_and_with_the_deadline() {
     for (request, entry) in sent.iter().zip(&entries) {
         let asked = harness.records.cancel(request.id, Some(*entry)).await.unwrap();
         assert_eq!(asked, CancelOutcome::Requested);
-        let score = ["ZSCORE", "test-cancelling", &request.id.to_string()];
+        let score = ["ZSCORE", "weather-cancelling", &request.id.to_string()];
         let Some(redis::Value::BulkString(score)) = harness.server.command(&score).await else {
             panic!("no wish")
         };
         let score: f64 = String::from_utf8(score).unwrap().parse().unwrap();
-        let deadline = entry.millis as f64 + 30_000.0;
+        let deadline = entry.at.millis as f64 + 30_000.0;
         assert!(
             (deadline..deadline + 300_000.0).contains(&score),
             "{score} is not after {deadline}"
@@ -137,14 +137,14 @@ async fn a_wish_to_end_goes_with_the_settlement_and_with_the_deadline() {
         .map(|delivery| answered(delivery).asked_to_end(true))
         .collect();
     harness.broker.settle(&settlements).await.unwrap();
-    assert_eq!(harness.server.number(&["ZCARD", "test-cancelling"]).await, 0);
+    assert_eq!(harness.server.number(&["ZCARD", "weather-cancelling"]).await, 0);
     harness
         .server
-        .command(&["ZADD", "test-cancelling", "1", "x"])
+        .command(&["ZADD", "weather-cancelling", "1", "x"])
         .await
         .unwrap();
     sweep(harness.records.as_ref()).await;
-    assert_eq!(harness.server.number(&["ZCARD", "test-cancelling"]).await, 0);
+    assert_eq!(harness.server.number(&["ZCARD", "weather-cancelling"]).await, 0);
 }
 
 #[tokio::test]
@@ -156,12 +156,12 @@ async fn a_page_is_full_although_records_expired_that_nobody_swept() {
     for request in &requests[5..25] {
         harness
             .server
-            .command(&["DEL", &format!("test-result:{}", request.id)])
+            .command(&["DEL", &format!("weather-result:{}", request.id)])
             .await
             .unwrap();
     }
     for status in [None, Some(Status::Queued)] {
-        let page = harness.records.list(status, None, 7).await.unwrap();
+        let page = harness.records.list_records(status, None, 7).await.unwrap();
         let newest = requests[25..].iter().chain(&requests[3..5]);
         let mut newest: Vec<_> = newest.map(|request| request.id).collect();
         newest.sort_unstable_by(|one, other| other.cmp(one));
@@ -178,7 +178,7 @@ async fn a_record_that_something_is_wrong_with_stops_nothing_else() {
     for request in &requests {
         deliveries.push(accepted_and_claimed(&harness, &me, request, None).await);
     }
-    let key = |request: &Request| format!("test-result:{}", request.id);
+    let key = |request: &Request| format!("weather-result:{}", request.id);
     harness.server.command(&["DEL", &key(&requests[0])]).await.unwrap();
     harness.server.command(&["SET", &key(&requests[0]), "x"]).await.unwrap();
     harness
@@ -188,11 +188,11 @@ async fn a_record_that_something_is_wrong_with_stops_nothing_else() {
         .unwrap();
     let settlements: Vec<_> = deliveries.iter().map(answered).collect();
     harness.broker.settle(&settlements).await.unwrap();
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 0);
     assert_eq!(
         harness
             .server
-            .number(&["XLEN", &format!("test-responses:{requester}")])
+            .number(&["XLEN", &format!("weather-responses:{requester}")])
             .await,
         3
     );
@@ -211,7 +211,7 @@ async fn a_reply_key_that_is_no_stream_costs_no_other_reply() {
     let (wrong, missing, well) = (ReplyTo::unique("a"), ReplyTo::unique("b"), ReplyTo::unique("c"));
     let url: BrokerUrl = harness.server.url().parse().unwrap();
     let broker = connect(&url, Duration::from_secs(60), Durability::Volatile).broker;
-    let key = |requester: &ReplyTo| format!("test-responses:{requester}");
+    let key = |requester: &ReplyTo| format!("weather-responses:{requester}");
     let sent = [&wrong, &missing, &well].map(request);
     broker.publish(&sent).await.unwrap();
     let settlements: Vec<_> = broker.claim(&me, 3).await.unwrap().iter().map(answered).collect();
@@ -232,7 +232,7 @@ async fn a_reply_key_that_is_no_stream_costs_no_other_reply() {
     for gone in [&wrong, &missing] {
         harness
             .server
-            .command(&["ZADD", "test-requesters", "1", gone.as_str()])
+            .command(&["ZADD", "weather-requesters", "1", gone.as_str()])
             .await
             .unwrap();
     }

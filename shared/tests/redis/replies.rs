@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn read_replies_are_trimmed() {
     let (harness, requester) = (harness().await, ReplyTo::unique("r"));
-    let stream = format!("test-responses:{requester}");
+    let stream = format!("weather-responses:{requester}");
     let id = CorrelationId::new().to_string();
     for _ in 0..3 {
         harness
@@ -47,10 +47,7 @@ async fn a_reply_is_written_although_somebody_deleted_everything() {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
         let id = delivery.content.unwrap().id;
-        let reply = Reply {
-            id,
-            outcome: Ok("{}".into()),
-        };
+        let reply = Reply::new(id, Origin::default(), Ok("{}".into()));
         let settlement = Settlement::reply(delivery.receipt, requester.clone(), reply);
         broker.settle(&[settlement]).await.unwrap();
         assert_eq!(replies.next().await.unwrap()[0].id, id, "by script: {by_script}");
@@ -68,28 +65,25 @@ async fn a_stream_that_a_reply_made_is_removed_with_the_others() {
         .into_iter()
         .map(|(name, value)| [name.into(), value.to_vec()]);
     let mut add = redis::cmd("XADD");
-    add.arg("test-requests")
+    add.arg("weather-requests")
         .arg("*")
         .arg(fields.flatten().collect::<Vec<_>>());
     let client = redis::Client::open(harness.server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let _: String = add.query_async(&mut connection).await.unwrap();
     let delivery = broker.claim(&me, 1).await.unwrap().remove(0);
-    let reply = Reply {
-        id: by_hand.id,
-        outcome: Ok("{}".into()),
-    };
+    let reply = Reply::new(by_hand.id, Origin::default(), Ok("{}".into()));
     let requester = by_hand.reply_to;
     let settlement = Settlement::reply(delivery.receipt, requester.clone(), reply);
     broker.settle(&[settlement]).await.unwrap();
-    let stream = format!("test-responses:{requester}");
+    let stream = format!("weather-responses:{requester}");
     assert_eq!(harness.server.number(&["XLEN", &stream]).await, 1, "its reply is there");
     assert_eq!(
         broker.heartbeat(&there).await.unwrap().removed,
         0,
         "it has time to read it"
     );
-    let score = ["ZSCORE", "test-requesters", requester.as_str()];
+    let score = ["ZSCORE", "weather-requesters", requester.as_str()];
     let last = harness.server.command(&score).await;
     assert!(last.is_some_and(|last| last != redis::Value::Nil), "its time runs");
 }
@@ -100,20 +94,20 @@ async fn what_a_dead_requester_leaves_is_removed_after_its_absence() {
     for requester in [&dead, &there] {
         assert_eq!(harness.broker.heartbeat(requester).await.unwrap().removed, 0);
     }
-    let stream = |requester: &ReplyTo| format!("test-responses:{requester}");
+    let stream = |requester: &ReplyTo| format!("weather-responses:{requester}");
     assert_eq!(harness.server.number(&["EXISTS", &stream(&dead)]).await, 1);
     // It said something last when the clock began.
     harness
         .server
-        .command(&["ZADD", "test-requesters", "1", dead.as_str()])
+        .command(&["ZADD", "weather-requesters", "1", dead.as_str()])
         .await
         .unwrap();
     assert_eq!(looks(&harness, &there).await.removed, 1);
     assert_eq!(harness.server.number(&["EXISTS", &stream(&dead)]).await, 0);
     assert_eq!(harness.server.number(&["EXISTS", &stream(&there)]).await, 1);
-    assert_eq!(harness.server.number(&["ZCARD", "test-requesters"]).await, 1);
+    assert_eq!(harness.server.number(&["ZCARD", "weather-requesters"]).await, 1);
     harness.broker.replies(&there).close().await.unwrap();
-    assert_eq!(harness.server.number(&["EXISTS", "test-requesters"]).await, 0);
+    assert_eq!(harness.server.number(&["EXISTS", "weather-requesters"]).await, 0);
 }
 
 /// Looks often enough to judge who is gone.
@@ -134,7 +128,7 @@ async fn who_says_something_between_two_looks_is_not_gone() {
     for score in 1..30 {
         harness
             .server
-            .command(&["ZADD", "test-requesters", &score.to_string(), slow.as_str()])
+            .command(&["ZADD", "weather-requesters", &score.to_string(), slow.as_str()])
             .await
             .unwrap();
         for _ in 0..9 {
@@ -156,7 +150,7 @@ async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
     broker.settle(&[answered(&deliveries[0])]).await.unwrap();
     harness
         .server
-        .command(&["ZADD", "test-requesters", "1", frozen.as_str()])
+        .command(&["ZADD", "weather-requesters", "1", frozen.as_str()])
         .await
         .unwrap();
     assert_eq!(looks(&harness, &there).await.adopted, 1);
@@ -168,7 +162,7 @@ async fn results_of_a_requester_that_seemed_gone_are_kept_without_a_record() {
         // It wakes up, and its caller's time is over.
         let promised = harness
             .records
-            .create(request.id, Some(entry), request.budget, &frozen)
+            .create_record(request.id, Some(entry), request.budget, &frozen)
             .await;
         promised.unwrap();
         let record = record(harness.records.as_ref(), request.id).await.unwrap();
@@ -193,7 +187,7 @@ async fn however_many_replies_are_left_all_are_adopted() {
         answers.extend(deliveries.iter().map(answered));
     }
     harness.broker.settle(&answers).await.unwrap();
-    let silent = ["ZADD", "test-requesters", "1", dead.as_str()];
+    let silent = ["ZADD", "weather-requesters", "1", dead.as_str()];
     harness.server.command(&silent).await.unwrap();
     // Some at a time.
     let adopted = looks(&harness, &there).await.adopted + looks(&harness, &there).await.adopted;
@@ -208,9 +202,9 @@ async fn however_many_replies_are_left_all_are_adopted() {
 #[tokio::test]
 async fn a_key_of_work_that_may_have_begun_stays_also_where_its_requester_is_gone() {
     let (harness, me, gone) = (harness().await, Consumer::unique("w"), ReplyTo::unique("gone"));
-    let (server, stream) = (&harness.server, format!("test-responses:{gone}"));
+    let (server, stream) = (&harness.server, format!("weather-responses:{gone}"));
     server
-        .command(&["ZADD", "test-requesters-gone", "99999999999999", gone.as_str()])
+        .command(&["ZADD", "weather-requesters-gone", "99999999999999", gone.as_str()])
         .await
         .unwrap();
     for (key, may_have_begun) in [(1, true), (2, false)] {
@@ -240,13 +234,13 @@ async fn a_reply_that_could_not_be_written_is_owed_and_written_later() {
     let sent = request(&requester);
     broker.publish(std::slice::from_ref(&sent)).await.unwrap();
     let delivery = broker.claim(&me, 1).await.unwrap().remove(0);
-    let stream = format!("test-responses:{requester}");
+    let stream = format!("weather-responses:{requester}");
     server.command(&["DEL", &stream]).await.unwrap();
     server.command(&["ACL", "SETUSER", "app", "-eval"]).await.unwrap();
     let settlement = [answered(&delivery)];
     broker.settle(&settlement).await.unwrap_err();
     assert_eq!(
-        server.number(&["XLEN", "test-requests"]).await,
+        server.number(&["XLEN", "weather-requests"]).await,
         0,
         "it is settled, and its reply owed"
     );

@@ -28,7 +28,7 @@ async fn a_user_without_channels_does_all_the_work() {
         record(user.records.as_ref(), asked.id).await.unwrap().status,
         Status::Succeeded
     );
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 0);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 0);
 }
 
 #[tokio::test]
@@ -39,17 +39,17 @@ async fn a_request_that_is_refused_for_any_missing_right_never_runs() {
         let asked = acceptance(&kept(&requester, Keep::Only), Some(1));
         let accepted = user.records.submit(&[asked]).await;
         let outcome = accepted.and_then(|mut outcomes| outcomes.remove(0));
-        let length = harness.server.command(&["XLEN", "test-requests"]).await;
+        let length = harness.server.command(&["XLEN", "weather-requests"]).await;
         let refused = outcome.is_err();
         assert_eq!(refused, missing != "-publish", "{missing}: {outcome:?}");
         let expected = if refused { 0 } else { 1 };
         assert_eq!(length, Some(redis::Value::Int(expected)), "{missing}");
-        let left = format!("{:?}", harness.server.command(&["KEYS", "test-result*"]).await);
-        assert_eq!(left.contains("test-result"), !refused, "{missing}: {left}");
+        let left = format!("{:?}", harness.server.command(&["KEYS", "weather-result*"]).await);
+        assert_eq!(left.contains("weather-result"), !refused, "{missing}: {left}");
         assert_eq!(
             harness
                 .server
-                .number(&["EXISTS", &format!("test-key:{}", "01".repeat(32))])
+                .number(&["EXISTS", &format!("weather-key:{}", "01".repeat(32))])
                 .await,
             expected
         );
@@ -71,14 +71,14 @@ async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters()
             }
         }
         assert_eq!(
-            harness.server.number(&["XLEN", "test-dead-letters"]).await,
+            harness.server.number(&["XLEN", "weather-dead-letters"]).await,
             0,
             "{missing}"
         );
         assert_eq!(
             harness
                 .server
-                .number(&["XLEN", &format!("test-responses:{requester}")])
+                .number(&["XLEN", &format!("weather-responses:{requester}")])
                 .await,
             0
         );
@@ -90,7 +90,7 @@ async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters()
         harness.broker.replies(&requester).next().await.unwrap();
         harness
             .server
-            .command(&["DEL", &format!("test-responses:{requester}")])
+            .command(&["DEL", &format!("weather-responses:{requester}")])
             .await
             .unwrap();
         harness.broker.heartbeat(&requester).await.unwrap();
@@ -112,15 +112,15 @@ async fn each_right_that_is_missing_is_named_and_asking_changes_nothing() {
         assert_eq!(missing(&whole, role).await, [""; 0], "{role:?}");
     }
     for (rule, role, named) in [
-        ("-xadd", Role::Requester, "XADD on test-requests"),
-        ("-xack", Role::Worker, "XACK on test-requests"),
-        ("-xdel", Role::Worker, "XDEL on test-requests"),
-        ("-xclaim", Role::Worker, "XCLAIM on test-requests"),
-        ("-hset", Role::Worker, "HSET on test-result:none"),
-        ("-set", Role::Requester, "SET on test-key:none"),
+        ("-xadd", Role::Requester, "XADD on weather-requests"),
+        ("-xack", Role::Worker, "XACK on weather-requests"),
+        ("-xdel", Role::Worker, "XDEL on weather-requests"),
+        ("-xclaim", Role::Worker, "XCLAIM on weather-requests"),
+        ("-hset", Role::Worker, "HSET on weather-result:none"),
+        ("-set", Role::Requester, "SET on weather-key:none"),
         ("-eval", Role::Requester, "EVAL on scripts"),
-        ("-zmscore", Role::Worker, "ZMSCORE on test-cancelling"),
-        ("-xread", Role::Requester, "XREAD on test-responses:none"),
+        ("-zmscore", Role::Worker, "ZMSCORE on weather-cancelling"),
+        ("-xread", Role::Requester, "XREAD on weather-responses:none"),
     ] {
         let user = as_user(&harness.server, &["~test-*", "&test-*", "+@all", rule]).await;
         let missing = missing(&user, role).await;
@@ -131,7 +131,7 @@ async fn each_right_that_is_missing_is_named_and_asking_changes_nothing() {
     assert!(
         missing_keys
             .iter()
-            .any(|what| what.ends_with("XADD on test-dead-letters")),
+            .any(|what| what.ends_with("XADD on weather-dead-letters")),
         "{missing_keys:?}"
     );
     assert_eq!(
@@ -147,7 +147,7 @@ async fn a_channel_that_is_missing_is_named_and_is_not_fatal() {
     for role in [Role::Requester, Role::Worker] {
         let shortcomings = user.broker.shortcomings(role).await.unwrap();
         assert_eq!(shortcomings.len(), 1, "{shortcomings:?}");
-        assert!(shortcomings[0].what.ends_with("PUBLISH on test-changes") && !shortcomings[0].is_fatal);
+        assert!(shortcomings[0].what.ends_with("PUBLISH on weather-changes") && !shortcomings[0].is_fatal);
     }
 }
 
@@ -226,10 +226,10 @@ async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
             }
         }
         assert!(refused > 0, "{missing}");
-        let replies = format!("test-responses:{requester}");
+        let replies = format!("weather-responses:{requester}");
         let written = harness.server.number(&["XLEN", &replies]).await;
-        let letters = harness.server.number(&["XLEN", "test-dead-letters"]).await;
-        let left = harness.server.number(&["XLEN", "test-requests"]).await;
+        let letters = harness.server.number(&["XLEN", "weather-dead-letters"]).await;
+        let left = harness.server.number(&["XLEN", "weather-requests"]).await;
         // Settled at last, or not at all: never a reply or a letter for each try.
         assert_eq!((written, letters), (1 - left, 0), "{missing}");
         harness.server.command(&["FLUSHALL"]).await.unwrap();
@@ -245,7 +245,7 @@ async fn who_may_not_see_who_holds_a_request_neither_ends_it_nor_takes_it_back()
     let asked = kept(&requester, Keep::WithReply);
     accepted_and_claimed(&harness, &me, &asked, None).await;
     user.records.cancel(asked.id, None).await.unwrap_err();
-    assert_eq!(harness.server.number(&["XLEN", "test-requests"]).await, 1);
+    assert_eq!(harness.server.number(&["XLEN", "weather-requests"]).await, 1);
     let url = harness.server.url().replace("redis://", "redis://app:pw@");
     let one = Durability::Replicated(std::num::NonZeroU32::MIN);
     let replicated = connect(&url.parse().unwrap(), Duration::from_secs(6), one);

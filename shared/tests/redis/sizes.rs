@@ -36,14 +36,14 @@ async fn put_request(server: &RedisServer, requester: &ReplyTo, bytes: usize) ->
         ("budgetMs", "3600000"),
         ("traceparent", ""),
     ];
-    put(server, "test-requests", &fields, bytes).await;
+    put(server, "weather-requests", &fields, bytes).await;
     id
 }
 
 async fn put_reply(server: &RedisServer, requester: &ReplyTo, bytes: usize) -> CorrelationId {
     let id = CorrelationId::new();
     let fields = [("requestId", &*id.to_string()), ("status", "ok")];
-    put(server, &format!("test-responses:{requester}"), &fields, bytes).await;
+    put(server, &format!("weather-responses:{requester}"), &fields, bytes).await;
     id
 }
 
@@ -220,7 +220,7 @@ async fn orphans_are_found_whatever_their_size() {
     for mib in [8, 66, 1, 8, 8] {
         put_request(&harness.server, &requester, mib * MIB).await;
     }
-    let end = ["XGROUP", "SETID", "test-requests", "processing-group", "$"];
+    let end = ["XGROUP", "SETID", "weather-requests", "processing-group", "$"];
     harness.server.command(&end).await.unwrap();
     let (broker, me) = (patient(harness.server.address.port()), Consumer::unique("w"));
     let mut rescued = 0;

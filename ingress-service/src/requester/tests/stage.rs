@@ -62,7 +62,7 @@ impl Stage {
     pub(super) fn held() -> Self {
         let broker = Arc::new(MemoryBroker::new());
         let records: Arc<dyn ResultStore> = broker.clone();
-        let metrics = Metrics::new("test");
+        let metrics = Metrics::new();
         let ingress_metrics = IngressMetrics::new(&metrics);
         let breaker = CircuitBroker::new(broker.clone()).breaker();
         let health = Health::new("test", breaker, BrokerMetrics::new(&metrics));

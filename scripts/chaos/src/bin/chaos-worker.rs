@@ -11,8 +11,10 @@ use chaos::ledger::{self, Ledger};
 use checker::nonce::{Nonce, Temper};
 use proxy_service::config::Config;
 use proxy_service::failure::Failure;
-use proxy_service::handler::{Handler, Job};
-use proxy_service::operations::weather::handler::WeatherHandler;
+use proxy_service::handler::{BoxHandler, Handler, Job};
+use proxy_service::operations::weather::work::Weather;
+use proxy_service::operations::{Operations, Policy, erased};
+use roundtrip::OperationName;
 use roundtrip::process::command_line::{self, Start};
 use roundtrip::process::logging;
 use roundtrip::process::runtime::{self, Share};
@@ -34,17 +36,18 @@ fn main() -> ExitCode {
         let path = std::env::var_os(ledger::VARIABLE).map(PathBuf::from);
         let path = path.ok_or_else(|| format!("{} names no file", ledger::VARIABLE))?;
         let handler = Noting {
-            weather: WeatherHandler::new(config.weather.provider()?),
+            weather: erased(Weather::new(config.weather.provider()?)),
             ledger: Ledger::open(&path)?,
             slow: slow()?,
         };
-        proxy_service::run_with(handler, config, stop).await
+        let operations = Operations::new().with_handler(OperationName::first(), handler, Policy::default());
+        proxy_service::run_with(operations, config, stop).await
     })
 }
 
 /// Notes each run, then does what the request's name says.
 struct Noting {
-    weather: WeatherHandler,
+    weather: BoxHandler,
     ledger: Ledger,
     slow: Duration,
 }

@@ -1,14 +1,16 @@
 //! Requests and replies, through the weather.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::{
-    Adoption, Broker, BrokerError, Consumer, Delivery, Depth, Dropped, EntryId, Maintained, Receipt, ReplyStream, Role,
-    Settlement, Shortcoming,
+    Adoption, Broker, BrokerError, Consumer, Delivery, Depth, Dropped, EntryId, Maintained, Queue, Receipt,
+    ReplyStream, Role, Settlement, Shortcoming,
 };
-use roundtrip::{ReplyTo, Request};
+use roundtrip::{OperationName, ReplyTo, Request};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +21,11 @@ use crate::weather::{Call, Fate};
 
 #[async_trait]
 impl Broker for Link {
+    /// All histories are those of one operation.
+    fn queue(&self, _: OperationName) -> Arc<dyn Queue> {
+        Arc::new(self.clone())
+    }
+
     async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError> {
         let (requests, by) = (requests.to_vec(), self.instance.clone());
         self.call(Call::Publish, false, move |server| {
@@ -28,6 +35,40 @@ impl Broker for Link {
         .await
     }
 
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
+        let (settlements, by) = (settlements.to_vec(), self.instance.clone());
+        self.call(Call::Settle, true, move |server| {
+            let (settlements, by) = (settlements.clone(), by.clone());
+            async move { server.settle(by.name(), &settlements).await }
+        })
+        .await
+    }
+
+    async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError> {
+        let requester = requester.clone();
+        self.call(Call::Look, true, move |server| {
+            let requester = requester.clone();
+            async move { server.heartbeat(&requester).await }
+        })
+        .await
+    }
+
+    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
+        Box::new(Replies::of(self, reply_to))
+    }
+
+    async fn shortcomings(&self, _: Role) -> Result<Vec<Shortcoming>, BrokerError> {
+        Ok(Vec::new())
+    }
+
+    async fn ping(&self) -> Result<Duration, BrokerError> {
+        self.call(Call::Look, true, |server| async move { server.memory.ping().await })
+            .await
+    }
+}
+
+#[async_trait]
+impl Queue for Link {
     async fn prepare(&self) -> Result<bool, BrokerError> {
         self.call(Call::Look, true, |server| async move { server.memory.prepare().await })
             .await
@@ -144,39 +185,8 @@ impl Broker for Link {
         .await
     }
 
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
-        let (settlements, by) = (settlements.to_vec(), self.instance.clone());
-        self.call(Call::Settle, true, move |server| {
-            let (settlements, by) = (settlements.clone(), by.clone());
-            async move { server.settle(by.name(), &settlements).await }
-        })
-        .await
-    }
-
-    async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError> {
-        let requester = requester.clone();
-        self.call(Call::Look, true, move |server| {
-            let requester = requester.clone();
-            async move { server.heartbeat(&requester).await }
-        })
-        .await
-    }
-
-    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
-        Box::new(Replies::of(self, reply_to))
-    }
-
     async fn depth(&self) -> Result<Depth, BrokerError> {
         self.call(Call::Look, true, |server| async move { server.memory.depth().await })
-            .await
-    }
-
-    async fn shortcomings(&self, _: Role) -> Result<Vec<Shortcoming>, BrokerError> {
-        Ok(Vec::new())
-    }
-
-    async fn ping(&self) -> Result<Duration, BrokerError> {
-        self.call(Call::Look, true, |server| async move { server.memory.ping().await })
             .await
     }
 }

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use roundtrip::broker::{
-    Acceptance, Accepted, BrokerError, CancelOutcome, Changes, EntryId, Progress, Purged, Record, ResultStore, Started,
-    Status,
+    Acceptance, Accepted, BrokerError, CancelOutcome, Changes, EntryId, NewRecord, Progress, Purged, Record,
+    RecordPage, ResultStore, Started,
 };
-use roundtrip::{Budget, CorrelationId, Reply, ReplyTo};
+use roundtrip::{CorrelationId, Reply};
 
 use super::Link;
 use crate::weather::Call;
@@ -21,17 +21,21 @@ impl ResultStore for Link {
         .await
     }
 
-    async fn create(
-        &self,
-        id: CorrelationId,
-        entry: Option<EntryId>,
-        budget: Budget,
-        requester: &ReplyTo,
-    ) -> Result<(), BrokerError> {
-        let requester = requester.clone();
+    async fn create(&self, record: &NewRecord<'_>) -> Result<(), BrokerError> {
+        let NewRecord { id, entry, budget, .. } = *record;
+        let (origin, requester) = (record.origin.clone(), record.requester.clone());
         self.call(Call::Record, true, move |server| {
-            let requester = requester.clone();
-            async move { server.memory.create(id, entry, budget, &requester).await }
+            let (origin, requester) = (origin.clone(), requester.clone());
+            async move {
+                let record = NewRecord {
+                    id,
+                    origin: &origin,
+                    entry,
+                    budget,
+                    requester: &requester,
+                };
+                server.memory.create(&record).await
+            }
         })
         .await
     }
@@ -79,14 +83,22 @@ impl ResultStore for Link {
         .await
     }
 
-    async fn list(
-        &self,
-        status: Option<Status>,
-        before: Option<CorrelationId>,
-        max: usize,
-    ) -> Result<Vec<Record>, BrokerError> {
-        self.call(Call::Look, true, move |server| async move {
-            server.memory.list(status, before, max).await
+    async fn list(&self, page: &RecordPage<'_>) -> Result<Vec<Record>, BrokerError> {
+        let RecordPage {
+            status, before, max, ..
+        } = *page;
+        let tenant = page.tenant.clone();
+        self.call(Call::Look, true, move |server| {
+            let tenant = tenant.clone();
+            async move {
+                let page = RecordPage {
+                    tenant: &tenant,
+                    status,
+                    before,
+                    max,
+                };
+                server.memory.list(&page).await
+            }
         })
         .await
     }

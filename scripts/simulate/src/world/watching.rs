@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use roundtrip::broker::Broker as _;
+use roundtrip::OperationName;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::process::task::Condition;
 use roundtrip::resilience::breaker::State;
 use tokio::time::sleep;
@@ -63,7 +64,7 @@ pub(super) async fn watch(world: Arc<World>) {
                 }
                 let (held, terminals) = labour.workers.occupancy();
                 let active = labour.active.load(Ordering::Relaxed);
-                let is_closed = labour.workers.upstream().state() == State::Closed;
+                let is_closed = labour.workers.upstream(OperationName::first()).state() == State::Closed;
                 circuit.look(now, is_closed, &world);
                 // A suspect has them to itself for a lease, after another that others were waited for.
                 let limit = 3 * world.plan.settings.lease + secs(3);

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::time::advance;
 
 use super::*;
-use crate::broker::{BrokerErrorKind, DeadLetter, DeadLetters, IdempotencyKey, Replayed};
-use crate::message::{Fault, FaultCode};
+use crate::broker::conformance::{FirstQueue as _, FirstRecords as _};
+use crate::broker::{BrokerErrorKind, DeadLetter, IdempotencyKey, Status};
+use crate::message::{Budget, Fault, FaultCode, Keep, Origin};
 
 const MIB: usize = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -66,7 +67,7 @@ async fn end(broker: &MemoryBroker, id: CorrelationId, result: usize) {
 
 async fn settle_all(broker: &MemoryBroker) {
     let me = Consumer::unique("test");
-    let deliveries = broker.store.claim(&me, usize::MAX);
+    let deliveries = broker.store.lock().line(OperationName::first()).claim(&me, usize::MAX);
     let settlements: Vec<_> = deliveries
         .into_iter()
         .map(|delivery| nothing(delivery.receipt))
@@ -93,7 +94,7 @@ async fn find(broker: &MemoryBroker, id: CorrelationId) -> Option<Record> {
 fn assert_empty(broker: &MemoryBroker) {
     let state = broker.store.lock();
     state.kept.assert_empty();
-    assert!(state.rooms_are_empty() && state.waiting.is_empty() && state.claimed.is_empty());
+    assert!(state.rooms_are_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +163,13 @@ async fn the_reply_to_a_requester_that_has_no_place_is_kept_for_when_it_is_back(
     };
     let (id, reply_to) = (request.id, request.reply_to.clone());
     broker.publish(&[request]).await.unwrap();
-    let receipt = broker.store.claim(&Consumer::unique("test"), 1).remove(0).receipt;
+    let receipt = broker
+        .store
+        .lock()
+        .line(OperationName::first())
+        .claim(&Consumer::unique("test"), 1)
+        .remove(0)
+        .receipt;
     let outcome = Ok(Bytes::from_static(b"{}"));
     let reply = Reply::new(id, Origin::default(), outcome.clone());
     broker
@@ -205,7 +212,7 @@ async fn what_waits_is_bounded_in_bytes_until_it_is_settled_or_cancelled() {
     assert_eq!(error.kind(), BrokerErrorKind::Full);
     assert_eq!(broker.depth().await.unwrap().waiting, 10, "all of a batch or nothing");
     let me = Consumer::unique("test");
-    let held = broker.store.claim(&me, 1).remove(0);
+    let held = broker.store.lock().line(OperationName::first()).claim(&me, 1).remove(0);
     assert!(
         broker.publish(&[request(100_000)]).await.is_err(),
         "claimed is still there"
@@ -239,17 +246,20 @@ async fn what_has_expired_is_gone_before_it_is_swept() {
         );
         assert_eq!(
             broker
-                .complete(&[Reply {
-                    id,
-                    outcome: Ok("1".into())
-                }])
+                .complete(&[Reply::new(id, Origin::default(), Ok("1".into()))])
                 .await
                 .unwrap(),
             0
         );
     }
     assert!(broker.list_records(None, None, 10).await.unwrap().is_empty());
-    assert!(broker.list(Some(Status::Succeeded), None, 10).await.unwrap().is_empty());
+    assert!(
+        broker
+            .list_records(Some(Status::Succeeded), None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(
         broker.purge_expired().await.unwrap().removed,
         2,
@@ -263,7 +273,13 @@ async fn a_replayed_letter_has_its_record_for_the_time_of_its_new_budget() {
     let broker = broker(MIB);
     let (id, _) = accept(&broker, key(1)).await.unwrap();
     let me = Consumer::unique("test");
-    let receipt = broker.store.claim(&me, 1).remove(0).receipt;
+    let receipt = broker
+        .store
+        .lock()
+        .line(OperationName::first())
+        .claim(&me, 1)
+        .remove(0)
+        .receipt;
     let reply = Reply::new(id, Origin::default(), Err(Fault::new(FaultCode::DeadLettered, "")));
     let gone = ReplyTo::unique("gone");
     let settlement = Settlement::dead_letter(receipt, letter(10), Some((gone, reply))).keeping(Keep::Only);
@@ -296,7 +312,13 @@ async fn dead_letters_are_bounded_in_bytes_and_the_newest_stay() {
     let me = Consumer::unique("test");
     for _ in 0..20 {
         broker.publish(&[request(100_000)]).await.unwrap();
-        let receipt = broker.store.claim(&me, 1).remove(0).receipt;
+        let receipt = broker
+            .store
+            .lock()
+            .line(OperationName::first())
+            .claim(&me, 1)
+            .remove(0)
+            .receipt;
         let settlement = Settlement::dead_letter(receipt, letter(100_000), None);
         broker.settle(&[settlement]).await.unwrap();
     }
@@ -336,7 +358,7 @@ async fn no_order_of_events_leaves_anything_behind() {
                 }
                 6 => drop(
                     broker
-                        .create(CorrelationId::new(), None, Budget::new(HOUR), &ReplyTo::unique("test"))
+                        .create_record(CorrelationId::new(), None, Budget::new(HOUR), &ReplyTo::unique("test"))
                         .await,
                 ),
                 7 => broker.note_progress(id, &Progress::new(1, "so far")).await.unwrap(),

@@ -9,13 +9,19 @@ use tokio::time::Instant;
 
 use super::errors::MISFIT;
 use super::scripted::Scripted;
+use crate::broker::conformance::{FirstQueue as _, FirstRecords as _};
 use crate::broker::{
-    Acceptance, Broker, BrokerError, BrokerErrorKind, Consumer, DeadLetter, DeadLetters, Durability, Position, Receipt,
-    ResultStore, Role, Settlement, Status,
+    Acceptance, Broker, BrokerError, BrokerErrorKind, Consumer, DeadLetter, DeadLetters, Durability, EntryId, LetterId,
+    Position, Receipt, ResultStore, Role, Settlement, Status,
 };
-use crate::message::{Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use crate::message::{Budget, CorrelationId, Keep, Origin, Reply, ReplyTo, Request};
+use crate::operation::OperationName;
 
 pub(super) const ENTRY: Position = Position { millis: 1, sequence: 0 };
+pub(super) fn entry() -> EntryId {
+    EntryId::of(OperationName::first(), ENTRY)
+}
+
 pub(super) const TIME: &str = "*2 $1700000000 $0";
 
 /// Makes a call for each of these answers.
@@ -69,12 +75,12 @@ misfits! {
     reclaiming(broker) broker.reclaim(&consumer(), Duration::ZERO, 1);
         ":7", "_", "*0", "*1 :1700000000000", "*2 $now $0-0", "*2 :1700000000000 $no-id",
         "*3 :1700000000000 $0-0 $1-0", "*4 :1700000000000 $0-0 $1-0 _";
-    delivering_again(broker) broker.redeliver(&consumer(), &[(ENTRY, 2)]);
+    delivering_again(broker) broker.redeliver(&consumer(), &[(entry(), 2)]);
         format!(":7 | {TIME} | *0"), format!("_ | {TIME} | *0"), format!("*1 $no-id | {TIME} | *0"), "*0 | :7 | *0",
         format!("*1 $1-0 | {TIME} | :7"), format!("*1 $1-0 | {TIME} | *1 *2 $1-0 *2 $field :7");
     renewing(broker) broker.renew(&consumer(), &[receipt()]);
         ":7", "_", "*1 :1", "*2 $many :1700000000000", "*2 :1 $now";
-    handing_back(broker) broker.release(&consumer(), &[ENTRY]);
+    handing_back(broker) broker.release(&consumer(), &[entry()]);
         "_", "*0", "$done";
     leaving(broker) broker.deregister(&consumer());
         ":7", "_", "*0", "$no-id";
@@ -107,15 +113,15 @@ misfits! {
         ":7", "_", "*0";
     listing_letters(broker) broker.letters(None, 10);
         ":7", "_", "*1 :7", "*1 *2 $1-0 :7", "*1 *2 $no-id *0", "*1 *2 $1-0 *1 $name";
-    reading_a_letter(broker) broker.letter(ENTRY);
+    reading_a_letter(broker) broker.letter(LetterId::of(ENTRY));
         ":7", "_";
-    replaying(broker) broker.replay(ENTRY);
+    replaying(broker) broker.replay(LetterId::of(ENTRY));
         format!("{} | :7", stored_letter()), format!("{} | *0", stored_letter()), format!("{} | $no-id", stored_letter());
-    discarding(broker) broker.discard(ENTRY);
+    discarding(broker) broker.discard(LetterId::of(ENTRY));
         "_", "*0", "$none";
     submitting(broker) async { broker.submit(&[acceptance()]).await?.remove(0) };
         ":0 | :7", ":0 | _", ":0 | *1 $none", ":0 | *2 $as $no-id", ":0 | *2 $known $nobody";
-    making_a_record(broker) broker.create(CorrelationId::new(), None, budget(), &requester());
+    making_a_record(broker) broker.create_record(CorrelationId::new(), None, budget(), &requester());
         "_", "*0", "$done";
     beginning(broker) broker.start(CorrelationId::new(), 1);
         "_", "*0", "$done", ":2", ":-1";
@@ -127,12 +133,12 @@ misfits! {
         "_", "*0", "$done";
     reading_records(broker) broker.records(&[CorrelationId::new()]);
         ":7", "_", "*1 $name", "*2 $name :7";
-    listing_records(broker) broker.list(Some(Status::Queued), None, 1);
+    listing_records(broker) broker.list_records(Some(Status::Queued), None, 1);
         "+OK | +QUEUED | :7", "+OK | +QUEUED | *0", "+OK | +QUEUED | *1 :7", "+OK | +QUEUED | *1 *1 :7";
-    reading_listed_records(broker) broker.list(Some(Status::Queued), None, 1);
+    reading_listed_records(broker) broker.list_records(Some(Status::Queued), None, 1);
         listed(":7"), listed("_"), listed("*0"), listed("*1 $queued");
     cancelling_a_request(broker) broker.cancel(CorrelationId::new(), None);
-        ":7", "_", "*0";
+        ":7", "*0", "_ | :7", "_ | _", "_ | *0";
     asking_what_is_cancelled(broker) broker.cancelling(&[CorrelationId::new()]);
         ":7", "_", "*0", "*2 _ _", "*1 :7";
     purging(broker) broker.purge_expired();
@@ -178,6 +184,7 @@ fn budget() -> Budget {
 pub(super) fn request() -> Request {
     Request {
         id: CorrelationId::new(),
+        origin: Origin::default(),
         reply_to: requester(),
         budget: budget(),
         traceparent: None,
@@ -194,15 +201,12 @@ pub(super) fn acceptance() -> Acceptance {
 }
 
 fn reply() -> Reply {
-    Reply {
-        id: CorrelationId::new(),
-        outcome: Ok("{}".into()),
-    }
+    Reply::new(CorrelationId::new(), Origin::default(), Ok("{}".into()))
 }
 
 fn receipt() -> Receipt {
     Receipt {
-        entry: ENTRY,
+        entry: entry(),
         consumer: consumer(),
         claimed: Instant::now(),
     }

@@ -3,8 +3,9 @@
 
 use std::num::NonZeroU32;
 
-use super::answers_tests::{ENTRY, TIME, acceptance, consumer, request, settlement};
+use super::answers_tests::{TIME, acceptance, consumer, entry, request, settlement};
 use super::scripted::Scripted;
+use crate::broker::conformance::{FirstQueue as _, FirstRecords as _};
 use crate::broker::{Broker, BrokerErrorKind, Durability, ResultStore, Status};
 
 /// Each says that another server is to be asked, or this one later and by a new connection.
@@ -28,7 +29,11 @@ async fn who_is_sent_elsewhere_connects_again_before_the_next_try() {
         let refused = broker.publish(&[request()]).await.unwrap_err();
         assert_eq!(refused.kind(), BrokerErrorKind::Unavailable, "publish: {error}");
         server.answer(":0 | $1-0");
-        assert_eq!(broker.publish(&[request()]).await.unwrap(), [ENTRY], "publish: {error}");
+        assert_eq!(
+            broker.publish(&[request()]).await.unwrap(),
+            [entry()],
+            "publish: {error}"
+        );
         assert_eq!(server.connections(), 2, "publish: {error}");
 
         server.answer(&format!("{error} | {TIME}"));
@@ -86,7 +91,7 @@ async fn of_a_transaction_the_first_error_counts() {
             continue;
         }
         server.answer(&format!("+OK | {error} | {ABORTED}"));
-        let refused = broker.list(Some(Status::Queued), None, 1).await.unwrap_err();
+        let refused = broker.list_records(Some(Status::Queued), None, 1).await.unwrap_err();
         assert_eq!(refused.kind(), kind, "list: {error}");
     }
 }

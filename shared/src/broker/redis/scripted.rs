@@ -56,7 +56,6 @@ impl Scripted {
             unreachable!("the address is one of Redis");
         };
         let options = BrokerOptions {
-            operation: "test",
             lease: Duration::from_secs(60),
             durability,
             retention: Retention::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use checker::nonce::Nonce;
 use roundtrip::broker::{self, BrokerOptions, BrokerUrl, Durability, ReplyStream, Retention};
-use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Broker, Budget, CorrelationId, Fault, FaultCode, Keep, Origin, Reply, ReplyTo, Request};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -66,7 +66,6 @@ impl Wire {
             .parse()
             .map_err(|error| format!("could not reach redis: {error}"))?;
         let options = BrokerOptions {
-            operation: proxy_service::OPERATION,
             lease: LEASE,
             durability: Durability::Volatile,
             retention: Retention::default(),
@@ -173,6 +172,7 @@ impl Requester {
         let asked: Vec<_> = (0..count).map(open).collect();
         let request = |(nonce, _): &(Nonce, Place)| Request {
             id: CorrelationId::new(),
+            origin: Origin::default(),
             reply_to: self.reply_to.clone(),
             budget: Budget::new(self.plan.budget),
             traceparent: None,

@@ -37,6 +37,7 @@ impl Weather {
     pub(crate) async fn answer(&self, question: Bytes) -> Bytes {
         let request = Request {
             id: CorrelationId::new(),
+            origin: Origin::default(),
             reply_to: self.reply_to.clone(),
             budget: Budget::new(PATIENCE),
             traceparent: None,

@@ -8,7 +8,13 @@ async fn a_letter_is_replayed_only_where_its_record_has_room_for_a_result() {
     let (broker, me, gone) = (broker(MIB), Consumer::unique("test"), ReplyTo::unique("gone"));
     for _ in 0..2 {
         let (id, _) = accept(&broker, None).await.unwrap();
-        let receipt = broker.store.claim(&me, 1).remove(0).receipt;
+        let receipt = broker
+            .store
+            .lock()
+            .line(OperationName::first())
+            .claim(&me, 1)
+            .remove(0)
+            .receipt;
         let outcome = Err(Fault::new(FaultCode::DeadLettered, ""));
         let reply = (gone.clone(), Reply::new(id, Origin::default(), outcome));
         let settlement = Settlement::dead_letter(receipt, letter(10), Some(reply)).keeping(Keep::Only);
