@@ -182,11 +182,10 @@ impl RequestStatus {
 }
 
 impl RequestList {
-    pub(crate) fn of(records: &[Record], limit: usize) -> Self {
-        let last = records.last().filter(|_| records.len() == limit);
+    pub(crate) fn of(records: &[Record], next: Option<CorrelationId>) -> Self {
         Self {
             requests: records.iter().map(RequestStatus::of).collect(),
-            next: last.map(|record| record.id.as_uuid()),
+            next: next.map(CorrelationId::as_uuid),
         }
     }
 }

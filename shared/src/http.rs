@@ -3,6 +3,7 @@
 mod host;
 pub mod middleware;
 pub mod openapi;
+pub mod page;
 pub mod parameters;
 pub mod probes;
 pub mod problem;

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use roundtrip::broker::{CancelOutcome, Record, RecordPage, Status};
+use roundtrip::http::page::{Page, PageSize};
 use roundtrip::http::parameters::{NoParameters, Parameters};
 use roundtrip::http::problem::{FieldError, Problem, ProblemDocument, ProblemType};
 use roundtrip::{CorrelationId, Tenant};
@@ -27,16 +28,12 @@ use crate::metrics::cancel_outcome;
 use crate::request_options::{PREFERENCE_APPLIED, Preference, Wait};
 use crate::response;
 use crate::transport::{Transport, away};
-use parameters::{PageParameters, RequestIdParameter, WaitHeader};
+use parameters::{ListParameters, RequestIdParameter, WaitHeader};
 
 const PROBLEM: &str = "application/problem+json";
 
 /// When to ask again for what has not ended.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Entries of a page.
-const DEFAULT_LIMIT: usize = 20;
-const MAX_LIMIT: usize = 100;
 
 /// The routes.
 pub(crate) fn router(transport: Arc<Transport>) -> OpenApiRouter {
@@ -143,7 +140,7 @@ async fn result(
     get,
     path = "/requests",
     tag = "requests",
-    params(PageParameters),
+    params(ListParameters, PageSize),
     responses(
         (status = 200, description = "A page", body = RequestList),
         (status = 400, description = "A parameter is there twice, unknown, or no UTF-8 (`bad-request`)", body = ProblemDocument, content_type = PROBLEM),
@@ -157,15 +154,17 @@ async fn list(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let tenant = tenant.map(|Extension(tenant)| tenant).unwrap_or_default();
-    let (status, before, limit) = page(&parameters)?;
-    let page = RecordPage {
+    let (status, page) = page(&parameters)?;
+    let wanted = RecordPage {
         tenant: &tenant,
         status,
-        before,
-        max: limit,
+        before: page.before,
+        max: page.wanted(),
     };
-    let records = transport.records.list(&page).await;
-    let list = RequestList::of(&records.map_err(|error| away(&error))?, limit);
+    let records = transport.records.list(&wanted).await;
+    let mut records = records.map_err(|error| away(&error))?;
+    let next = page.cut(&mut records).map(|record| record.id);
+    let list = RequestList::of(&records, next);
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
 }
 
@@ -270,31 +269,18 @@ fn unknown() -> Problem {
     Problem::new(ProblemType::UnknownRequest, "no request of this id is known")
 }
 
-type Page = (Option<Status>, Option<CorrelationId>, usize);
-
-fn page(parameters: &Parameters) -> Result<Page, Problem> {
-    let [status, cursor, limit] = parameters.read(["status", "cursor", "limit"])?;
+fn page(parameters: &Parameters) -> Result<(Option<Status>, Page<CorrelationId>), Problem> {
+    let [status, limit, cursor] = parameters.read(["status", "limit", "cursor"])?;
     let mut errors = Vec::new();
-    let mut refuse = |name: &'static str, detail: &str| errors.push(FieldError::in_query(name, detail));
     let status = status.map(|text| Status::parse(text.as_bytes()));
     if status == Some(None) {
-        refuse(
-            "status",
-            "queued, processing, succeeded, failed, expired or cancelled is expected",
-        );
+        let expected = "queued, processing, succeeded, failed, expired or cancelled is expected";
+        errors.push(FieldError::in_query("status", expected));
     }
-    let before = cursor.map(|text| CorrelationId::parse(text.as_bytes()));
-    if before == Some(None) {
-        refuse("cursor", "the next of a page before is expected");
-    }
-    let limit = limit.map_or(Some(DEFAULT_LIMIT), |text| {
-        text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
-    });
-    if limit.is_none() {
-        refuse("limit", "a whole number from 1 to 100 is expected");
-    }
-    match limit {
-        Some(limit) if errors.is_empty() => Ok((status.flatten(), before.flatten(), limit)),
-        _ => Err(Problem::validation(errors)),
+    let id = |text: &str| CorrelationId::parse(text.as_bytes());
+    let page = Page::read(limit, [("cursor", cursor)], id, &mut errors);
+    match errors.is_empty() {
+        true => Ok((status.flatten(), page)),
+        false => Err(Problem::validation(errors)),
     }
 }

@@ -195,20 +195,23 @@ async fn fifty_letters_are_read_in_pages_newest_first() {
         ("?limit=50&", &[50]),
         ("?limit=100&", &[50]),
     ] {
-        let (mut read, mut before) = (Vec::new(), String::new());
+        let (mut read, mut cursor) = (Vec::new(), String::new());
         for (number, size) in sizes.iter().enumerate() {
-            let page = stage.get(&format!("{query}{before}")).await;
+            let page = stage.get(&format!("{query}{cursor}")).await;
             let items = page.body["items"].as_array().unwrap();
             assert_eq!(items.len(), *size, "{query} {number}");
             read.extend(items.iter().map(|item| item["requestId"].as_str().unwrap().to_owned()));
             let next = page.body["next"].as_str();
             assert_eq!(next.is_none(), number + 1 == sizes.len(), "{query} {number}");
-            before = format!("before={}", next.unwrap_or_default());
+            cursor = format!("cursor={}", next.unwrap_or_default());
         }
         assert_eq!(read, ids, "{query}");
     }
-    let page = stage.get("?before=0-0").await;
-    assert_eq!(page.body, json!({"items": [], "next": null}), "{page:?}");
+    // `before` is the older name; of both the older letter counts.
+    for query in ["?cursor=0-0", "?before=0-0", "?cursor=9999999999999-0&before=0-0"] {
+        let page = stage.get(query).await;
+        assert_eq!(page.body, json!({"items": [], "next": null}), "{query}: {page:?}");
+    }
 }
 
 #[tokio::test]
@@ -219,6 +222,7 @@ async fn what_is_not_accepted_is_named() {
         (Method::GET, "?limit=0", "limit"),
         (Method::GET, "?limit=101", "limit"),
         (Method::GET, "?limit=ten", "limit"),
+        (Method::GET, "?cursor=yesterday", "cursor"),
         (Method::GET, "?before=yesterday", "before"),
         (Method::GET, "?before=", "before"),
         (Method::GET, "?before=1-184467440737095516160", "before"),

@@ -47,11 +47,17 @@ pub(super) struct LetterId {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)] // Only its description is used.
-pub(super) struct PageParameters {
-    /// Letters on a page, 1 to 100; 20 by default
-    #[param(value_type = u8, required = false, minimum = 1, maximum = 100)]
-    limit: Option<u8>,
+pub(super) struct Cursors {
     /// Only letters older than the one of this id: the `next` of the page before
+    #[param(
+        value_type = String,
+        required = false,
+        pattern = "^(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})$",
+        min_length = 3,
+        max_length = 41
+    )]
+    cursor: Option<String>,
+    /// The same by its older name; of two the older letter counts
     #[param(
         value_type = String,
         required = false,

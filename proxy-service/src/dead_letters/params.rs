@@ -4,44 +4,28 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use roundtrip::Partition;
 use roundtrip::broker::{LetterId, Position};
+use roundtrip::http::page::Page;
 use roundtrip::http::parameters::Parameters;
 use roundtrip::http::problem::{FieldError, Problem, ProblemType};
 
-/// Letters on a page whose size is not given.
-pub(super) const DEFAULT_LIMIT: usize = 20;
-
-/// Letters on a page at most.
-pub(super) const MAX_LIMIT: usize = 100;
-
-/// Which letters are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Page {
-    /// How many at most.
-    pub(super) limit: usize,
-    /// Older than this one; from the newest where it is `None`.
-    pub(super) before: Option<LetterId>,
-}
-
-impl Page {
-    /// Reads the parameters of a page; all that are not accepted are named at once.
-    pub(super) fn read(parameters: &Parameters) -> Result<Self, Problem> {
-        let [limit, before] = parameters.read(["limit", "before"])?;
-        let limit = limit.map_or(Ok(DEFAULT_LIMIT), |text| read_limit(&text));
-        // Older than one beyond all ids: from the newest.
-        let before = before.map(|text| read_id("before", &text)).transpose();
-        match (limit, before) {
-            (Ok(limit), Ok(before)) => Ok(Self { limit, before }),
-            (limit, before) => Err(Problem::validation(
-                limit.err().into_iter().chain(before.err()).collect(),
-            )),
-        }
+/// Reads the parameters of a page; all that are not accepted are named at once. `before` is an older name of `cursor`.
+pub(super) fn page(parameters: &Parameters) -> Result<Page<LetterId>, Problem> {
+    let [limit, cursor, before] = parameters.read(["limit", "cursor", "before"])?;
+    let mut errors = Vec::new();
+    let page = Page::read(limit, [("cursor", cursor), ("before", before)], read_id, &mut errors);
+    match errors.is_empty() {
+        true => Ok(page),
+        false => Err(Problem::validation(errors)),
     }
 }
 
 /// Reads the id in a path.
 pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<LetterId, Problem> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
-    let id = read_id("id", &text).map_err(|error| Problem::validation(vec![error]))?;
+    let id = read_id(&text).ok_or_else(|| {
+        let expected = "the id of a dead letter is expected, such as 1763687432117-0";
+        Problem::validation(vec![FieldError::in_query("id", expected)])
+    })?;
     // One beyond all ids was cut to the last of them, which may be there.
     if id.to_string() == text {
         Ok(id)
@@ -54,25 +38,15 @@ pub(super) fn not_found() -> Problem {
     Problem::new(ProblemType::NotFound, "there is no dead letter of this id")
 }
 
-fn read_limit(text: &str) -> Result<usize, FieldError> {
-    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    let refusal = || format!("a whole number from 1 to {MAX_LIMIT} is expected");
-    limit.ok_or_else(|| FieldError::in_query("limit", refusal()))
-}
-
-fn read_id(parameter: &'static str, text: &str) -> Result<LetterId, FieldError> {
-    let id = text.split_once('-').and_then(|(millis, rest)| {
-        let (sequence, part) = rest.split_at(rest.find('-').unwrap_or(rest.len()));
-        let at = Position {
+fn read_id(text: &str) -> Option<LetterId> {
+    let (millis, rest) = text.split_once('-')?;
+    let (sequence, part) = rest.split_at(rest.find('-').unwrap_or(rest.len()));
+    Some(LetterId {
+        at: Position {
             millis: number(millis)?,
             sequence: number(sequence)?,
-        };
-        let partition = Partition::parse_suffix(part.as_bytes())?;
-        Some(LetterId { at, partition })
-    });
-    id.ok_or_else(|| {
-        let expected = "the id of a dead letter is expected, such as 1763687432117-0";
-        FieldError::in_query(parameter, expected)
+        },
+        partition: Partition::parse_suffix(part.as_bytes())?,
     })
 }
 
@@ -91,12 +65,12 @@ mod tests {
 
     use super::*;
 
-    fn page(parameters: &[(&str, &str)]) -> Result<Page, Problem> {
+    fn page(parameters: &[(&str, &str)]) -> Result<Page<EntryId>, Problem> {
         let pairs: Vec<_> = parameters
             .iter()
             .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B")))
             .collect();
-        Page::read(&Parameters::of(&pairs.join("&")))
+        super::page(&Parameters::of(&pairs.join("&")))
     }
 
     fn id(text: &str) -> Result<LetterId, Problem> {
@@ -110,19 +84,17 @@ mod tests {
         assert_eq!(read(&[]), newest(20));
         assert_eq!(read(&[("limit", "1")]), newest(1));
         assert_eq!(read(&[("limit", "100")]), newest(100));
-        let before = read(&[("before", "1763687432117-3")]).before.unwrap();
-        assert_eq!((before.at.millis, before.at.sequence), (1_763_687_432_117, 3));
+        for name in ["cursor", "before"] {
+            let before = page(&[(name, "1763687432117-3")]).unwrap().before.unwrap();
+            assert_eq!((before.at.millis, before.at.sequence), (1_763_687_432_117, 3), "{name}");
+        }
         let beyond = read(&[("before", "99999999999999999999-1")]).before.unwrap();
         assert_eq!((beyond.at.millis, beyond.at.sequence), (u64::MAX, 1));
     }
 
     #[rstest]
     #[case("limit", "0")]
-    #[case("limit", "101")]
-    #[case("limit", "-1")]
-    #[case("limit", "")]
-    #[case("limit", "ten")]
-    #[case("limit", "99999999999999999999999")]
+    #[case("cursor", "yesterday")]
     #[case("before", "")]
     #[case("before", "1763687432117")]
     #[case("before", "1763687432117-")]

@@ -16,7 +16,7 @@ const MAX_SHOWN: usize = 16 * 1024;
 pub(super) struct LetterPage {
     /// The letters.
     pub(super) items: Vec<LetterItem>,
-    /// What to pass as `before` for the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last one.
     #[schema(example = "1763687432117-0")]
     pub(super) next: Option<String>,
 }

@@ -8,6 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use roundtrip::broker::{self, DeadLetters, Replayed, StoredLetter};
+use roundtrip::http::page::PageSize;
 use roundtrip::http::parameters::{NoParameters, Parameters};
 use roundtrip::http::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use tracing::Instrument as _;
@@ -15,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::actions::{Action, Actions};
-use super::document::{CallErrors, ChangeErrors, LetterId, PageParameters};
+use super::document::{CallErrors, ChangeErrors, Cursors, LetterId};
 use super::outage;
 use super::params::{self, not_found};
 use super::responses::{Letter, LetterPage, Replay};
@@ -43,20 +44,17 @@ pub(super) fn router(desk: Desk) -> OpenApiRouter {
     path = "/dead-letters",
     tag = "dead letters",
     security(("token" = [])),
-    params(PageParameters),
+    params(Cursors, PageSize),
     responses((status = 200, description = "A page of them", body = LetterPage), CallErrors),
 )]
 async fn list(State(desk): State<Desk>, parameters: Parameters) -> Result<Json<LetterPage>, Problem> {
-    let page = params::Page::read(&parameters)?;
-    // One more than is shown says whether there is another page.
-    let found = desk.letters.letters(page.before, page.limit + 1).await;
+    let page = params::page(&parameters)?;
+    let found = desk.letters.letters(page.before, page.wanted()).await;
     let mut found = found.map_err(|error| outage::while_reading(&error))?;
-    let is_last = found.len() <= page.limit;
-    found.truncate(page.limit);
-    let oldest = found.last().map(|letter| letter.id.to_string());
+    let next = page.cut(&mut found).map(|letter| letter.id.to_string());
     Ok(Json(LetterPage {
         items: found.iter().map(Into::into).collect(),
-        next: oldest.filter(|_| !is_last),
+        next,
     }))
 }
 

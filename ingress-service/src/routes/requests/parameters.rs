@@ -43,17 +43,14 @@ pub(super) struct LastEventHeader {
     last_event_id: Option<u64>,
 }
 
-/// Which page of requests. None may be there twice.
+/// Which requests, beside the size of a page. None may be there twice.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)] // Only its description is used.
-pub(super) struct PageParameters {
+pub(super) struct ListParameters {
     /// Only requests in this state
     #[param(value_type = StatusName, required = false, inline)]
     status: Option<StatusName>,
-    /// How many, 1 to 100; 20 by default
-    #[param(value_type = u32, required = false, minimum = 1, maximum = 100)]
-    limit: Option<u32>,
     /// The `next` of the page before
     #[param(
         value_type = String,
