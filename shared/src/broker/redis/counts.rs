@@ -1,5 +1,6 @@
-//! The hash of counts: what ended without a result, for those who measure how fast requests are worked off, and how many
-//! terminals each worker has. The rule: counting never fails what it comes with, nor makes it be repeated.
+//! The hash of counts: how many requests ended without a result, for those who measure how fast requests are worked
+//! off, and how many terminals each worker has. The rule: counting never fails what it comes with, nor makes it be
+//! repeated.
 
 use std::collections::BTreeMap;
 

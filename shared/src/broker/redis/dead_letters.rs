@@ -1,4 +1,5 @@
-//! The stream of dead letters. Ours first in each entry, then the fields of what was given up, as they were.
+//! The stream of dead letters. Each entry begins with fields of ours; behind them stand the fields of the request that
+//! was given up, unchanged.
 
 use redis::Pipeline;
 

@@ -1,5 +1,5 @@
-//! How much is waiting. The group's own `lag` is wrong once entries were deleted, so this counts. A script, so
-//! that all of it is of one moment, and so that the entries that XINFO shows with their data stay where they are.
+//! The depth of the queue. Entries are counted, as the group's own `lag` is wrong once some were deleted. One script
+//! measures everything at one moment, and keeps the entries that XINFO shows with their data on the server.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn what_the_server_does_not_count_is_not_counted() {
-        let info = "# Memory\r\nused_memory:900\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\nmem_not_counted_for_evict:300\r\n";
+        let info = "# Memory\r\nused_memory:900\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\n\
+                    mem_not_counted_for_evict:300\r\n";
         let read = memory(info.as_bytes()).unwrap();
         assert_eq!((read.used, read.max, read.evicts), (600, 1000, false));
         let info = "used_memory:1\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n";

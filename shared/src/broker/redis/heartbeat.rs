@@ -1,6 +1,6 @@
-//! Requesters that are there, and those that are gone. A requester's stream is made here, and removed after it
-//! was silent for too long, and the replies in it became results; a reply makes a stream only for somebody who is not
-//! known to be gone, so that what comes late leaves nothing behind.
+//! The presence of requesters. A requester's stream is made here, and removed after a long silence, once the replies in
+//! it are stored as results. A reply makes a stream only for a requester that is not known to be gone, so that late
+//! replies leave no stream behind.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};

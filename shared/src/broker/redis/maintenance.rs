@@ -1,4 +1,4 @@
-//! Clearing up after those who cannot any more: consumers of dead workers here, entries in nobody's hands in
+//! Tidying up after dead workers: their consumers are removed here, entries in nobody's hands are found in
 //! `orphans.rs`.
 
 pub(super) mod orphans;

@@ -1,4 +1,5 @@
-//! How many entries a read asks for. Their size is known only when they are here, and the next read goes by it.
+//! The number of entries that a read asks for. Their size is known only when they are here, and the next read goes by
+//! it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

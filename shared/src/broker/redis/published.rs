@@ -1,5 +1,5 @@
-//! The scripts of a worker, published in `examples/lua` for workers in other languages (docs/wire.md). The rule: what is
-//! published is what the services send, whole, behind a comment that says how it is called.
+//! The scripts of a worker, published in `examples/lua` for workers in other languages (docs/wire.md). The rule: a
+//! published script is what the services send, whole, behind a comment that says how it is called.
 //!
 //! `PUBLISH=1 cargo test -p roundtrip --lib published` writes them anew.
 

@@ -1,5 +1,5 @@
-//! Finding what is delivered again: what others dropped, and what was ours and got lost on the way. Delivering it
-//! is another step (`redeliver.rs`), and only that one counts: whoever runs a suspect alone must not count it
+//! Finding deliveries to repeat: entries that others dropped, and entries of ours that got lost on the way.
+//! `redeliver.rs` delivers them, and only that counts an attempt: a suspect that is to run alone must not be counted
 //! before its turn has come.
 
 use std::collections::HashSet;
@@ -22,8 +22,8 @@ use crate::broker::{BrokerError, Consumer, Dropped, EntryId, Position};
 const RECLAIM: &str = "reclaim from the request stream";
 const RECOVER: &str = "recover deliveries";
 
-/// How many pending entries one scan passes at most, about: what is at work lies before what was dropped, and each takes
-/// a fraction of a microsecond.
+/// The most pending entries that one scan passes, about: what is at work lies before what was dropped, and each entry
+/// takes a fraction of a microsecond.
 const PASSED: usize = 2000;
 
 /// How many entries one such script looks at, and one search for what got lost at least.

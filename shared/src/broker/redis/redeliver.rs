@@ -1,6 +1,6 @@
-//! Delivering entries again. What is large is read by itself, with all the time it takes, and the leases of the
-//! whole call are renewed meanwhile; what cannot be read at all is delivered as malformed. No entry comes back
-//! for ever. See docs/adr/0019.
+//! Delivering entries again. Large entries are read one by one, with all the time they take, while the leases of the
+//! whole call are renewed; an entry that cannot be read at all is delivered as malformed. So no entry comes back for
+//! ever. See docs/adr/0019.
 
 use std::collections::HashSet;
 use std::pin::pin;

@@ -87,8 +87,8 @@ impl RedisReplies {
             .number(MAX_WAIT.as_millis() as u64)
             .arg("STREAMS")
             .arg(&self.key)
-            // What was handed out is trimmed by now. A stream that was made anew, after the server's clock was set back,
-            // counts from an earlier time: from its beginning.
+            // What was handed out is trimmed by now. A stream that was made anew, after the server's clock was set
+            // back, counts from an earlier time: from its beginning.
             .arg("0");
         commands
     }

@@ -1,6 +1,6 @@
-//! What a user may do, asked before work depends on it: a right that is missing in the middle of a script leaves it
-//! halfway. Each command is called so that it can have no effect; the server looks at rights before anything else.
-//! <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>
+//! The rights of the user, checked before work depends on them: a right that is missing in the middle of a script
+//! leaves it halfway. Each command is called so that it can have no effect; the server looks at rights before anything
+//! else. <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>
 
 use bytes::Bytes;
 

@@ -1,11 +1,11 @@
-//! Settling: reply, then acknowledge and delete, as one transaction, so that a crash repeats work instead
-//! of losing it. The plain transaction serves whoever is certain to hold the delivery. Who is not, because
-//! the lease may have passed on or an earlier try may have worked, asks first, in a script; so does what has
-//! a record, which changes in the same step, what somebody wanted to end, and what ends as a dead letter, whose id the
-//! reply names. A server that is full refuses the transaction, as replies take memory; the script frees first.
+//! Settling: reply, then acknowledge and delete, as one transaction, so that a crash repeats work instead of losing it.
+//! The plain transaction serves settlements whose delivery is certainly still its consumer's. A script that asks first
+//! serves the others: the lease may have passed on, an earlier try may have worked, a record changes in the same step,
+//! somebody asked for the end, or a dead letter is written, whose id the reply names. A full server refuses the
+//! transaction, as replies take memory; the script frees memory first.
 //!
-//! A reply does not make its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that
-//! is gone. Where it was missing, a second look decides whether its requester is; until it was had, the reply is owed.
+//! A reply does not make its stream (NOMKSTREAM): nobody would read, or remove, the stream of a requester that is gone.
+//! Where the stream was missing, a second look decides whether its requester is gone; until then the reply is owed.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

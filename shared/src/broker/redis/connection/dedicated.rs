@@ -1,5 +1,5 @@
-//! A lane: a socket that one loop of the process has for itself, made when it is needed and made again
-//! when it broke. Repeating a command is not its business: only the caller knows whether it may.
+//! A dedicated connection: a socket that one loop of the process has for itself, made when it is needed and made again
+//! after it broke. It repeats no command: only the caller knows whether it may.
 
 use std::time::Duration;
 
@@ -112,7 +112,8 @@ impl Dedicated {
         Ok(answers)
     }
 
-    /// The same as [`Dedicated::try_run`], for answers whose size nobody knows: given up where they are longer than `limit`.
+    /// The same as [`Dedicated::try_run`], for answers whose size nobody knows: given up where they are longer than
+    /// `limit`.
     pub(in crate::broker::redis) async fn read(
         &self,
         link: &Link,

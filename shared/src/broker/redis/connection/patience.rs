@@ -1,4 +1,4 @@
-//! Limits for answers, which a process that stood still keeps as well.
+//! Time limits for answers that hold for a process that stood still as well.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// What came while the process stood still is read within this.
 pub(in crate::broker::redis) const MOMENT: Duration = Duration::from_millis(50);
 
-/// Awaits something until then, and a moment longer: where a process was stopped, or had no processor, its timers run out
-/// before it has read what came meanwhile. The kernel ends a wait for sockets early when a process goes on
+/// Awaits an answer until then, and a moment longer: where a process was stopped, or had no processor, its timers run
+/// out before it has read what came meanwhile. The kernel ends a wait for sockets early when a process goes on
 /// (`EINTR`, <https://man7.org/linux/man-pages/man7/signal.7.html>), and then only timers are due.
 pub(in crate::broker::redis) async fn answered_by<F: Future>(
     deadline: Instant,

@@ -1,5 +1,5 @@
-//! The shared connection: pipelined, for all but the commands every request passes through.
-//! Connecting again is this file's business; repeating a command is not: only the caller knows whether it may.
+//! The shared connection: pipelined, for all but the commands every request passes through. It connects again by
+//! itself, and repeats no command: only the caller knows whether it may.
 
 use std::io;
 use std::pin::pin;
@@ -22,8 +22,8 @@ use crate::broker::redis::connection::socket::on_the_way;
 use crate::broker::redis::errors::{Sent, broker_error, misfit, spoils_connection};
 use crate::broker::{BrokerError, BrokerErrorKind, MAX_WAIT};
 
-/// A command on the shared connection takes well under a millisecond, and what is large has more time. Past this the server or the network
-/// hangs, and callers are better told so within a second.
+/// The time for a small command, which takes well under a millisecond; a large one has more. Past this the server or
+/// the network hangs, and callers are better told so within a second.
 pub(in crate::broker::redis) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connecting, with TLS and authentication. Together with a command it stays below a second.
@@ -166,8 +166,8 @@ impl Link {
 
     async fn connect(&self, operation: &'static str) -> Result<MultiplexedConnection, BrokerError> {
         let client = Client::open(self.info.clone()).map_err(|error| broker_error(operation, Sent::No, error))?;
-        // The library's limits count for each step of connecting, and its own for answers does not know of a process that
-        // stood still.
+        // The library's limits count for each step of connecting, and its own for answers does not know of a process
+        // that stood still.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);

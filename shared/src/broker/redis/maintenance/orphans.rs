@@ -1,8 +1,8 @@
-//! Entries in nobody's hands: before the last that was delivered, so that no claim hands them out, and in no
+//! Entries in nobody's hands: they lie before the last that was delivered, so that no claim hands them out, and in no
 //! pending list. The group was made at `$`, or somebody deleted a consumer that held them. They become dropped work.
 //!
-//! The search goes from one pending entry to the next and looks at what lies between: mostly nothing. So it moves
-//! next to no data, whatever is at work or waits. It goes on where it ended, a bounded part at a time.
+//! The search goes from one pending entry to the next and looks at what lies between: mostly nothing. So it moves next
+//! to no data, whatever is at work or waits. It goes on where it ended, a bounded part at a time.
 
 use tokio::sync::Mutex;
 
@@ -184,8 +184,9 @@ fn read_rows(answer: &mut Cursor) -> Option<Vec<Position>> {
     (0..rows).map(row).collect()
 }
 
-/// Reads the ids of what lies in gaps, in the nth at most `most(nth)`, and says behind which entry nothing is known yet:
-/// `end`, unless a gap held more, or the answer ends before. Says as well whether it was read as far as it matters.
+/// Reads the ids of what lies in gaps, in the nth at most `most(nth)`, and says behind which entry nothing is known
+/// yet: `end`, unless a gap held more, or the answer ends before. Says as well whether it was read as far as it
+/// matters.
 fn read_found(
     answer: &mut Cursor,
     gaps: &[Gap],

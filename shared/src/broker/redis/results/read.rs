@@ -52,7 +52,8 @@ pub(in crate::broker::redis) async fn records(
     Ok(ids.iter().zip(answers).map(read).collect())
 }
 
-/// The most rounds of one list. Each passes over as many records as a page has that have expired and were not swept yet.
+/// The most rounds of one list. Each passes over as many records as a page has that have expired and were not swept
+/// yet.
 const MAX_ROUNDS: usize = 50;
 
 /// <https://redis.io/docs/latest/commands/zrevrangebylex/>

@@ -1,5 +1,5 @@
-//! Publishing requests with their records. One script each, all of it or nothing, and an outcome for each: what another
-//! was refused for says nothing about this one.
+//! Publishing requests with their records: one script for each, all of it or nothing, with an outcome of its own. The
+//! refusal of one request says nothing about the next.
 
 use super::millis;
 use crate::broker::redis::GROUP;
