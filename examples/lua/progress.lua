@@ -19,17 +19,35 @@ local function is_final(status)
   return status ~= 'queued' and status ~= 'processing'
 end
 
-local function move(id, from, to)
+-- The index of a tenant's records by status. The default tenant has no name: '', nil, or what Redis answers for nothing.
+local function index(tenant, status)
+  if not tenant or tenant == '' then return KEYS[2] .. status end
+  return KEYS[2] .. tenant .. ':' .. status
+end
+
+local function move(id, from, to, tenant)
   if from == to then return end
-  if from then redis.call('ZREM', KEYS[2] .. from, id) end
-  redis.call('ZADD', KEYS[2] .. to, 0, id)
+  if from then redis.call('ZREM', index(tenant, from), id) end
+  redis.call('ZADD', index(tenant, to), 0, id)
+end
+
+-- What stands for a record where it is noted when something is due: whoever looks then may find nothing else of it.
+local function due(id, tenant)
+  if not tenant or tenant == '' then return id end
+  return id .. ':' .. tenant
+end
+
+-- What a record is of. Where nothing is said it is the first operation, and the default tenant.
+local function set_origin(id, operation, tenant)
+  if operation and operation ~= '' then redis.call('HSET', KEYS[1] .. id, 'operation', operation) end
+  if tenant and tenant ~= '' then redis.call('HSET', KEYS[1] .. id, 'tenant', tenant) end
 end
 
 -- A record that has ended is kept until `at`.
-local function keep_until(id, at)
+local function keep_until(id, at, tenant)
   at = whole(at)
   redis.call('PEXPIREAT', KEYS[1] .. id, at)
-  redis.call('ZADD', KEYS[3], at, id)
+  redis.call('ZADD', KEYS[3], at, due(id, tenant))
   redis.call('HSET', KEYS[1] .. id, 'expires', at)
 end
 
@@ -38,10 +56,10 @@ end
 local GRACE = 120000
 
 -- A record that has not ended is looked at some time after its deadline, and goes by itself if nobody looks.
-local function look_at(id, deadline, ttl)
+local function look_at(id, deadline, ttl, tenant)
   local record = KEYS[1] .. id
   redis.call('PEXPIREAT', record, whole(deadline + 2 * GRACE + ttl))
-  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), id)
+  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), due(id, tenant))
   redis.call('HSET', record, 'expires', whole(deadline + ttl))
 end
 
@@ -71,14 +89,14 @@ local function is_refusal(text)
 end
 
 -- Makes a record, all of it or none: half of one would be found by nobody, and never end.
-local function or_nothing(id, make)
+local function or_nothing(id, tenant, make)
   local done, result = pcall(make)
   if done then return result end
   redis.pcall('DEL', KEYS[1] .. id)
   for _, status in ipairs({'queued', 'processing', 'succeeded', 'failed', 'expired', 'cancelled'}) do
-    redis.pcall('ZREM', KEYS[2] .. status, id)
+    redis.pcall('ZREM', index(tenant, status), id)
   end
-  redis.pcall('ZREM', KEYS[3], id)
+  redis.pcall('ZREM', KEYS[3], due(id, tenant))
   return raised(result)
 end
 
@@ -115,11 +133,11 @@ end
 local function finish(id, outcome, data, letter, too_large, uncertain)
   allow_writes(id)
   local record = KEYS[1] .. id
-  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts')
+  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts', 'tenant')
   if not state[1] or is_final(state[1]) then return 0 end
   local status, code, now = set_outcome(id, outcome, data, letter, state[3], too_large)
-  move(id, state[1], status)
-  keep_until(id, now + state[2])
+  move(id, state[1], status, state[6])
+  keep_until(id, now + state[2], state[6])
   -- The same call may come again under its key.
   if state[4] and never_began(code, tonumber(state[5]), uncertain) then
     local claim = redis.call('GET', state[4])
@@ -132,15 +150,16 @@ end
 
 -- Stores a result whose requester is gone, or seems to be. One that was only cut off may promise it later: so there is
 -- a record of it from now on, for as long as such a requester may take.
-local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain)
+local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain, operation, tenant)
   local record = KEYS[1] .. id
   if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large, uncertain) end
   allow_writes(id)
-  return or_nothing(id, function()
+  return or_nothing(id, tenant, function()
     redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)
+    set_origin(id, operation, tenant)
     local status, _, now = set_outcome(id, outcome, data, letter, max, too_large)
-    move(id, nil, status)
-    keep_until(id, now + ttl)
+    move(id, nil, status, tenant)
+    keep_until(id, now + ttl, tenant)
     tell(id)
     return 1
   end)
@@ -161,6 +180,21 @@ local function named(fields)
   local values = {}
   for i = 1, #fields, 2 do values[fields[i]] = fields[i + 1] end
   return values
+end
+
+local function add(fields, name, value)
+  if value and value ~= '' then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+
+-- The fields of a reply.
+local function reply_of(id, outcome, data, operation, tenant)
+  local reply = {'requestId', id, 'status', outcome, 'data', data}
+  add(reply, 'operation', operation)
+  add(reply, 'tenant', tenant)
+  return reply
 end
 -- ARGV: id, percent, message.
 local id = ARGV[1]

@@ -4,7 +4,8 @@
 --   weather-requesters-gone, weather-requesters.
 -- ARGV: group, consumer, entry, replyTo ('': nobody waits), id ('': nobody can be told), outcome, data, the fault for a
 --   result that is too large, how long a result is kept without a record (ms), the largest result (bytes), '1' where
---   work may have begun unsaid or '', then the names and values of a dead letter.
+--   work may have begun unsaid or '', operation and tenant (each '': goes without saying), then the names and values of
+--   a dead letter.
 -- Returns 0: not its consumer's any more; 1: settled; 3: settled, and the reply could not be written, ever.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
@@ -23,17 +24,35 @@ local function is_final(status)
   return status ~= 'queued' and status ~= 'processing'
 end
 
-local function move(id, from, to)
+-- The index of a tenant's records by status. The default tenant has no name: '', nil, or what Redis answers for nothing.
+local function index(tenant, status)
+  if not tenant or tenant == '' then return KEYS[2] .. status end
+  return KEYS[2] .. tenant .. ':' .. status
+end
+
+local function move(id, from, to, tenant)
   if from == to then return end
-  if from then redis.call('ZREM', KEYS[2] .. from, id) end
-  redis.call('ZADD', KEYS[2] .. to, 0, id)
+  if from then redis.call('ZREM', index(tenant, from), id) end
+  redis.call('ZADD', index(tenant, to), 0, id)
+end
+
+-- What stands for a record where it is noted when something is due: whoever looks then may find nothing else of it.
+local function due(id, tenant)
+  if not tenant or tenant == '' then return id end
+  return id .. ':' .. tenant
+end
+
+-- What a record is of. Where nothing is said it is the first operation, and the default tenant.
+local function set_origin(id, operation, tenant)
+  if operation and operation ~= '' then redis.call('HSET', KEYS[1] .. id, 'operation', operation) end
+  if tenant and tenant ~= '' then redis.call('HSET', KEYS[1] .. id, 'tenant', tenant) end
 end
 
 -- A record that has ended is kept until `at`.
-local function keep_until(id, at)
+local function keep_until(id, at, tenant)
   at = whole(at)
   redis.call('PEXPIREAT', KEYS[1] .. id, at)
-  redis.call('ZADD', KEYS[3], at, id)
+  redis.call('ZADD', KEYS[3], at, due(id, tenant))
   redis.call('HSET', KEYS[1] .. id, 'expires', at)
 end
 
@@ -42,10 +61,10 @@ end
 local GRACE = 120000
 
 -- A record that has not ended is looked at some time after its deadline, and goes by itself if nobody looks.
-local function look_at(id, deadline, ttl)
+local function look_at(id, deadline, ttl, tenant)
   local record = KEYS[1] .. id
   redis.call('PEXPIREAT', record, whole(deadline + 2 * GRACE + ttl))
-  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), id)
+  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), due(id, tenant))
   redis.call('HSET', record, 'expires', whole(deadline + ttl))
 end
 
@@ -75,14 +94,14 @@ local function is_refusal(text)
 end
 
 -- Makes a record, all of it or none: half of one would be found by nobody, and never end.
-local function or_nothing(id, make)
+local function or_nothing(id, tenant, make)
   local done, result = pcall(make)
   if done then return result end
   redis.pcall('DEL', KEYS[1] .. id)
   for _, status in ipairs({'queued', 'processing', 'succeeded', 'failed', 'expired', 'cancelled'}) do
-    redis.pcall('ZREM', KEYS[2] .. status, id)
+    redis.pcall('ZREM', index(tenant, status), id)
   end
-  redis.pcall('ZREM', KEYS[3], id)
+  redis.pcall('ZREM', KEYS[3], due(id, tenant))
   return raised(result)
 end
 
@@ -119,11 +138,11 @@ end
 local function finish(id, outcome, data, letter, too_large, uncertain)
   allow_writes(id)
   local record = KEYS[1] .. id
-  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts')
+  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts', 'tenant')
   if not state[1] or is_final(state[1]) then return 0 end
   local status, code, now = set_outcome(id, outcome, data, letter, state[3], too_large)
-  move(id, state[1], status)
-  keep_until(id, now + state[2])
+  move(id, state[1], status, state[6])
+  keep_until(id, now + state[2], state[6])
   -- The same call may come again under its key.
   if state[4] and never_began(code, tonumber(state[5]), uncertain) then
     local claim = redis.call('GET', state[4])
@@ -136,15 +155,16 @@ end
 
 -- Stores a result whose requester is gone, or seems to be. One that was only cut off may promise it later: so there is
 -- a record of it from now on, for as long as such a requester may take.
-local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain)
+local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain, operation, tenant)
   local record = KEYS[1] .. id
   if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large, uncertain) end
   allow_writes(id)
-  return or_nothing(id, function()
+  return or_nothing(id, tenant, function()
     redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)
+    set_origin(id, operation, tenant)
     local status, _, now = set_outcome(id, outcome, data, letter, max, too_large)
-    move(id, nil, status)
-    keep_until(id, now + ttl)
+    move(id, nil, status, tenant)
+    keep_until(id, now + ttl, tenant)
     tell(id)
     return 1
   end)
@@ -166,12 +186,27 @@ local function named(fields)
   for i = 1, #fields, 2 do values[fields[i]] = fields[i + 1] end
   return values
 end
+
+local function add(fields, name, value)
+  if value and value ~= '' then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+
+-- The fields of a reply.
+local function reply_of(id, outcome, data, operation, tenant)
+  local reply = {'requestId', id, 'status', outcome, 'data', data}
+  add(reply, 'operation', operation)
+  add(reply, 'tenant', tenant)
+  return reply
+end
 -- KEYS[6..10]: request stream, reply stream, dead letters, requesters that are gone, requesters. ARGV: group, consumer,
 -- entry, requester ('' where nobody waits), id ('' where there is none), outcome, data, what is stored for a result that
 -- is too large, for how long a result is kept whose requester is gone, how large it may be, whether the work may have begun
--- unsaid ('' for no), then the dead letter. A reply that tells of a dead letter names it.
+-- unsaid ('' for no), operation and tenant (each '' where it goes without saying), then the dead letter. A reply that tells of a dead letter names it.
 local entry, requester, id, outcome, data = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local uncertain = ARGV[11] ~= ''
+local uncertain, operation, tenant = ARGV[11] ~= '', ARGV[12], ARGV[13]
 if redis.call('EXISTS', KEYS[6]) == 0 then return 0 end
 local held = holder(KEYS[6], ARGV[1], entry)
 if not held or held[2] ~= ARGV[2] then return 0 end
@@ -179,7 +214,7 @@ if not held or held[2] ~= ARGV[2] then return 0 end
 -- is written that would be written again with each try. And a server that is full refuses nothing behind them.
 redis.call('XDEL', KEYS[6], '0-0')
 redis.call('XACK', KEYS[6], ARGV[1], '0-0')
-local letter = #ARGV > 11 and redis.call('XADD', KEYS[8], '*', unpack(ARGV, 12))
+local letter = #ARGV > 13 and redis.call('XADD', KEYS[8], '*', unpack(ARGV, 14))
 local function not_yet(failure)
   if letter then redis.pcall('XDEL', KEYS[8], letter) end
   return failure
@@ -187,7 +222,9 @@ end
 -- The record before the reply: it takes its end once, a reply is written as often as it is tried. What nobody waits for
 -- has its result nowhere else.
 local function tell_record()
-  if requester == '' then return keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8], uncertain) end
+  if requester == '' then
+    return keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8], uncertain, operation, tenant)
+  end
   return finish(id, outcome, data, letter, ARGV[8], uncertain)
 end
 if id ~= '' then
@@ -198,10 +235,8 @@ if id ~= '' then
 end
 local lost = 0
 if requester ~= '' then
-  local reply = {'requestId', id, 'status', outcome, 'data', data}
-  if letter then
-    reply[7], reply[8] = 'deadLetter', letter
-  end
+  local reply = reply_of(id, outcome, data, operation, tenant)
+  add(reply, 'deadLetter', letter)
   local written = redis.pcall('XADD', KEYS[7], 'NOMKSTREAM', '*', unpack(reply))
   if written and written.err then
     -- The key holds something else than a stream: no other try would work.
@@ -209,7 +244,7 @@ if requester ~= '' then
     lost = 2
   elseif not written then
     if redis.call('ZSCORE', KEYS[9], requester) then
-      local kept = keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8], uncertain)
+      local kept = keep_result(id, outcome, data, letter, ARGV[9], ARGV[10], ARGV[8], uncertain, operation, tenant)
       if type(kept) == 'table' and is_refusal(kept.err) then return not_yet(kept) end
     else
       redis.call('ZADD', KEYS[10], 'NX', whole(millis()), requester)

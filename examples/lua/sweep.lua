@@ -1,8 +1,8 @@
 -- Removes records whose time is over, and ends those of requests that got lost. Fifty at a time.
 -- KEYS: weather-result:, weather-results:, weather-results-expiry, weather-changes, weather-cancelling,
 --   weather-requests, weather-requesters.
--- ARGV: group, the fault for what got lost, weather-responses:, how long a requester may be silent (ms), queued,
---   processing, succeeded, failed, expired, cancelled.
+-- ARGV: group, the fault for what got lost, weather-responses:, how long a requester may be silent (ms), -requests,
+--   queued, processing, succeeded, failed, expired, cancelled.
 -- Returns {removed, ended}.
 -- Generated from what Roundtrip's own workers send: see shared/src/broker/redis/published.rs.
 
@@ -21,17 +21,35 @@ local function is_final(status)
   return status ~= 'queued' and status ~= 'processing'
 end
 
-local function move(id, from, to)
+-- The index of a tenant's records by status. The default tenant has no name: '', nil, or what Redis answers for nothing.
+local function index(tenant, status)
+  if not tenant or tenant == '' then return KEYS[2] .. status end
+  return KEYS[2] .. tenant .. ':' .. status
+end
+
+local function move(id, from, to, tenant)
   if from == to then return end
-  if from then redis.call('ZREM', KEYS[2] .. from, id) end
-  redis.call('ZADD', KEYS[2] .. to, 0, id)
+  if from then redis.call('ZREM', index(tenant, from), id) end
+  redis.call('ZADD', index(tenant, to), 0, id)
+end
+
+-- What stands for a record where it is noted when something is due: whoever looks then may find nothing else of it.
+local function due(id, tenant)
+  if not tenant or tenant == '' then return id end
+  return id .. ':' .. tenant
+end
+
+-- What a record is of. Where nothing is said it is the first operation, and the default tenant.
+local function set_origin(id, operation, tenant)
+  if operation and operation ~= '' then redis.call('HSET', KEYS[1] .. id, 'operation', operation) end
+  if tenant and tenant ~= '' then redis.call('HSET', KEYS[1] .. id, 'tenant', tenant) end
 end
 
 -- A record that has ended is kept until `at`.
-local function keep_until(id, at)
+local function keep_until(id, at, tenant)
   at = whole(at)
   redis.call('PEXPIREAT', KEYS[1] .. id, at)
-  redis.call('ZADD', KEYS[3], at, id)
+  redis.call('ZADD', KEYS[3], at, due(id, tenant))
   redis.call('HSET', KEYS[1] .. id, 'expires', at)
 end
 
@@ -40,10 +58,10 @@ end
 local GRACE = 120000
 
 -- A record that has not ended is looked at some time after its deadline, and goes by itself if nobody looks.
-local function look_at(id, deadline, ttl)
+local function look_at(id, deadline, ttl, tenant)
   local record = KEYS[1] .. id
   redis.call('PEXPIREAT', record, whole(deadline + 2 * GRACE + ttl))
-  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), id)
+  redis.call('ZADD', KEYS[3], whole(deadline + GRACE), due(id, tenant))
   redis.call('HSET', record, 'expires', whole(deadline + ttl))
 end
 
@@ -73,14 +91,14 @@ local function is_refusal(text)
 end
 
 -- Makes a record, all of it or none: half of one would be found by nobody, and never end.
-local function or_nothing(id, make)
+local function or_nothing(id, tenant, make)
   local done, result = pcall(make)
   if done then return result end
   redis.pcall('DEL', KEYS[1] .. id)
   for _, status in ipairs({'queued', 'processing', 'succeeded', 'failed', 'expired', 'cancelled'}) do
-    redis.pcall('ZREM', KEYS[2] .. status, id)
+    redis.pcall('ZREM', index(tenant, status), id)
   end
-  redis.pcall('ZREM', KEYS[3], id)
+  redis.pcall('ZREM', KEYS[3], due(id, tenant))
   return raised(result)
 end
 
@@ -117,11 +135,11 @@ end
 local function finish(id, outcome, data, letter, too_large, uncertain)
   allow_writes(id)
   local record = KEYS[1] .. id
-  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts')
+  local state = redis.call('HMGET', record, 'status', 'ttl', 'max', 'key', 'attempts', 'tenant')
   if not state[1] or is_final(state[1]) then return 0 end
   local status, code, now = set_outcome(id, outcome, data, letter, state[3], too_large)
-  move(id, state[1], status)
-  keep_until(id, now + state[2])
+  move(id, state[1], status, state[6])
+  keep_until(id, now + state[2], state[6])
   -- The same call may come again under its key.
   if state[4] and never_began(code, tonumber(state[5]), uncertain) then
     local claim = redis.call('GET', state[4])
@@ -134,15 +152,16 @@ end
 
 -- Stores a result whose requester is gone, or seems to be. One that was only cut off may promise it later: so there is
 -- a record of it from now on, for as long as such a requester may take.
-local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain)
+local function keep_result(id, outcome, data, letter, ttl, max, too_large, uncertain, operation, tenant)
   local record = KEYS[1] .. id
   if redis.call('EXISTS', record) == 1 then return finish(id, outcome, data, letter, too_large, uncertain) end
   allow_writes(id)
-  return or_nothing(id, function()
+  return or_nothing(id, tenant, function()
     redis.call('HSET', record, 'created', whole(millis()), 'entry', '', 'ttl', ttl, 'max', max, 'attempts', 1, 'version', 1)
+    set_origin(id, operation, tenant)
     local status, _, now = set_outcome(id, outcome, data, letter, max, too_large)
-    move(id, nil, status)
-    keep_until(id, now + ttl)
+    move(id, nil, status, tenant)
+    keep_until(id, now + ttl, tenant)
     tell(id)
     return 1
   end)
@@ -164,44 +183,62 @@ local function named(fields)
   for i = 1, #fields, 2 do values[fields[i]] = fields[i + 1] end
   return values
 end
+
+local function add(fields, name, value)
+  if value and value ~= '' then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+
+-- The fields of a reply.
+local function reply_of(id, outcome, data, operation, tenant)
+  local reply = {'requestId', id, 'status', outcome, 'data', data}
+  add(reply, 'operation', operation)
+  add(reply, 'tenant', tenant)
+  return reply
+end
 -- KEYS[6..7]: request stream, requesters. ARGV: group, what is stored for a request whose time ran out, what names of reply
--- streams begin with, how long a requester may be silent, then all statuses. Removes records whose time is over, and ends
+-- streams begin with, how long a requester may be silent, what names of queues end with, then all statuses. Removes records whose time is over, and ends
 -- those of requests that are past their deadline and in nobody's hands any more: their result will not come. Some at a
 -- time; returns how many were removed, and how many were ended.
 local now = millis()
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', whole(now))
 local removed, ended = 0, 0
 
-local function is_on_its_way(entry, requester)
+local function is_on_its_way(entry, requester, operation)
   if entry and entry ~= '' then
-    if holder(KEYS[6], ARGV[1], entry) then return true end
-    if #redis.call('XRANGE', KEYS[6], entry, entry) == 1 then return true end
+    local queue = operation and operation .. ARGV[5] or KEYS[6]
+    if holder(queue, ARGV[1], entry) then return true end
+    if #redis.call('XRANGE', queue, entry, entry) == 1 then return true end
   end
   -- A requester that is away has not read its replies yet, and nobody has adopted them.
   local seen = requester and redis.call('ZSCORE', KEYS[7], requester)
   return seen and seen + ARGV[4] < now and redis.call('EXISTS', ARGV[3] .. requester) == 1
 end
 
-local function remove(id)
+local function remove(id, tenant)
   redis.call('UNLINK', KEYS[1] .. id)
-  for i = 5, #ARGV do redis.call('ZREM', KEYS[2] .. ARGV[i], id) end
-  redis.call('ZREM', KEYS[3], id)
+  for i = 6, #ARGV do redis.call('ZREM', index(tenant, ARGV[i]), id) end
+  redis.call('ZREM', KEYS[3], due(id, tenant))
   removed = removed + 1
 end
 
-local function look(id)
-  local state = redis.call('HMGET', KEYS[1] .. id, 'status', 'entry', 'replyTo', 'ttl')
+local function look(noted)
+  -- A UUID, and behind it the tenant, where there is one.
+  local id, tenant = string.sub(noted, 1, 36), string.sub(noted, 38)
+  local state = redis.call('HMGET', KEYS[1] .. id, 'status', 'entry', 'replyTo', 'ttl', 'operation')
   if not state[1] or is_final(state[1]) then
-    remove(id)
-  elseif is_on_its_way(state[2], state[3]) then
-    look_at(id, now, state[4])
+    remove(id, tenant)
+  elseif is_on_its_way(state[2], state[3], state[5]) then
+    look_at(id, now, state[4], tenant)
   else
     ended = ended + finish(id, 'fault', ARGV[2], false, '', true)
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', whole(now), 'LIMIT', 0, 50)) do
+for _, noted in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', whole(now), 'LIMIT', 0, 50)) do
   -- One that something is wrong with must not keep the others waiting for ever.
-  if not pcall(look, id) then redis.pcall('ZADD', KEYS[3], whole(now + GRACE), id) end
+  if not pcall(look, noted) then redis.pcall('ZADD', KEYS[3], whole(now + GRACE), noted) end
 end
 return {removed, ended}

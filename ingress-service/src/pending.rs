@@ -277,6 +277,9 @@ impl Drop for PendingReply {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use roundtrip::OperationName;
+    use roundtrip::broker::Position;
+
     use super::*;
 
     fn pending(max: usize) -> Arc<Pending> {

@@ -146,7 +146,7 @@ mod tests {
     use roundtrip::broker::memory::MemoryBroker;
     use roundtrip::broker::{Acceptance, Status};
     use roundtrip::process::listener;
-    use roundtrip::{Budget, Keep, Reply, ReplyTo, Request};
+    use roundtrip::{Budget, Keep, Origin, Reply, ReplyTo, Request};
     use tokio_util::sync::CancellationToken;
 
     use super::*;

@@ -30,7 +30,7 @@ pub(crate) fn process(delivery: &Delivery) -> Span {
     span.set("messaging.consumer.group.name", "processing-group");
     span.set("messaging.client.id", delivery.receipt.consumer.as_str().to_owned());
     span.set("messaging.message.id", request.id.to_string());
-    span.set("roundtrip.entry.id", delivery.receipt.entry.to_string());
+    span.set("roundtrip.entry.id", delivery.receipt.entry.at.to_string());
     span.set("roundtrip.delivery", i64::from(delivery.attempt));
     if delivery.attempt > 1 {
         // The span of the worker that had it before died with it: what is known is where the request came from.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use proxy_service::failure::Failure;
 use proxy_service::handler::Job;
 use proxy_service::pool::WorkerPool;
-use roundtrip::Broker;
+use roundtrip::broker::conformance::FirstQueue as _;
 use tokio::time::sleep;
 
 use setup::{LONG, Setup, echo};

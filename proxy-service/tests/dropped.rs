@@ -11,8 +11,9 @@ use bytes::Bytes;
 use proxy_service::failure::Failure;
 use proxy_service::handler::Job;
 use proxy_service::pool::Running;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::{Consumer, MAX_WAIT};
-use roundtrip::{Broker, FaultCode, Request};
+use roundtrip::{FaultCode, Request};
 use tokio::time::{Instant, sleep};
 
 use setup::{LONG, Setup, echo};

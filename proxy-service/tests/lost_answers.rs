@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use proxy_service::failure::Failure;
 use proxy_service::handler::Job;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::{Consumer, MAX_WAIT};
-use roundtrip::{Broker, CorrelationId, FaultCode};
+use roundtrip::{CorrelationId, FaultCode};
 use rstest::rstest;
 use tokio::time::{Instant, sleep, timeout};
 

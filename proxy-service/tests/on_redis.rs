@@ -10,23 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use proxy_service::failure::Failure;
 use proxy_service::handler::Job;
-use proxy_service::metrics::WorkerMetrics;
-use proxy_service::pool::WorkerPool;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::{self, Backend, BrokerOptions, Consumer, Durability, Retention};
 use roundtrip::observe::metrics::Metrics;
-use roundtrip::{Budget, CorrelationId, FaultCode, Keep, ReplyTo, Request};
+use roundtrip::{Budget, CorrelationId, FaultCode, Keep, Origin, ReplyTo, Request};
 use rstest::rstest;
 use testbed::{RedisServer, until};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use setup::{LONG, echo, options};
+use setup::{LONG, echo, options, pool};
 
 const LEASE: Duration = Duration::from_secs(1);
 
 fn connect(server: &RedisServer) -> Backend {
     let options = BrokerOptions {
-        operation: "weather",
         lease: LEASE,
         durability: Durability::Volatile,
         retention: Retention::default(),
@@ -81,11 +79,11 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
             echo(job).await
         }
     };
-    let (flags, worker_metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&metrics));
-    let workers = WorkerPool::new(handler, &flags, worker_metrics.clone());
+    let flags = options(&["--lease", "1s"]);
+    let workers = pool(handler, &flags, &metrics);
     let ended = CancellationToken::new();
     let (broker, records) = (backend.broker.clone(), backend.records.clone());
-    let running = workers.start(broker, records, &flags, &worker_metrics, &ended);
+    let running = workers.start(broker, records, &flags, &ended);
 
     let first = [
         ("1", Keep::No),
@@ -147,15 +145,12 @@ async fn what_expires_is_told_while_all_terminals_are_busy_and_a_look_is_no_atte
     let server = RedisServer::spawn().await;
     let (backend, requester) = (connect(&server), ReplyTo::unique("test"));
     backend.broker.heartbeat(&requester).await.unwrap();
-    let (flags, worker_metrics) = (
-        options(&["--lease", "1s", "--terminals", "1"]),
-        WorkerMetrics::new(&Metrics::new()),
-    );
+    let flags = options(&["--lease", "1s", "--terminals", "1"]);
     let hanging = |_: Job| std::future::pending::<Result<Bytes, Failure>>();
-    let workers = WorkerPool::new(hanging, &flags, worker_metrics.clone());
+    let workers = pool(hanging, &flags, &Metrics::new());
     publish(&backend, &requester, &[("hangs", Keep::No)]).await;
     let (broker, records) = (backend.broker.clone(), backend.records.clone());
-    let running = workers.start(broker, records, &flags, &worker_metrics, &CancellationToken::new());
+    let running = workers.start(broker, records, &flags, &CancellationToken::new());
     // Its one terminal is busy, so it claims no more.
     until("it is claimed", async || {
         backend.broker.depth().await.unwrap().claimed > 0

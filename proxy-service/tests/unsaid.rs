@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use proxy_service::handler::Job;
-use proxy_service::metrics::WorkerMetrics;
-use proxy_service::pool::{Running, WorkerPool};
+use proxy_service::pool::Running;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
-    Acceptance, Accepted, BrokerErrorKind, CancelOutcome, Changes, EntryId, IdempotencyKey, Progress, Purged, Record,
-    ResultStore, Started, Status,
+    Acceptance, Accepted, BrokerErrorKind, CancelOutcome, Changes, EntryId, IdempotencyKey, NewRecord, Progress,
+    Purged, Record, RecordPage, ResultStore, Started,
 };
-use roundtrip::{Broker, BrokerError, Budget, CorrelationId, FaultCode, Keep, Reply, ReplyTo, Request};
+use roundtrip::{BrokerError, CorrelationId, FaultCode, Keep, Reply, Request};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use setup::{LONG, Setup, echo, options};
+use setup::{LONG, Setup, echo, options, pool};
 
 /// Records that cannot be told that work begins.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl ResultStore for Unsaid {
     async fn submit(&self, _: &[Acceptance]) -> Answer<Vec<Answer<Accepted>>> {
         unreachable!("a worker accepts nothing")
     }
-    async fn create(&self, _: CorrelationId, _: Option<EntryId>, _: Budget, _: &ReplyTo) -> Answer<()> {
+    async fn create(&self, _: &NewRecord<'_>) -> Answer<()> {
         unreachable!("a worker promises nothing")
     }
     async fn complete(&self, _: &[Reply]) -> Answer<usize> {
@@ -60,7 +60,7 @@ impl ResultStore for Unsaid {
     async fn store(&self, _: &[Reply]) -> Answer<()> {
         unreachable!("a worker settles")
     }
-    async fn list(&self, _: Option<Status>, _: Option<CorrelationId>, _: usize) -> Answer<Vec<Record>> {
+    async fn list(&self, _: &RecordPage<'_>) -> Answer<Vec<Record>> {
         unreachable!("a worker lists nothing")
     }
     async fn cancel(&self, _: CorrelationId, _: Option<EntryId>) -> Answer<CancelOutcome> {
@@ -86,20 +86,14 @@ async fn accept(setup: &Setup, budget: Duration) -> Acceptance {
 
 /// Workers whose work takes longer than anybody waits.
 fn start(setup: &Setup) -> Running {
-    let (options, metrics) = (options(&["--lease", "1s"]), WorkerMetrics::new(&setup.metrics));
+    let options = options(&["--lease", "1s"]);
     let handler = |job: Job| async {
         sleep(LONG).await;
         echo(job).await
     };
-    let workers = WorkerPool::new(handler, &options, metrics.clone());
+    let workers = pool(handler, &options, &setup.metrics);
     let records = Arc::new(Unsaid(setup.broker.clone()));
-    workers.start(
-        setup.broker.clone(),
-        records,
-        &options,
-        &metrics,
-        &CancellationToken::new(),
-    )
+    workers.start(setup.broker.clone(), records, &options, &CancellationToken::new())
 }
 
 /// Reads how it ended, and sends the same call again.

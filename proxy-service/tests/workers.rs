@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use proxy_service::failure::Failure;
 use proxy_service::handler::Job;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::{Consumer, DeadLetters, Depth, MAX_WAIT};
-use roundtrip::{Broker, CorrelationId, Fault, FaultCode};
+use roundtrip::{CorrelationId, Fault, FaultCode};
 use tokio::time::{Instant, sleep};
 
 use setup::{LONG, Setup, echo};

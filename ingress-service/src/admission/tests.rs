@@ -9,9 +9,10 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roundtrip::OperationName;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::observe::health::Health;
-use roundtrip::observe::metrics::{BrokerMetrics, Metrics};
+use roundtrip::observe::metrics::Metrics;
 use roundtrip::resilience::circuit_broker::CircuitBroker;
 
 use super::{Admission, Entrant, JobLimits, Limits};
@@ -26,7 +27,8 @@ const TICK: Duration = Duration::from_millis(1);
 
 fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admission {
     let breaker = CircuitBroker::new(Arc::new(MemoryBroker::new())).breaker();
-    let health = Health::new("test", breaker, BrokerMetrics::new(&Metrics::new("test")));
+    let operation = OperationName::first();
+    let health = Health::new("test", breaker, &Metrics::new(), [operation]);
     let limits = Limits {
         request_timeout,
         max_in_flight: 100,
@@ -34,7 +36,7 @@ fn admission(request_timeout: Duration, max_queue_age: Option<Duration>) -> Admi
         max_memory_share: 0.9,
         jobs: JOBS,
     };
-    Admission::new(limits, health)
+    Admission::new(operation, limits, health)
 }
 
 /// One who waits for the answer.

@@ -7,18 +7,23 @@ use std::io;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::stream;
+use roundtrip::OperationName;
 use roundtrip::observe::metrics::Metrics;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
+use crate::metrics::IngressMetrics;
 
 const MEBIBYTE: usize = 1 << 20;
 
 fn bodies(most: usize, memory: usize) -> (Bodies, IngressMetrics) {
-    let metrics = IngressMetrics::new(&Metrics::new("test"));
-    (Bodies::new(most, memory, &metrics), metrics)
+    let registry = Metrics::new();
+    let metrics = IngressMetrics::new(&registry);
+    let memory = BodyMemory::new(memory, metrics.body_bytes.clone());
+    let refused = OperationMetrics::new(&registry.of(OperationName::first()));
+    (Bodies::new(most, memory, &refused), metrics)
 }
 
 /// A body under way: what is sent is what has come.

@@ -84,9 +84,12 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
+    use roundtrip::broker::conformance::FirstQueue as _;
     use roundtrip::broker::memory::MemoryBroker;
-    use roundtrip::broker::{CancelOutcome, Changes, EntryId, Progress, Purged, Record, Started, Status};
-    use roundtrip::{Broker, Budget, CorrelationId, Keep, Reply, ReplyTo, Request, batch};
+    use roundtrip::broker::{
+        CancelOutcome, Changes, EntryId, NewRecord, Progress, Purged, Record, RecordPage, Started,
+    };
+    use roundtrip::{Budget, CorrelationId, Keep, Origin, Reply, ReplyTo, Request, batch};
 
     use super::*;
 
@@ -117,15 +120,10 @@ mod tests {
             Ok(outcomes)
         }
 
-        async fn create(
-            &self,
-            _: CorrelationId,
-            _: Option<EntryId>,
-            _: Budget,
-            _: &ReplyTo,
-        ) -> Result<(), BrokerError> {
+        async fn create(&self, _: &NewRecord<'_>) -> Result<(), BrokerError> {
             unreachable!("nobody asks for it")
         }
+
         async fn start(&self, _: CorrelationId, _: u32) -> Result<Started, BrokerError> {
             unreachable!("nobody asks for it")
         }
@@ -141,14 +139,10 @@ mod tests {
         async fn records(&self, _: &[CorrelationId]) -> Result<Vec<Option<Record>>, BrokerError> {
             unreachable!("nobody asks for it")
         }
-        async fn list(
-            &self,
-            _: Option<Status>,
-            _: Option<CorrelationId>,
-            _: usize,
-        ) -> Result<Vec<Record>, BrokerError> {
+        async fn list(&self, _: &RecordPage<'_>) -> Result<Vec<Record>, BrokerError> {
             unreachable!("nobody asks for it")
         }
+
         async fn cancel(&self, _: CorrelationId, _: Option<EntryId>) -> Result<CancelOutcome, BrokerError> {
             unreachable!("nobody asks for it")
         }

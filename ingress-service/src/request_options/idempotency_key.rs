@@ -141,10 +141,18 @@ mod tests {
     #[test]
     fn a_key_counts_for_its_route_and_its_content() {
         let key = CallerKey(b"k".to_vec());
-        let one = key.digest("POST /a", b"{}");
-        assert_eq!(one, key.digest("POST /a", b"{}"));
-        assert_ne!(one.name, key.digest("POST /b", b"{}").name);
-        assert_ne!(one.fingerprint, key.digest("POST /a", b"{ }").fingerprint);
-        assert_ne!(one.name, CallerKey(b"K".to_vec()).digest("POST /a", b"{}").name);
+        let one = key.digest(&Tenant::default(), "POST /a", b"{}");
+        assert_eq!(one, key.digest(&Tenant::default(), "POST /a", b"{}"));
+        assert_ne!(one.name, key.digest(&Tenant::default(), "POST /b", b"{}").name);
+        assert_ne!(
+            one.fingerprint,
+            key.digest(&Tenant::default(), "POST /a", b"{ }").fingerprint
+        );
+        assert_ne!(
+            one.name,
+            CallerKey(b"K".to_vec())
+                .digest(&Tenant::default(), "POST /a", b"{}")
+                .name
+        );
     }
 }

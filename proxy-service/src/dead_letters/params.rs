@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn page(parameters: &[(&str, &str)]) -> Result<Page<EntryId>, Problem> {
+    fn page(parameters: &[(&str, &str)]) -> Result<Page<LetterId>, Problem> {
         let pairs: Vec<_> = parameters
             .iter()
             .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B")))

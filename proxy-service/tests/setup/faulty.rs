@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{
-    Adoption, BrokerErrorKind, Consumer, Delivery, Depth, Dropped, EntryId, Maintained, Receipt, ReplyStream, Role,
-    Settlement, Shortcoming,
+    Adoption, BrokerErrorKind, Consumer, Delivery, Depth, Dropped, EntryId, Maintained, Queue, Receipt, ReplyStream,
+    Role, Settlement, Shortcoming,
 };
-use roundtrip::{Broker, BrokerError, ReplyTo, Request};
+use roundtrip::{Broker, BrokerError, OperationName, ReplyTo, Request};
 use tokio::time::sleep;
 
 type Answer<T> = Result<T, BrokerError>;
@@ -30,10 +31,10 @@ pub(crate) enum Fault {
     Slow(Duration),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Faulty {
     inner: Arc<MemoryBroker>,
-    plan: Mutex<HashMap<&'static str, VecDeque<Fault>>>,
+    plan: Arc<Mutex<HashMap<&'static str, VecDeque<Fault>>>>,
 }
 
 impl Faulty {
@@ -47,7 +48,7 @@ impl Faulty {
             .map(|(call, faults)| (call, faults.iter().copied().collect()));
         Arc::new(Self {
             inner: inner.clone(),
-            plan: Mutex::new(plan.collect()),
+            plan: Arc::new(Mutex::new(plan.collect())),
         })
     }
 
@@ -79,6 +80,31 @@ impl Faulty {
 
 #[async_trait]
 impl Broker for Faulty {
+    fn queue(&self, _: OperationName) -> Arc<dyn Queue> {
+        Arc::new(self.clone())
+    }
+    async fn publish(&self, requests: &[Request]) -> Answer<Vec<EntryId>> {
+        self.inner.publish(requests).await
+    }
+    async fn settle(&self, settlements: &[Settlement]) -> Answer<()> {
+        self.inner.settle(settlements).await
+    }
+    async fn heartbeat(&self, requester: &ReplyTo) -> Answer<Adoption> {
+        self.inner.heartbeat(requester).await
+    }
+    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
+        self.inner.replies(reply_to)
+    }
+    async fn shortcomings(&self, role: Role) -> Answer<Vec<Shortcoming>> {
+        self.inner.shortcomings(role).await
+    }
+    async fn ping(&self) -> Answer<Duration> {
+        self.inner.ping().await
+    }
+}
+
+#[async_trait]
+impl Queue for Faulty {
     async fn claim_due(&self, consumer: &Consumer, within: Duration, max: usize) -> Answer<Vec<Delivery>> {
         let found = self.inner.claim_due(consumer, within, max).await?;
         let fault = match found.is_empty() {
@@ -127,9 +153,6 @@ impl Broker for Faulty {
         let released = self.inner.release(consumer, entries).await;
         self.answer("release", fault, released).await
     }
-    async fn publish(&self, requests: &[Request]) -> Answer<Vec<EntryId>> {
-        self.inner.publish(requests).await
-    }
     async fn prepare(&self) -> Answer<bool> {
         self.inner.prepare().await
     }
@@ -155,22 +178,7 @@ impl Broker for Faulty {
     async fn maintain(&self, consumer: &Consumer, terminals: u32, silent: Duration) -> Answer<Maintained> {
         self.inner.maintain(consumer, terminals, silent).await
     }
-    async fn settle(&self, settlements: &[Settlement]) -> Answer<()> {
-        self.inner.settle(settlements).await
-    }
-    async fn heartbeat(&self, requester: &ReplyTo) -> Answer<Adoption> {
-        self.inner.heartbeat(requester).await
-    }
-    fn replies(&self, reply_to: &ReplyTo) -> Box<dyn ReplyStream> {
-        self.inner.replies(reply_to)
-    }
     async fn depth(&self) -> Answer<Depth> {
         self.inner.depth().await
-    }
-    async fn shortcomings(&self, role: Role) -> Answer<Vec<Shortcoming>> {
-        self.inner.shortcomings(role).await
-    }
-    async fn ping(&self) -> Answer<Duration> {
-        self.inner.ping().await
     }
 }

@@ -10,19 +10,26 @@ use bytes::Bytes;
 use clap::Parser;
 use proxy_service::config::{Config, WorkerOptions};
 use proxy_service::failure::Failure;
-use proxy_service::handler::Job;
-use proxy_service::metrics::WorkerMetrics;
+use proxy_service::handler::{Handler, Job};
+use proxy_service::operations::{Operations, Policy};
 use proxy_service::pool::{Running, WorkerPool};
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{Consumer, ReplyStream};
 use roundtrip::observe::metrics::Metrics;
-use roundtrip::{Broker, Budget, CorrelationId, Keep, Reply, ReplyTo, Request};
+use roundtrip::{Broker, Budget, CorrelationId, Keep, OperationName, Origin, Reply, ReplyTo, Request};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) fn options(flags: &[&str]) -> WorkerOptions {
     let flags = std::iter::once("proxy-service").chain(flags.iter().copied());
     Config::parse_from(flags).worker
+}
+
+/// Workers of the first operation.
+pub(crate) fn pool(handler: impl Handler, options: &WorkerOptions, metrics: &Metrics) -> WorkerPool {
+    let operations = Operations::new().with_handler(OperationName::first(), handler, Policy::default());
+    WorkerPool::new(&operations, options, metrics)
 }
 
 pub(crate) struct Setup {
@@ -71,15 +78,9 @@ impl Setup {
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
-        let (options, metrics) = (options(flags), WorkerMetrics::new(&self.metrics));
-        let workers = WorkerPool::new(handler, &options, metrics.clone());
-        let running = workers.start(
-            broker,
-            self.broker.clone(),
-            &options,
-            &metrics,
-            &CancellationToken::new(),
-        );
+        let options = options(flags);
+        let workers = pool(handler, &options, &self.metrics);
+        let running = workers.start(broker, self.broker.clone(), &options, &CancellationToken::new());
         (workers, running)
     }
 

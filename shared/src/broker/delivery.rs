@@ -89,8 +89,12 @@ impl EntryId {
 }
 
 impl fmt::Display for EntryId {
+    /// The position, behind the operation where that does not go without saying.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}{}", self.operation, self.at, self.partition)
+        if !self.operation.goes_without_saying() {
+            write!(f, "{}/", self.operation)?;
+        }
+        write!(f, "{}{}", self.at, self.partition)
     }
 }
 

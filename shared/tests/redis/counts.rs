@@ -50,7 +50,7 @@ async fn a_counter_that_cannot_be_written_costs_only_the_count() {
 #[tokio::test]
 async fn a_user_who_may_neither_count_nor_weigh_settles_all_the_same() {
     let harness = harness().await;
-    let rule = "ACL SETUSER limited on >secret ~test-* +@all -hincrby -memory";
+    let rule = "ACL SETUSER limited on >secret ~weather-* +@all -hincrby -memory";
     let mut rule: Vec<_> = rule.split(' ').collect();
     // Redis before 7 gives channels to all, and knows no other way.
     rule.push("allchannels");

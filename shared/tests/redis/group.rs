@@ -21,7 +21,7 @@ async fn a_lost_group_is_made_again_and_serves_what_waits() {
         assert!(!harness.broker.prepare().await.unwrap(), "now it is there");
         deliveries.extend(harness.broker.claim(&me, 10).await.unwrap());
         assert_eq!(deliveries.len(), 1, "{loss:?}");
-        let id = deliveries[0].receipt.entry.to_string();
+        let id = deliveries[0].receipt.entry.at.to_string();
         harness
             .server
             .command(&["XACK", "weather-requests", "processing-group", &id])

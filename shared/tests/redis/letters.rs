@@ -37,7 +37,7 @@ async fn a_replay_puts_back_only_what_was_given_up() {
         let Replayed::As(entry) = replayed else {
             panic!("{ours:?}: {replayed:?}");
         };
-        let entry = entry.to_string();
+        let entry = entry.at.to_string();
         let put_back = redis
             .server
             .command(&["XRANGE", "weather-requests", &entry, &entry])

@@ -13,7 +13,7 @@ async fn as_user(server: &RedisServer, rules: &[&str]) -> Backend {
 #[tokio::test]
 async fn a_user_without_channels_does_all_the_work() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    let user = as_user(&harness.server, &["~test-*", "+@all"]).await;
+    let user = as_user(&harness.server, &["~weather-*", "+@all"]).await;
     let asked = kept(&requester, Keep::Only);
     let outcomes = user.records.submit(&[acceptance(&asked, Some(1))]).await.unwrap();
     assert!(matches!(outcomes[0], Ok(Accepted::As(_))), "{outcomes:?}");
@@ -35,7 +35,7 @@ async fn a_user_without_channels_does_all_the_work() {
 async fn a_request_that_is_refused_for_any_missing_right_never_runs() {
     let (harness, requester) = (harness().await, ReplyTo::unique("r"));
     for missing in ["-xadd", "-zadd", "-hset", "-pexpireat", "-set", "-publish"] {
-        let user = as_user(&harness.server, &["~test-*", "+@all", missing]).await;
+        let user = as_user(&harness.server, &["~weather-*", "+@all", missing]).await;
         let asked = acceptance(&kept(&requester, Keep::Only), Some(1));
         let accepted = user.records.submit(&[asked]).await;
         let outcome = accepted.and_then(|mut outcomes| outcomes.remove(0));
@@ -61,7 +61,7 @@ async fn a_worker_that_may_not_end_deliveries_writes_no_replies_and_no_letters()
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
     harness.broker.heartbeat(&requester).await.unwrap();
     for missing in ["-xdel", "-xack"] {
-        let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
+        let user = as_user(&harness.server, &["~weather-*", "&*", "+@all", missing]).await;
         let asked = kept(&requester, Keep::WithReply);
         let delivery = accepted_and_claimed(&harness, &me, &asked, None).await;
         for settlement in [answered(&delivery), given_up(&delivery)] {
@@ -107,7 +107,7 @@ async fn each_right_that_is_missing_is_named_and_asking_changes_nothing() {
     let harness = harness().await;
     harness.broker.publish(&[request(&ReplyTo::unique("r"))]).await.unwrap();
     let before = format!("{:?}", harness.server.command(&["DEBUG", "DIGEST"]).await);
-    let whole = as_user(&harness.server, &["~test-*", "&test-*", "+@all"]).await;
+    let whole = as_user(&harness.server, &["~weather-*", "&weather-*", "+@all"]).await;
     for role in [Role::Requester, Role::Worker] {
         assert_eq!(missing(&whole, role).await, [""; 0], "{role:?}");
     }
@@ -122,11 +122,11 @@ async fn each_right_that_is_missing_is_named_and_asking_changes_nothing() {
         ("-zmscore", Role::Worker, "ZMSCORE on weather-cancelling"),
         ("-xread", Role::Requester, "XREAD on weather-responses:none"),
     ] {
-        let user = as_user(&harness.server, &["~test-*", "&test-*", "+@all", rule]).await;
+        let user = as_user(&harness.server, &["~weather-*", "&weather-*", "+@all", rule]).await;
         let missing = missing(&user, role).await;
         assert!(missing.iter().any(|what| what.ends_with(named)), "{rule}: {missing:?}");
     }
-    let elsewhere = as_user(&harness.server, &["~test-r*", "&*", "+@all"]).await;
+    let elsewhere = as_user(&harness.server, &["~weather-r*", "&*", "+@all"]).await;
     let missing_keys = missing(&elsewhere, Role::Worker).await;
     assert!(
         missing_keys
@@ -143,7 +143,7 @@ async fn each_right_that_is_missing_is_named_and_asking_changes_nothing() {
 #[tokio::test]
 async fn a_channel_that_is_missing_is_named_and_is_not_fatal() {
     let harness = harness().await;
-    let user = as_user(&harness.server, &["~test-*", "resetchannels", "+@all"]).await;
+    let user = as_user(&harness.server, &["~weather-*", "resetchannels", "+@all"]).await;
     for role in [Role::Requester, Role::Worker] {
         let shortcomings = user.broker.shortcomings(role).await.unwrap();
         assert_eq!(shortcomings.len(), 1, "{shortcomings:?}");
@@ -216,7 +216,7 @@ async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
     harness.broker.heartbeat(&requester).await.unwrap();
     for missing in ["-hset", "-zadd", "-pexpireat", "-zrem", "-xpending"] {
-        let user = as_user(&harness.server, &["~test-*", "&*", "+@all", missing]).await;
+        let user = as_user(&harness.server, &["~weather-*", "&*", "+@all", missing]).await;
         let asked = kept(&requester, Keep::WithReply);
         let delivery = accepted_and_claimed(&harness, &me, &asked, None).await;
         let mut refused = 0;
@@ -241,7 +241,7 @@ async fn what_is_refused_halfway_leaves_nothing_that_is_written_again() {
 #[tokio::test]
 async fn who_may_not_see_who_holds_a_request_neither_ends_it_nor_takes_it_back() {
     let (harness, me, requester) = (harness().await, Consumer::unique("w"), ReplyTo::unique("r"));
-    let user = as_user(&harness.server, &["~test-*", "&*", "+@all", "-xpending"]).await;
+    let user = as_user(&harness.server, &["~weather-*", "&*", "+@all", "-xpending"]).await;
     let asked = kept(&requester, Keep::WithReply);
     accepted_and_claimed(&harness, &me, &asked, None).await;
     user.records.cancel(asked.id, None).await.unwrap_err();

@@ -122,7 +122,6 @@ fn seen(depth: Depth, rate: Option<f64>, share: f64) -> (Admission, Instant) {
     let (mut admission, now) = (admission(TIMEOUT, None), Instant::now());
     admission.limits.jobs.share = share;
     let sample = Sample {
-        response_time: Some(TICK),
         depth,
         taken: Some(now),
     };

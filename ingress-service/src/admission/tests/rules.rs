@@ -112,7 +112,6 @@ fn refusing(now: Instant) -> (Admission, Sample) {
         ..Depth::default()
     };
     let sample = Sample {
-        response_time: Some(TICK),
         depth,
         taken: Some(now),
     };

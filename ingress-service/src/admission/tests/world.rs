@@ -188,7 +188,6 @@ impl<'a> World<'a> {
             ..Depth::default()
         };
         let sample = Sample {
-            response_time: Some(TICK),
             depth,
             taken: Some(self.now),
         };

@@ -91,5 +91,5 @@ async fn who_finds_no_place_to_follow_is_sent_away_or_promised_and_told_where_th
         let answer = caller.await.unwrap();
         assert!(is_done(&answer), "{answer:?}");
     }
-    assert_eq!(stage.requester.metrics.followers.get(), 0);
+    assert_eq!(stage.requester.transport.metrics.followers.get(), 0);
 }

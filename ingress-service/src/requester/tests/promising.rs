@@ -1,5 +1,7 @@
 //! What is promised, and what becomes of it.
 
+use roundtrip::Origin;
+use roundtrip::broker::conformance::FirstRecords as _;
 use std::time::Duration;
 
 use axum::response::IntoResponse;
@@ -129,7 +131,11 @@ async fn nobody_is_sent_to_a_record_that_found_no_room() {
     let stage = Stage::new();
     let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
     let budget = Budget::new(TIMEOUT);
-    while records.create(CorrelationId::new(), None, budget, me).await.is_ok() {}
+    while records
+        .create_record(CorrelationId::new(), None, budget, me)
+        .await
+        .is_ok()
+    {}
     let call = stage.call(&[]).await;
     let delivery = stage.claim().await;
     let expired = Fault::new(FaultCode::Expired, "the budget ran out");
@@ -177,7 +183,7 @@ async fn a_reply_that_comes_while_its_promise_cannot_be_written_is_the_answer() 
     let stage = Stage::new();
     let (records, me) = (&stage.requester.records, &stage.requester.reply_to);
     while records
-        .create(CorrelationId::new(), None, Budget::new(TIMEOUT), me)
+        .create_record(CorrelationId::new(), None, Budget::new(TIMEOUT), me)
         .await
         .is_ok()
     {}

@@ -6,26 +6,28 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use bytes::Bytes;
 use roundtrip::batch::{self, Batches};
+use roundtrip::broker::conformance::FirstQueue as _;
 use roundtrip::broker::memory::MemoryBroker;
 use roundtrip::broker::{Consumer, Delivery, ResultStore, Settlement};
 use roundtrip::http::problem::Problem;
 use roundtrip::observe::health::Health;
-use roundtrip::observe::metrics::{BrokerMetrics, Metrics};
+use roundtrip::observe::metrics::Metrics;
 use roundtrip::process::listener;
 use roundtrip::resilience::circuit_broker::CircuitBroker;
-use roundtrip::{Broker, CorrelationId, Fault, Reply, ReplyTo, Request};
+use roundtrip::{Broker, CorrelationId, Fault, OperationName, Reply, ReplyTo, Request};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, JobLimits, Limits};
 use crate::disconnects::{self, Disconnect};
-use crate::metrics::IngressMetrics;
+use crate::metrics::{IngressMetrics, OperationMetrics};
 use crate::pending::Pending;
 use crate::publisher::{plain, recorded};
 use crate::replies;
 use crate::request_options::RequestOptions;
-use crate::requester::{Answer, Ask, Requester, Times};
+use crate::requester::{Answer, Ask, Requester};
+use crate::transport::{Times, Transport};
 use crate::wait_limits::WaitLimits;
 use crate::watches::{FALLBACK, Watches};
 
@@ -54,7 +56,8 @@ impl Stage {
     pub(super) fn told_of_hangups() -> (Self, mpsc::Receiver<Disconnect>) {
         let (mut stage, (sender, receiver)) = (Self::new(), disconnects::channel());
         let requester = Arc::get_mut(&mut stage.requester).expect("nobody has it yet");
-        requester.disconnects = Some(sender);
+        let transport = Arc::get_mut(&mut requester.transport).expect("nobody has it yet");
+        transport.disconnects = Some(sender);
         (stage, receiver)
     }
 
@@ -65,7 +68,8 @@ impl Stage {
         let metrics = Metrics::new();
         let ingress_metrics = IngressMetrics::new(&metrics);
         let breaker = CircuitBroker::new(broker.clone()).breaker();
-        let health = Health::new("test", breaker, BrokerMetrics::new(&metrics));
+        let operation = OperationName::first();
+        let health = Health::new("test", breaker, &metrics, [operation]);
         let pending = Pending::new(MAX_IN_FLIGHT as usize, ingress_metrics.pending.clone());
         let limits = Limits {
             request_timeout: TIMEOUT,
@@ -80,9 +84,9 @@ impl Stage {
         };
         let (reply_to, never) = (ReplyTo::unique("test"), CancellationToken::new());
         let (publisher, batches) = batch::channel(100, plain::MAX_BATCH);
-        let (acceptor, applications) = batch::channel(100, recorded::MAX_BATCH);
+        let (recorder, applications) = batch::channel(100, recorded::MAX_BATCH);
         let watches = Watches::new(records.clone());
-        let (ends, ended) = crate::result_writer::ResultWriter::channel();
+        let (results, ended) = crate::result_writer::ResultWriter::channel();
         tokio::spawn(crate::result_writer::run(records.clone(), ended));
         tokio::spawn(recorded::run(records.clone(), applications));
         let reading = broker.replies(&reply_to);
@@ -95,17 +99,17 @@ impl Stage {
             never.clone(),
         ));
         tokio::spawn(listener::listen(records.clone(), watches.clone(), FALLBACK, never));
-        let requester = Requester {
+        let transport = Transport {
             reply_to,
-            admission: Arc::new(Admission::new(limits, health)),
             pending,
             publisher,
-            acceptor,
+            recorder,
             records,
             watches,
             wait_limits: WaitLimits::new(MAX_FOLLOWERS, MAX_FOLLOWERS, &ingress_metrics),
+            refused_streams: None,
             disconnects: None,
-            ends,
+            results,
             times: Times {
                 request: TIMEOUT,
                 job: Duration::from_secs(3600),
@@ -114,6 +118,12 @@ impl Stage {
             last_call: CancellationToken::new(),
             probation: Duration::ZERO,
             metrics: ingress_metrics,
+        };
+        let requester = Requester {
+            operation,
+            transport: Arc::new(transport),
+            admission: Arc::new(Admission::new(operation, limits, health)),
+            metrics: OperationMetrics::new(&metrics.of(operation)),
         };
         Self {
             requester: Arc::new(requester),
@@ -126,7 +136,7 @@ impl Stage {
     /// Begins to publish.
     pub(super) fn publish(&self) {
         let batches = self.held.lock().unwrap().take().expect("not published yet");
-        let (pending, metrics) = (self.requester.pending.clone(), self.requester.metrics.clone());
+        let (pending, metrics) = (self.requester.pending.clone(), self.requester.transport.metrics.clone());
         tokio::spawn(plain::run(self.broker.clone(), pending, batches, None, metrics));
     }
 
@@ -167,7 +177,7 @@ impl Stage {
     /// Ends a delivery with this outcome.
     pub(super) async fn settle(&self, delivery: Delivery, outcome: Result<Bytes, Fault>) {
         let request = delivery.content.unwrap();
-        let reply = Reply::new(request.id, Origin::default(), outcome);
+        let reply = Reply::to(&request, outcome);
         let settlement = Settlement::reply(delivery.receipt, request.reply_to, reply).keeping(request.keep);
         self.broker.settle(&[settlement]).await.unwrap();
     }

@@ -29,12 +29,12 @@ async fn who_finds_no_place_to_wait_is_told_at_once_how_it_is() {
     let stage = Stage::new();
     let id = promised(&stage).await;
     let ask = |headers| {
-        let requester = stage.requester.clone();
-        tokio::spawn(show(State(requester), NoParameters, Ok(Path(id.to_string())), headers))
+        let transport = stage.requester.transport.clone();
+        tokio::spawn(show(State(transport), NoParameters, Ok(Path(id.to_string())), headers))
     };
     let waiting: Vec<_> = (0..MAX_FOLLOWERS).map(|_| ask(wait("20"))).collect();
     sleep(Duration::from_millis(10)).await;
-    assert_eq!(stage.requester.metrics.waits.get(), i64::from(MAX_FOLLOWERS));
+    assert_eq!(stage.requester.transport.metrics.waits.get(), i64::from(MAX_FOLLOWERS));
     let asked = Instant::now();
     let answer = ask(wait("20")).await.unwrap().unwrap();
     assert_eq!((answer.status(), asked.elapsed()), (StatusCode::OK, Duration::ZERO));
@@ -45,7 +45,7 @@ async fn who_finds_no_place_to_wait_is_told_at_once_how_it_is() {
         assert_eq!(answer.headers()[PREFERENCE_APPLIED], "wait=20");
     }
     assert_eq!(asked.elapsed().as_secs(), 19);
-    assert_eq!(stage.requester.metrics.waits.get(), 0);
+    assert_eq!(stage.requester.transport.metrics.waits.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn streams_of_events_are_bounded() {
     let id = promised(&stage).await;
     let open = || {
         events::events(
-            State(stage.requester.clone()),
+            State(stage.requester.transport.clone()),
             NoParameters,
             Ok(Path(id.to_string())),
             HeaderMap::new(),

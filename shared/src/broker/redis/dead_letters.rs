@@ -27,7 +27,7 @@ pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
     let ours: [(&str, String); OURS] = [
         (REASON, letter.reason.clone()),
         (ATTEMPTS, letter.attempts.to_string()),
-        (ENTRY_ID, entry_text(entry)),
+        (ENTRY_ID, entry.to_string()),
         (LAST_ERROR, letter.last_error.clone()),
     ];
     let ours = ours
@@ -41,14 +41,6 @@ pub(super) fn fields(entry: EntryId, letter: &DeadLetter) -> Vec<Vec<u8>> {
 }
 
 /// Reads a letter; what somebody wrote by hand is shown as it is.
-/// An entry as a letter names it: where in its queue, behind the operation where that does not go without saying.
-fn entry_text(entry: EntryId) -> String {
-    match entry.operation.goes_without_saying() {
-        true => entry.at.to_string(),
-        false => format!("{}/{}", entry.operation, entry.at),
-    }
-}
-
 /// The operation, and where in its queue, that a letter names.
 fn read_entry(text: &[u8]) -> (Option<OperationName>, Option<Position>) {
     let text = std::str::from_utf8(text).unwrap_or_default();

@@ -148,7 +148,9 @@ async fn take_back(link: &Link, keys: &Keys, requests: &[Acceptance], outcomes: 
     let mut commands = scripts::TAKE_BACK.call(&names);
     commands.arg(GROUP);
     for (acceptance, entry) in &written {
-        commands.arg(acceptance.request.id.to_string()).arg(entry.to_string());
+        commands
+            .arg(acceptance.request.id.to_string())
+            .arg(entry.at.to_string());
     }
     // Whatever goes wrong here, the requests are in the stream: their outcome is unknown.
     let taken = match link.run::<List<Count>>(TAKE, &commands).await {
