@@ -13,8 +13,9 @@ use roundtrip::http::server::ConnectionOptions;
 use roundtrip::observe::trace::TraceOptions;
 use roundtrip::process::command_line::Check;
 use roundtrip::process::logging::LogOptions;
-use roundtrip::process::runtime::ProcessOptions;
+use roundtrip::process::runtime::{ProcessOptions, Share};
 use roundtrip::process::value_parsers;
+use roundtrip::service::Service;
 
 use crate::admission::{JobLimits, Limits};
 
@@ -255,6 +256,26 @@ impl Config {
             keys: self.idempotency_ttl,
             max_result: self.max_result,
             memory_limit: self.memory_limit,
+        }
+    }
+}
+
+impl Service for Config {
+    const NAME: &'static str = "ingress-service";
+
+    fn listen_addr(&self) -> SocketAddr {
+        self.listen_addr
+    }
+
+    fn options(&self) -> (&ProcessOptions, &LogOptions, &TraceOptions) {
+        (&self.process, &self.logs, &self.traces)
+    }
+
+    /// With workers inside, there is nobody to share the machine with.
+    fn share(&self) -> Share {
+        match self.broker_url.is_memory() {
+            true => Share::All,
+            false => Share::Half,
         }
     }
 }

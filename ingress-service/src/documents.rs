@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use roundtrip::CorrelationId;
+use roundtrip::{CorrelationId, OperationName};
 use roundtrip::broker::{Record, Status};
 use roundtrip::http::problem::ProblemDocument;
 use serde::Serialize;
@@ -54,6 +54,9 @@ pub struct RequestStatus {
     /// The request.
     #[schema(example = "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f")]
     id: Uuid,
+    /// What was asked for.
+    #[schema(example = "weather")]
+    operation: &'static str,
     /// Where it is: queued, processing, succeeded, failed, expired or cancelled.
     #[schema(value_type = StatusName, example = "processing")]
     status: &'static str,
@@ -131,7 +134,7 @@ pub struct RequestList {
 impl RequestStatus {
     /// Of a request that was only just accepted. When, its record will say on the broker's clock; ours serves where it
     /// could not be read.
-    pub(crate) fn accepted(id: CorrelationId, at: Option<u64>) -> Self {
+    pub(crate) fn accepted(id: CorrelationId, operation: OperationName, at: Option<u64>) -> Self {
         let now = || {
             SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -140,6 +143,7 @@ impl RequestStatus {
         };
         Self {
             id: id.as_uuid(),
+            operation: operation.as_str(),
             status: Status::Queued.as_str(),
             created_at: timestamp(at.unwrap_or_else(now)),
             started_at: None,
@@ -163,6 +167,7 @@ impl RequestStatus {
         }
         Self {
             id: record.id.as_uuid(),
+            operation: record.origin.operation.as_str(),
             status: record.status.as_str(),
             created_at: timestamp(record.created),
             started_at: record.started.map(|noted| timestamp(noted.at)),

@@ -48,6 +48,7 @@ use operations::Operations;
 #[must_use]
 pub fn operations() -> Operations {
     Operations::new().with::<Weather>(routes::weather::routes)
+        .showing(routes::weather::EXAMPLE)
 }
 
 /// Runs the ingress until `stop`, then drains it: callers who are waiting get their answers while publisher
@@ -87,7 +88,7 @@ pub async fn run_with(
     );
     let serving = spawn_essential(exchange.ended(), serving);
     if config.broker_url.is_memory() {
-        embedded::greet(address, routes::weather::EXAMPLE);
+        embedded::greet(address, operations.example().unwrap_or("/healthz"));
     }
     exchange.set_ready();
 

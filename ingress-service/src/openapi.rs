@@ -69,7 +69,7 @@ pub enum Promised {
             ("Preference-Applied" = String, description = "What was used of Prefer"),
         ),
         example = json!({
-             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "queued",
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "operation": "weather", "status": "queued",
              "createdAt": "2026-11-21T09:30:00.123Z", "attempts": 0,
              "links": {
                  "self": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f",

@@ -63,7 +63,7 @@ impl Calls {
             call: options,
         };
         let answered = self.requester.request(ask).await;
-        response::response(answered, options, self.requester.ask_again())
+        response::response(answered, self.requester.operation, options, self.requester.ask_again())
     }
 }
 
@@ -91,7 +91,10 @@ pub(crate) struct Offer {
 
 /// The operations that an ingress offers.
 #[derive(Clone, Default)]
-pub struct Operations(Vec<Offer>);
+pub struct Operations {
+    offers: Vec<Offer>,
+    example: Option<&'static str>,
+}
 
 impl Operations {
     /// None yet.
@@ -109,17 +112,28 @@ impl Operations {
         let name = OperationName::of_operation::<O>();
         assert!(self.names().all(|known| known != name), "{name} is offered twice");
         let routes = Arc::new(routes);
-        self.0.push(Offer { name, routes });
+        self.offers.push(Offer { name, routes });
         self
+    }
+
+    /// These, and what a person can try first: the rest of a `curl` command behind the address.
+    #[must_use]
+    pub fn showing(self, example: &'static str) -> Self {
+        let example = Some(example);
+        Self { example, ..self }
+    }
+
+    pub(crate) fn example(&self) -> Option<&'static str> {
+        self.example
     }
 
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = OperationName> + '_ {
-        self.0.iter().map(|offer| offer.name)
+        self.offers.iter().map(|offer| offer.name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Offer> {
-        self.0.iter()
+        self.offers.iter()
     }
 }
 

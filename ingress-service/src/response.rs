@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use roundtrip::broker::Record;
 use roundtrip::http::problem::Problem;
-use roundtrip::{CorrelationId, Fault, FaultCode};
+use roundtrip::{CorrelationId, Fault, FaultCode, OperationName};
 
 use crate::documents::RequestStatus;
 use crate::problems;
@@ -21,7 +21,12 @@ use crate::requester::Answer;
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Writes an answer, or why there is none, with what was used of the caller's preferences.
-pub(crate) fn response(answer: Result<Answer, Problem>, call: &RequestOptions, retry_after: Duration) -> Response {
+pub(crate) fn response(
+    answer: Result<Answer, Problem>,
+    operation: OperationName,
+    call: &RequestOptions,
+    retry_after: Duration,
+) -> Response {
     let mut response = match answer {
         Ok(Answer::Done {
             id,
@@ -42,7 +47,7 @@ pub(crate) fn response(answer: Result<Answer, Problem>, call: &RequestOptions, r
             }
             response
         }
-        Ok(Answer::Promised { id, record, accepted }) => promise(id, record.as_ref(), accepted, retry_after),
+        Ok(Answer::Promised { id, record, accepted }) => promise(id, operation, record.as_ref(), accepted, retry_after),
         Err(problem) => problem.into_response(),
     };
     if let Some(applied) = call.preference.applied() {
@@ -59,9 +64,9 @@ pub(crate) fn result(id: CorrelationId, outcome: Result<Bytes, Fault>, has_key: 
     }
 }
 
-fn promise(id: CorrelationId, record: Option<&Arc<Record>>, accepted: Option<u64>, retry_after: Duration) -> Response {
+fn promise(id: CorrelationId, operation: OperationName, record: Option<&Arc<Record>>, accepted: Option<u64>, retry_after: Duration) -> Response {
     let status = record.map_or_else(
-        || RequestStatus::accepted(id, accepted),
+        || RequestStatus::accepted(id, operation, accepted),
         |record| RequestStatus::of(record),
     );
     let mut response = (StatusCode::ACCEPTED, Json(status)).into_response();

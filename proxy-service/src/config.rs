@@ -11,6 +11,7 @@ use roundtrip::process::command_line::Check;
 use roundtrip::process::logging::LogOptions;
 use roundtrip::process::runtime::ProcessOptions;
 use roundtrip::process::value_parsers;
+use roundtrip::service::Service;
 
 use crate::dead_letters::{AdminToken, TokenParser};
 use crate::operations::weather::options::WeatherOptions;
@@ -117,6 +118,18 @@ impl WorkerOptions {
     #[must_use]
     pub fn renewal(&self) -> Duration {
         self.lease_renewal.unwrap_or(self.lease / RENEWALS)
+    }
+}
+
+impl Service for Config {
+    const NAME: &'static str = "proxy-service";
+
+    fn listen_addr(&self) -> SocketAddr {
+        self.listen_addr
+    }
+
+    fn options(&self) -> (&ProcessOptions, &LogOptions, &TraceOptions) {
+        (&self.process, &self.logs, &self.traces)
     }
 }
 

@@ -1,33 +1,10 @@
-//! The proxy-service program: configure, run, leave.
+//! The proxy-service program.
 
 use std::process::ExitCode;
-
-use proxy_service::config::Config;
-use roundtrip::observe::trace;
-use roundtrip::process::command_line::{self, Start};
-use roundtrip::process::runtime::{self, Share};
-use roundtrip::process::{healthcheck, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config: Config = match command_line::read() {
-        Start::Serve(config) => config,
-        Start::Healthcheck(config) => return healthcheck::probe(config.listen_addr),
-    };
-    logging::init("proxy-service", &config.logs);
-    command_line::warn_of_near_misses::<Config>();
-    let _flush = match trace::start("proxy-service", &config.traces) {
-        Ok(flush) => flush,
-        Err(error) => {
-            tracing::error!(
-                error = logging::with_causes(error.as_ref()),
-                "could not set up the sending of traces"
-            );
-            return ExitCode::FAILURE;
-        }
-    };
-    let process = config.process.clone();
-    runtime::run(Share::Half, &process, |stop| proxy_service::run(config, stop))
+    roundtrip::service::main(proxy_service::run)
 }

@@ -12,6 +12,7 @@ pub mod observe;
 pub mod operation;
 pub mod process;
 pub mod resilience;
+pub mod service;
 
 pub use broker::{Broker, BrokerError};
 pub use message::{Budget, CorrelationId, Fault, FaultCode, Keep, Origin, Partition, Reply, ReplyTo, Request, Tenant};

@@ -59,7 +59,7 @@ pub(crate) fn router(transport: Arc<Transport>) -> OpenApiRouter {
          headers(("Retry-After" = u64, description = "When to ask again, in seconds, while it has not ended"),
                  ("Preference-Applied" = String, description = "What was used of Prefer")),
          example = json!({
-             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "succeeded",
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "operation": "weather", "status": "succeeded",
              "createdAt": "2026-11-21T09:30:00.123Z", "startedAt": "2026-11-21T09:30:00.130Z",
              "finishedAt": "2026-11-21T09:30:00.456Z", "expiresAt": "2026-11-22T09:30:00.456Z", "attempts": 1,
              "result": {"city": "New York"},
@@ -180,7 +180,7 @@ async fn list(
     responses(
         (status = 200, description = "It was cancelled, and will not run", body = RequestStatus,
          example = json!({
-             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "cancelled",
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "operation": "weather", "status": "cancelled",
              "createdAt": "2026-11-21T09:30:00.123Z", "finishedAt": "2026-11-21T09:30:01.456Z",
              "expiresAt": "2026-11-22T09:30:01.456Z", "attempts": 0,
              "links": {
@@ -192,7 +192,7 @@ async fn list(
         (status = 202, description = "It is at work, and was told to end", body = RequestStatus,
          headers(("Location" = String, description = "Where to see how it ends")),
          example = json!({
-             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "status": "processing",
+             "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "operation": "weather", "status": "processing",
              "createdAt": "2026-11-21T09:30:00.123Z", "startedAt": "2026-11-21T09:30:00.130Z",
              "expiresAt": "2026-11-22T09:30:00.123Z", "attempts": 1, "cancelRequested": true,
              "links": {

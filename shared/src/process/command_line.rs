@@ -36,7 +36,12 @@ const HEALTHCHECK: &str = "healthcheck";
 /// accepted; also for `--help` and `--version`.
 #[must_use]
 pub fn read<C: Parser + Check>() -> Start<C> {
-    let mut arguments: Vec<_> = std::env::args_os().collect();
+    read_from(std::env::args_os().collect())
+}
+
+/// The same from these arguments, the program's name first.
+#[must_use]
+pub fn read_from<C: Parser + Check>(mut arguments: Vec<OsString>) -> Start<C> {
     let asks = arguments.get(1).is_some_and(|word| word == HEALTHCHECK);
     if asks {
         let word = arguments.remove(1);
