@@ -25,7 +25,7 @@ class Job:
         self.problem = f"field {wrong[0]}: {CHECKS[wrong[0]][1]} is expected" if wrong else ""
         is_known = not {"requestId", "replyTo"} & set(wrong)
         self.id, self.reply_to = (fields[name].decode() if is_known else "" for name in ("requestId", "replyTo"))
-        self.data, self.keep = (b"", b"") if wrong else (fields["data"], fields.get("keep", b""))
+        self.data, self.keep, self.tenant = (b"" if wrong else fields.get(name, b"") for name in ("data", "keep", "tenant"))
         self.deadline = (int(entry.split(b"-")[0]) + (0 if wrong else int(fields["budgetMs"]))) / 1000 - ahead
 
     def letter(self, reason, attempts, error=""):
@@ -118,7 +118,7 @@ class Worker:
         keys = [*RECORDS, REQUESTS, replies, "weather-dead-letters", REQUESTERS + "-gone", REQUESTERS]
         too_large = Fault("result-too-large", "the work was done, and its result is larger than what is kept").data
         words = (GROUP, self.me, job.entry, requester, job.id, "fault" if code else "ok", data,
-                 too_large, 3_600_000, 1 << 20, "1" if job.attempt > 1 else "", *letter)
+                 too_large, 3_600_000, 1 << 20, "1" if job.attempt > 1 else "", "", job.tenant, *letter)
         while True:  # until it is known to have worked: the script leaves alone what is not ours any more
             try:
                 settled = await self.call("settle", keys, *words)
@@ -142,7 +142,7 @@ class Worker:
                         asyncio.get_running_loop().call_later(GRACE, job.task.cancel)
                 if now() >= tidy_at:
                     await self.call("forget", [REQUESTS, COUNTS], GROUP, self.me, SILENT, "terminals:", 1)
-                    swept = await self.call("sweep", SWEPT, GROUP, lost, REPLIES + ":", 45_000, *ENDS)
+                    swept = await self.call("sweep", SWEPT, GROUP, lost, REPLIES + ":", 45_000, "-requests", *ENDS)
                     tidy_at = now() + (0 if any(swept) else random.uniform(4, 6))
             await asyncio.sleep(min(1, LEASE / 3))
 

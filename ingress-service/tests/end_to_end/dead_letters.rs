@@ -89,7 +89,7 @@ async fn a_letter_that_is_replayed_is_worked_on_and_gone() {
     let given_up = item["deadLetteredAt"].as_str().unwrap();
     assert!(given_up > "2026" && given_up.ends_with('Z'), "{item}");
     let expected = json!({
-        "id": letter, "requestId": id, "reason": "the handler panicked", "attempts": 3,
+        "id": letter, "requestId": id, "operation": "weather", "reason": "the handler panicked", "attempts": 3,
         "lastError": "index out of bounds", "acceptedAt": "2025-11-21T01:10:32.117Z",
         "deadLetteredAt": given_up, "replayable": true,
     });
