@@ -1,4 +1,5 @@
-//! An operation of your own: `POST /echo` answers with what it is sent. docs/adding-an-operation.md explains it.
+//! An operation of your own, beside the weather: `POST /echo` answers with what it is sent.
+//! docs/adding-an-operation.md explains it.
 
 use std::env;
 use std::process::ExitCode;
@@ -8,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::{Extension, response::Response};
 use ingress_service::openapi::{CallHeaders, Promised, ReadErrors, RoundTripErrors};
 use ingress_service::{operations::Calls, request_options::RequestOptions};
-use proxy_service::{failure::Failure, handler::Job, operations::Work};
+use proxy_service::operations::{Work, weather::options::WeatherOptions};
+use proxy_service::{failure::Failure, handler::Job};
 use roundtrip::http::{parameters::NoParameters, problem::Problem, request_id::RequestId};
 use roundtrip::{Operation, service};
 use serde::{Deserialize, Serialize};
@@ -56,12 +58,16 @@ async fn echo(
 }
 
 fn main() -> ExitCode {
-    let work = || proxy_service::operations::Operations::new().with(Echo);
-    let offer = ingress_service::operations::Operations::new().with::<Echo>(routes);
+    let offer = ingress_service::operations().with::<Echo>(routes);
+    let work = |config: &WeatherOptions| proxy_service::operations(config).map(|known| known.with(Echo));
     let mut arguments: Vec<_> = env::args_os().collect();
     if arguments.get(1).is_some_and(|word| word == "worker") {
         arguments.remove(1);
-        return service::main_from(arguments, |config, stop| proxy_service::run_with(work(), config, stop));
+        return service::main_from(arguments, |config: proxy_service::config::Config, stop| async move {
+            proxy_service::run_with(work(&config.weather)?, config, stop).await
+        });
     }
-    service::main(|config, stop| async move { ingress_service::run_with(&offer, &work(), config, stop).await })
+    service::main(|config: ingress_service::config::Config, stop| async move {
+        ingress_service::run_with(&offer, &work(&config.weather)?, config, stop).await
+    })
 }

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use roundtrip::{CorrelationId, OperationName};
 use roundtrip::broker::{Record, Status};
 use roundtrip::http::problem::ProblemDocument;
+use roundtrip::{CorrelationId, OperationName};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;

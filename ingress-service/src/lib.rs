@@ -47,7 +47,8 @@ use operations::Operations;
 /// The operations of this service.
 #[must_use]
 pub fn operations() -> Operations {
-    Operations::new().with::<Weather>(routes::weather::routes)
+    Operations::new()
+        .with::<Weather>(routes::weather::routes)
         .showing(routes::weather::EXAMPLE)
 }
 

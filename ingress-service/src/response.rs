@@ -64,7 +64,13 @@ pub(crate) fn result(id: CorrelationId, outcome: Result<Bytes, Fault>, has_key: 
     }
 }
 
-fn promise(id: CorrelationId, operation: OperationName, record: Option<&Arc<Record>>, accepted: Option<u64>, retry_after: Duration) -> Response {
+fn promise(
+    id: CorrelationId,
+    operation: OperationName,
+    record: Option<&Arc<Record>>,
+    accepted: Option<u64>,
+    retry_after: Duration,
+) -> Response {
     let status = record.map_or_else(
         || RequestStatus::accepted(id, operation, accepted),
         |record| RequestStatus::of(record),

@@ -89,7 +89,7 @@ impl Station {
             name, handler, policy, ..
         } = registered;
         let metrics = WorkerMetrics::new(&metrics.of(*name));
-        let upstream = Arc::new(stack::upstream_breaker());
+        let upstream = Arc::new(stack::upstream_breaker(name.as_str()));
         metrics.upstream_circuit.set(upstream.state().gauge());
         let tuning = StackOptions {
             attempts: policy.attempts,

@@ -69,17 +69,20 @@ pub fn around(
     layers.iter().rfold(handler, |inner, layer| layer(inner))
 }
 
-/// The breaker for one upstream: opens after ten failures in a row, or when half of at least twenty calls
+/// The breaker for the upstream of an operation, which logs name so: opens after ten failures in a row, or when half of at least twenty calls
 /// in ten seconds failed; for a second at first, doubling up to thirty, jittered; five probes while half-open.
 #[must_use]
-pub fn upstream_breaker() -> Breaker {
-    breaker_open_for(open_times())
+pub fn upstream_breaker(operation: &'static str) -> Breaker {
+    breaker_open_for(operation, open_times())
 }
 
-fn breaker_open_for(times: impl Iterator<Item = Duration> + Clone + Send + Sync + 'static) -> Breaker {
+fn breaker_open_for(
+    operation: &'static str,
+    times: impl Iterator<Item = Duration> + Clone + Send + Sync + 'static,
+) -> Breaker {
     let policy = success_rate_over_time_window(0.5, 20, Duration::from_secs(10), times.clone())
         .or_else(consecutive_failures(10, times));
-    Breaker::new("upstream", policy, PROBES)
+    Breaker::new(operation, policy, PROBES)
 }
 
 /// The library's jittered times count whole seconds, and turn one second into none.

@@ -94,9 +94,7 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
     publish(&backend, &requester, &first).await;
     until("all are done", async || runs.load(Ordering::SeqCst) >= first.len()).await;
     until("it says so", async || {
-        metrics
-            .encode()
-            .contains("roundtrip_proxy_settlement_refused 1")
+        metrics.encode().contains("roundtrip_proxy_settlement_refused 1")
     })
     .await;
     // A claim that was waiting may still bring something; after that nothing does.
@@ -131,9 +129,7 @@ async fn what_cannot_be_settled_is_not_done_again_and_nothing_more_is_claimed(#[
     assert_eq!(runs.load(Ordering::SeqCst), first.len() + 2);
     assert_eq!(server.number(&["XLEN", "weather-dead-letters"]).await, 1);
     until("it says so", async || {
-        metrics
-            .encode()
-            .contains("roundtrip_proxy_settlement_refused 0")
+        metrics.encode().contains("roundtrip_proxy_settlement_refused 0")
     })
     .await;
     running.drain(LONG).await;

@@ -25,6 +25,10 @@ pub(crate) static HEAVY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(
 pub(crate) enum Program {
     Ingress,
     Proxy,
+    /// The ingress of examples/echo.rs, which offers another operation beside the weather.
+    EchoIngress,
+    /// Its worker.
+    EchoProxy,
 }
 
 /// A program to start, with its variables.
@@ -57,6 +61,16 @@ pub(crate) fn proxy(broker: &str) -> Plan {
     Plan::new(Program::Proxy, broker)
 }
 
+/// An ingress that offers another operation beside the weather.
+pub(crate) fn echo_ingress(broker: &str) -> Plan {
+    Plan::new(Program::EchoIngress, broker).with("SHUTDOWN_DELAY", "200ms")
+}
+
+/// Its worker.
+pub(crate) fn echo_proxy(broker: &str) -> Plan {
+    Plan::new(Program::EchoProxy, broker)
+}
+
 impl Plan {
     fn new(program: Program, broker: &str) -> Self {
         // Built before any clock runs, also where a test starts its proxy later than its first call.
@@ -83,6 +97,9 @@ impl Plan {
     /// The command, without any variable of ours that this process has by accident.
     pub(crate) fn command(&self) -> Command {
         let mut command = bare(self.path);
+        if self.program == Program::EchoProxy {
+            command.arg("worker");
+        }
         command.envs(&self.variables).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
@@ -112,6 +129,7 @@ impl Program {
         match self {
             Self::Ingress => Path::new(env!("CARGO_BIN_EXE_ingress-service")),
             Self::Proxy => proxy_program(),
+            Self::EchoIngress | Self::EchoProxy => echo_program(),
         }
     }
 }
@@ -155,23 +173,31 @@ impl Drop for Service {
     }
 }
 
-/// The proxy beside the ingress, built with the same profile. Cargo gives a test the programs of its own
-/// package only.
+/// The proxy beside the ingress.
 fn proxy_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_BIN_EXE_ingress-service")).parent().unwrap();
-        let profile = match directory.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--package", "proxy-service", "--bin", "proxy-service"]);
-        build
-            .args(["--profile", profile, "--target-dir"])
-            .arg(directory.parent().unwrap());
-        let built = build.output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        directory.join("proxy-service")
-    })
+    PROGRAM.get_or_init(|| built("proxy-service", &["--bin", "proxy-service"]).join("proxy-service"))
+}
+
+fn echo_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| built("ingress-service", &["--example", "echo"]).join("examples/echo"))
+}
+
+/// Builds a program with the profile of this test, and says in which directory it is. Cargo gives a test the programs of
+/// its own package only, and no examples.
+fn built(package: &str, program: &[&str]) -> &'static Path {
+    let directory = Path::new(env!("CARGO_BIN_EXE_ingress-service")).parent().unwrap();
+    let profile = match directory.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let mut build = std::process::Command::new(env!("CARGO"));
+    build.args(["build", "--package", package]).args(program);
+    build
+        .args(["--profile", profile, "--target-dir"])
+        .arg(directory.parent().unwrap());
+    let built = build.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    directory
 }

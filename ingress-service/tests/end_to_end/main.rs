@@ -15,6 +15,7 @@ mod harness;
 mod keys;
 mod limits;
 mod openapi;
+mod operations;
 mod outage;
 mod overload;
 mod parameters;

@@ -30,7 +30,7 @@ fn stack<F>(answer: impl Fn(u32) -> F + Clone + Send + Sync + 'static) -> Stack
 where
     F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
 {
-    stack_with(upstream_breaker(), ATTEMPT_TIMEOUT, answer)
+    stack_with(upstream_breaker("test"), ATTEMPT_TIMEOUT, answer)
 }
 
 fn stack_with<F>(

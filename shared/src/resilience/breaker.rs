@@ -71,8 +71,8 @@ pub enum Verdict {
 /// For how long it opens again when a probe fails, where the policy has never said.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// The breaker around the broker, whose outages are told elsewhere.
-pub(super) const BROKER: &str = "redis";
+/// The breaker around the broker, whose outages are told elsewhere. No operation has this name.
+pub(super) const BROKER: &str = "the broker";
 
 /// Refuses calls to something that keeps failing, and probes it now and then. Runs on real time.
 pub struct Breaker {

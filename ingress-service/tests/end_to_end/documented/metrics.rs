@@ -17,8 +17,8 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
-/// Label names that say nothing of one metric: every series has the first, every histogram the second.
-const EVERYWHERE: [&str; 2] = ["operation", "le"];
+/// A label that says nothing of one metric: every histogram has it.
+const BUCKET: &str = "le";
 
 /// The families of a text in Prometheus' format.
 fn families(text: &str) -> BTreeMap<String, Family> {
@@ -35,7 +35,7 @@ fn families(text: &str) -> BTreeMap<String, Family> {
                 .split("=\"")
                 .filter_map(|part| part.rsplit(['"', ',', '{']).next());
             let labels = labels.filter(|label| label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
-            let labels = labels.filter(|label| !label.is_empty() && !EVERYWHERE.contains(label));
+            let labels = labels.filter(|label| !label.is_empty() && *label != BUCKET);
             families
                 .entry(last.clone())
                 .or_default()

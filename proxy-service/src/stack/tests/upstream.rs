@@ -87,7 +87,7 @@ async fn a_long_retry_after_is_told_at_once_and_gives_the_upstream_its_pause() {
 #[tokio::test(start_paused = true)]
 async fn ten_failures_in_a_row_open_the_breaker_and_nothing_is_called() {
     // The breaker runs on real time.
-    let breaker = breaker_open_for(std::iter::repeat(LONG * 60));
+    let breaker = breaker_open_for("test", std::iter::repeat(LONG * 60));
     let stack = stack_with(breaker, ATTEMPT_TIMEOUT, |_| async { Err(broken()) });
     for _ in 0..4 {
         // The breaker opens during the fourth: what its caller hears is the failure that was, not "open".
