@@ -21,6 +21,7 @@ mod overload;
 mod parameters;
 mod probes;
 mod raw;
+mod recorded;
 mod requests;
 mod shutdown;
 mod slow_clients;
