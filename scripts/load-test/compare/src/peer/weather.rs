@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_service::handler::{Handler as _, Job};
-use proxy_service::operations::weather::handler::WeatherHandler;
+use proxy_service::handler::{BoxHandler, Job};
+use proxy_service::operations::erased;
 use proxy_service::operations::weather::simulated::{Latency, Simulated};
-use roundtrip::{Budget, CorrelationId, Keep, ReplyTo, Request};
+use proxy_service::operations::weather::work;
+use roundtrip::{Budget, CorrelationId, Keep, Origin, ReplyTo, Request};
 use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Answers questions about the weather, without latency.
 #[derive(Clone)]
 pub(crate) struct Weather {
-    handler: WeatherHandler,
+    handler: BoxHandler,
     reply_to: ReplyTo,
 }
 
@@ -27,7 +28,7 @@ impl Weather {
             max: Duration::ZERO,
         };
         Self {
-            handler: WeatherHandler::new(Arc::new(Simulated::new(latency))),
+            handler: erased(work::Weather::new(Arc::new(Simulated::new(latency)))),
             // The handler does not look at it.
             reply_to: ReplyTo::unique("peer"),
         }
