@@ -104,7 +104,7 @@ def shown(value, unit):
 def series_of(cluster, panel, begin, end):
     found = []
     for target in panel["targets"]:
-        expression = target["expr"].replace("$__rate_interval", "5s")
+        expression = target["expr"].replace("$__rate_interval", "5s").replace("$operation", ".*")
         for one in cluster.query_range(expression, begin, end):
             label = target["legendFormat"]
             for key, value in one["metric"].items():

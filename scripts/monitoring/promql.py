@@ -17,6 +17,36 @@ def metrics(expression):
     return {name.group(1) for name in found if not name.group(2) and name.group(1).lower() not in WORDS}
 
 
+def grouping(expression):
+    """Labels that an expression groups by or matches on."""
+    found = re.findall(r"\b(?:by|on|group_left|group_right)\s*\(([^)]*)\)", expression)
+    return {label.strip() for labels in found for label in labels.split(",") if label.strip()}
+
+
+def inside(expression, start):
+    """What is between the parenthesis that opens at `start`, or later, and the one that closes it."""
+    start, depth = expression.index("(", start), 0
+    for end in range(start, len(expression)):
+        depth += {"(": 1, ")": -1}.get(expression[end], 0)
+        if not depth:
+            return expression[start + 1:end]
+    return expression[start + 1:]
+
+
+def label_uses(expression):
+    """Metrics with labels that the expression takes them to have: selected by, grouped by, or matched on."""
+    for name, selector in re.findall(r"([a-zA-Z_:][\w:]*)\s*\{([^}]*)\}", expression):
+        for label in re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', selector):
+            yield name, label
+    plain = re.sub(r"\{[^}]*\}", "", expression)
+    for by in re.finditer(r"\bby\s*\(([^)]*)\)", plain):
+        for name in metrics(inside(plain, by.end())):
+            yield from ((name, label) for label in grouping(by.group(0)))
+    for match in re.finditer(r"\b(?:on|group_left|group_right)\s*\(([^)]*)\)", plain):
+        for name in metrics(plain):
+            yield from ((name, label) for label in grouping(match.group(0)))
+
+
 def of_board(path):
     """Expressions of a board, each with where it stands; and what is wrong with the board itself."""
     board = json.load(open(path))
@@ -36,6 +66,11 @@ def of_board(path):
         if not panel.get("targets"):
             wrong.append(f"{where}: no query")
         expressions += [(where, target["expr"]) for target in panel.get("targets", [])]
+        for target in panel.get("targets", []):
+            # An aggregation around all, without a label, leaves one line.
+            kept = set() if re.match(r"(sum|max|min)\s*\(", target["expr"]) else grouping(target["expr"]) - {"le"}
+            for label in sorted(kept - set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))):
+                wrong.append(f"{where}: lines by {label}, and no legend says which")
     return board.get("uid"), expressions, wrong
 
 
@@ -63,5 +98,6 @@ def of_yaml(path):
 
 
 def records(path):
-    """Names that recording rules make."""
-    return set(re.findall(r"^\s*- record:\s*(\S+)", open(path).read(), re.M))
+    """Names that recording rules make, each with the labels that it keeps."""
+    rules = re.findall(r"^\s*- record:\s*(\S+)\s+expr:(.*?)(?=^\s*- |\Z)", open(path).read(), re.M | re.S)
+    return {name: grouping(expression) for name, expression in rules}
