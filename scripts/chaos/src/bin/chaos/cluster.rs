@@ -37,8 +37,8 @@ pub(crate) struct Setup {
     pub(crate) worker: Vec<(&'static str, String)>,
     /// What is special about Redis.
     pub(crate) redis: Special,
-    /// Whether the services reach Redis through a cutter.
-    pub(crate) cutter: bool,
+    /// Whether the services reach Redis through it.
+    pub(crate) fault_proxy: bool,
     /// Whether workers reach Redis past it.
     pub(crate) workers_past_cutter: bool,
     /// Whether the weather comes from an upstream of ours.
@@ -73,7 +73,7 @@ pub(crate) struct Loss {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) redis: RedisServer,
-    pub(crate) cutter: Option<FaultProxy>,
+    pub(crate) fault_proxy: Option<FaultProxy>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) front: Arc<LoadBalancer>,
     /// By place; `None` while there is nobody.
@@ -100,7 +100,7 @@ impl Cluster {
     pub(crate) async fn start(programs: &Programs, setup: Setup) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("could not make a directory: {error}"))?;
         let redis = redis::start(&setup.redis).await?;
-        let cutter = match setup.cutter {
+        let fault_proxy = match setup.fault_proxy {
             true => Some(FaultProxy::start(free_address(), redis.address).await?),
             false => None,
         };
@@ -110,7 +110,9 @@ impl Cluster {
         };
         let doors: Vec<_> = (0..setup.ingresses).map(|_| free_address()).collect();
         let mut cluster = Self {
-            broker: cutter.as_ref().map_or(redis.address, |cutter| cutter.address),
+            broker: fault_proxy
+                .as_ref()
+                .map_or(redis.address, |fault_proxy| fault_proxy.address),
             front: LoadBalancer::new(&doors)?,
             ingresses: doors.iter().map(|_| None).collect(),
             workers: (0..setup.workers).map(|_| None).collect(),
@@ -121,7 +123,7 @@ impl Cluster {
             programs: programs.clone(),
             starts: 0,
             redis,
-            cutter,
+            fault_proxy,
             upstream,
             setup,
             directory,

@@ -1,4 +1,4 @@
-//! The cutter: a TCP proxy between the services and Redis that fails as networks do. What it has swallowed is never
+//! A TCP proxy between the services and Redis that fails as networks do. What it has swallowed is never
 //! forwarded later: a connection that lost bytes is reset when the network heals, as one is whose packets were
 //! given up. Answers to questions of one kind can get lost as well, and those alone.
 
@@ -56,7 +56,7 @@ impl FaultProxy {
     /// A proxy at `address` in front of `server`, which need not be there yet.
     pub(crate) async fn start(address: SocketAddr, server: SocketAddr) -> Result<Self, String> {
         let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| format!("could not listen for the cutter: {error}"))?;
+        let listener = listener.map_err(|error| format!("could not listen for the proxy before Redis: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (weather, watching) = watch::channel(NetworkFault::Pass);
         let losses = Arc::<Losses>::default();

@@ -125,13 +125,13 @@ impl<'a> Nemesis<'a> {
             Step::DebugSleep(time) => self.run(&["DEBUG", "SLEEP", &time.as_secs_f64().to_string()]).await?,
             Step::SetClock(seconds) => self.set_clock(seconds).await?,
             Step::LeaveMemory(bytes) => self.leave_memory(bytes).await?,
-            Step::Network(weather) => match &cluster.cutter {
-                Some(cutter) => cutter.set(weather),
-                None => return Err("there is no cutter".to_owned()),
+            Step::Network(weather) => match &cluster.fault_proxy {
+                Some(fault_proxy) => fault_proxy.set(weather),
+                None => return Err("there is no proxy before Redis".to_owned()),
             },
             Step::LoseAnswers(question, times) => {
-                let cutter = cluster.cutter.as_ref().ok_or("there is no cutter")?;
-                let lost = timeout(ASKED_WITHIN, cutter.lose(question, times)).await;
+                let fault_proxy = cluster.fault_proxy.as_ref().ok_or("there is no proxy before Redis")?;
+                let lost = timeout(ASKED_WITHIN, fault_proxy.lose(question, times)).await;
                 lost.map_err(|_| format!("nobody asked within {ASKED_WITHIN:?}"))?;
             }
             Step::Flood(count) => self.wire()?.flood(count).await?,

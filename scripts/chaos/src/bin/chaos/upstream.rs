@@ -35,13 +35,13 @@ pub(crate) enum Mood {
     Slow(Duration),
 }
 
-/// A running upstream, behind a cutter that closes its connections. Ends with its value.
+/// A running upstream, behind a proxy that closes its connections. Ends with its value.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     mood: watch::Sender<Mood>,
     attempts: Arc<AtomicU64>,
-    cutter: FaultProxy,
+    fault_proxy: FaultProxy,
     _stop: DropGuard,
 }
 
@@ -70,12 +70,12 @@ impl Upstream {
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             let _ = axum::serve(listener, app).await;
         }));
-        let cutter = FaultProxy::start(address, server).await?;
+        let fault_proxy = FaultProxy::start(address, server).await?;
         Ok(Self {
-            address: cutter.address,
+            address: fault_proxy.address,
             mood,
             attempts,
-            cutter,
+            fault_proxy,
             _stop: stop.drop_guard(),
         })
     }
@@ -87,10 +87,10 @@ impl Upstream {
 
     /// Closes all connections; clients keep some in reserve, which would look like a leak.
     pub(crate) async fn hang_up(&self) {
-        self.cutter.set(NetworkFault::Reset);
+        self.fault_proxy.set(NetworkFault::Reset);
         // Long enough that every connection has heard of it.
         sleep(Duration::from_millis(50)).await;
-        self.cutter.set(NetworkFault::Pass);
+        self.fault_proxy.set(NetworkFault::Pass);
     }
 
     /// Attempts so far.

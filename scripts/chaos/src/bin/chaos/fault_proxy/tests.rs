@@ -11,7 +11,7 @@ const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 const SOON: Duration = Duration::from_secs(60);
 const A_WHILE: Duration = Duration::from_millis(200);
 
-/// A server that sends back what it gets, behind a cutter.
+/// A server that sends back what it gets, behind the proxy.
 async fn echo() -> FaultProxy {
     let listener = TcpListener::bind(ANY).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,8 +26,8 @@ async fn echo() -> FaultProxy {
     FaultProxy::start(ANY, address).await.unwrap()
 }
 
-async fn connect(cutter: &FaultProxy) -> TcpStream {
-    timeout(SOON, TcpStream::connect(cutter.address))
+async fn connect(fault_proxy: &FaultProxy) -> TcpStream {
+    timeout(SOON, TcpStream::connect(fault_proxy.address))
         .await
         .unwrap()
         .unwrap()
@@ -53,8 +53,8 @@ async fn end(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 #[tokio::test]
 async fn in_fair_weather_bytes_pass() {
-    let cutter = echo().await;
-    let mut stream = connect(&cutter).await;
+    let fault_proxy = echo().await;
+    let mut stream = connect(&fault_proxy).await;
     let long = vec![7; 300_000];
     assert_eq!(exchange(&mut stream, b"hello").await.unwrap(), b"hello");
     let (mut from, mut to) = stream.split();
@@ -67,9 +67,9 @@ async fn in_fair_weather_bytes_pass() {
 
 #[tokio::test]
 async fn a_delay_delays_each_way() {
-    let cutter = echo().await;
-    let mut stream = connect(&cutter).await;
-    cutter.set(NetworkFault::Delay(Duration::from_millis(50)));
+    let fault_proxy = echo().await;
+    let mut stream = connect(&fault_proxy).await;
+    fault_proxy.set(NetworkFault::Delay(Duration::from_millis(50)));
     let started = Instant::now();
     assert_eq!(exchange(&mut stream, b"hello").await.unwrap(), b"hello");
     assert!(started.elapsed() >= Duration::from_millis(100));
@@ -77,9 +77,9 @@ async fn a_delay_delays_each_way() {
 
 #[tokio::test]
 async fn a_cut_lets_through_what_it_says_and_closes() {
-    let cutter = echo().await;
-    cutter.set(NetworkFault::CutAfter(8));
-    let mut stream = connect(&cutter).await;
+    let fault_proxy = echo().await;
+    fault_proxy.set(NetworkFault::CutAfter(8));
+    let mut stream = connect(&fault_proxy).await;
     // Five there and three of them back.
     stream.write_all(b"hello").await.unwrap();
     assert_eq!(end(&mut stream).await.unwrap(), b"hel");
@@ -87,32 +87,35 @@ async fn a_cut_lets_through_what_it_says_and_closes() {
 
 #[tokio::test]
 async fn a_black_hole_says_nothing_and_what_it_swallowed_never_arrives() {
-    let cutter = echo().await;
-    let (mut used, mut idle) = (connect(&cutter).await, connect(&cutter).await);
+    let fault_proxy = echo().await;
+    let (mut used, mut idle) = (connect(&fault_proxy).await, connect(&fault_proxy).await);
     for stream in [&mut used, &mut idle] {
         exchange(stream, b"before").await.unwrap();
     }
-    cutter.set(NetworkFault::BlackHole);
-    let mut new = connect(&cutter).await;
+    fault_proxy.set(NetworkFault::BlackHole);
+    let mut new = connect(&fault_proxy).await;
     for stream in [&mut used, &mut new] {
         stream.write_all(b"lost").await.unwrap();
         assert!(is_silent(stream).await);
     }
-    cutter.set(NetworkFault::Pass);
+    fault_proxy.set(NetworkFault::Pass);
     for stream in [&mut used, &mut new] {
         assert_eq!(end(stream).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
     // One that sent nothing meanwhile has lost nothing.
     assert_eq!(exchange(&mut idle, b"after").await.unwrap(), b"after");
-    assert_eq!(exchange(&mut connect(&cutter).await, b"after").await.unwrap(), b"after");
+    assert_eq!(
+        exchange(&mut connect(&fault_proxy).await, b"after").await.unwrap(),
+        b"after"
+    );
 }
 
 #[tokio::test]
 async fn a_slow_way_takes_its_time_however_much_is_on_it() {
     const DELAY: Duration = Duration::from_millis(100);
-    let cutter = echo().await;
-    let mut stream = connect(&cutter).await;
-    cutter.set(NetworkFault::Delay(DELAY));
+    let fault_proxy = echo().await;
+    let mut stream = connect(&fault_proxy).await;
+    fault_proxy.set(NetworkFault::Delay(DELAY));
     let began = std::time::Instant::now();
     for _ in 0..100 {
         stream.write_all(b"x").await.unwrap();
@@ -125,26 +128,26 @@ async fn a_slow_way_takes_its_time_however_much_is_on_it() {
 
 #[tokio::test]
 async fn a_reset_is_a_reset_for_old_and_new_connections() {
-    let cutter = echo().await;
-    let mut old = connect(&cutter).await;
+    let fault_proxy = echo().await;
+    let mut old = connect(&fault_proxy).await;
     exchange(&mut old, b"before").await.unwrap();
-    cutter.set(NetworkFault::Reset);
+    fault_proxy.set(NetworkFault::Reset);
     assert_eq!(end(&mut old).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-    let mut new = connect(&cutter).await;
+    let mut new = connect(&fault_proxy).await;
     assert_eq!(end(&mut new).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
 async fn a_question_whose_answer_is_lost_arrives_and_its_connection_is_deaf_from_then_on() {
     let listener = TcpListener::bind(ANY).await.unwrap();
-    let cutter = FaultProxy::start(ANY, listener.local_addr().unwrap()).await.unwrap();
-    let (mut deaf, mut other) = (connect(&cutter).await, connect(&cutter).await);
+    let fault_proxy = FaultProxy::start(ANY, listener.local_addr().unwrap()).await.unwrap();
+    let (mut deaf, mut other) = (connect(&fault_proxy).await, connect(&fault_proxy).await);
     let asked = async {
         tokio::task::yield_now().await;
         deaf.write_all(b"$5\r\nXREAD\r\n").await.unwrap();
         other.write_all(b"$5\r\nXTRIM\r\n").await.unwrap();
     };
-    tokio::join!(cutter.lose(Question::Replies, 1), asked);
+    tokio::join!(fault_proxy.lose(Question::Replies, 1), asked);
     // They outlive the test: a connection that ends is no silence.
     let mut answered = Vec::new();
     for _ in 0..2 {
@@ -164,13 +167,13 @@ async fn a_server_that_is_away_is_a_reset_and_its_return_is_noticed() {
     let listener = TcpListener::bind(ANY).await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let cutter = FaultProxy::start(ANY, address).await.unwrap();
-    let mut stream = connect(&cutter).await;
+    let fault_proxy = FaultProxy::start(ANY, address).await.unwrap();
+    let mut stream = connect(&fault_proxy).await;
     assert_eq!(
         end(&mut stream).await.unwrap_err().kind(),
         io::ErrorKind::ConnectionReset
     );
     let listener = TcpListener::bind(address).await.unwrap();
-    let _stream = connect(&cutter).await;
+    let _stream = connect(&fault_proxy).await;
     timeout(SOON, listener.accept()).await.unwrap().unwrap();
 }

@@ -59,7 +59,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
             workers: 2,
             ingress: vec![("MAX_IN_FLIGHT", "4096".to_owned())],
             worker: vec![("SIMULATED_LATENCY", "5ms..20ms".to_owned())],
-            cutter: true,
+            fault_proxy: true,
             ..Setup::default()
         },
         steps,

@@ -70,7 +70,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
                 ("SIMULATED_LATENCY", "20ms..60ms".to_owned()),
                 ("LEASE", LEASE.to_owned()),
             ],
-            cutter: true,
+            fault_proxy: true,
             ..Setup::default()
         },
         steps,

@@ -60,7 +60,7 @@ fn plan(profile: Profile, rng: &mut Rng) -> Plan {
                 ("SIMULATED_LATENCY", "100ms..1500ms".to_owned()),
                 ("TERMINALS", "512".to_owned()),
             ],
-            cutter: true,
+            fault_proxy: true,
             workers_past_cutter: true,
             ..Setup::default()
         },
