@@ -13,7 +13,7 @@ use crate::metrics::IngressMetrics;
 /// Also how soon replies can be written again after somebody deleted everything.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Attends until `stop`.
+/// Says so each second until `stop`.
 pub(crate) async fn run(broker: Arc<dyn Broker>, reply_to: ReplyTo, metrics: IngressMetrics, stop: CancellationToken) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

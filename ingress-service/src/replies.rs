@@ -1,5 +1,5 @@
-//! The reply loop: reads this instance's replies and wakes those who wait. What nobody waits for any more becomes the
-//! result of its record, before it is removed from the stream.
+//! The reply loop: reads this instance's replies and wakes those who wait. Late replies are stored as results, before
+//! they are removed from the stream.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The durable backend: Redis Streams with one consumer group, commands of Redis 6.2 and Valkey.
 //! No Redis type leaves this module.
 //!
-//! The commands every request passes through have lanes of their own; everything else shares one connection.
+//! The commands every request passes through have connections of their own; everything else shares one.
 
 #[cfg(feature = "bench")]
 pub mod bench;

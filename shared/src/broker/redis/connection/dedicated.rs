@@ -58,12 +58,12 @@ impl Handshake {
 }
 
 impl Dedicated {
-    /// A lane for commands that answer at once.
+    /// A connection for commands that answer at once.
     pub(in crate::broker::redis) fn quick() -> Self {
         Self::new(COMMAND_TIMEOUT)
     }
 
-    /// A lane for reads that block.
+    /// A connection for reads that block.
     pub(in crate::broker::redis) fn blocking() -> Self {
         Self::new(BLOCKING_TIMEOUT)
     }
@@ -75,7 +75,7 @@ impl Dedicated {
         }
     }
 
-    /// Runs commands, once; on a new connection behind its introduction.
+    /// Runs commands, once; on a new connection behind its handshake.
     pub(in crate::broker::redis) async fn run(
         &self,
         link: &Link,
