@@ -23,7 +23,7 @@ pub enum Failure {
         /// What is wrong, and what is accepted.
         detail: String,
     },
-    /// What the caller asked for does not exist, for example an unknown city.
+    /// What the caller asked for does not exist.
     NotFound {
         /// What was looked for.
         detail: String,

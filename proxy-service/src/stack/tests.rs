@@ -122,7 +122,7 @@ async fn a_redelivered_request_gets_one_attempt() {
 #[tokio::test(start_paused = true)]
 async fn what_no_attempt_can_help_is_not_tried_again() {
     let missing = Failure::NotFound {
-        detail: "no such city".to_owned(),
+        detail: "no such place".to_owned(),
     };
     let answer = missing.clone();
     let stack = stack(move |_| std::future::ready(Err(answer.clone())));

@@ -118,23 +118,23 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<[Option<String>; 2], Problem> {
-        Parameters::of(query).read(["city", "days"])
+        Parameters::of(query).read(["name", "size"])
     }
 
     #[test]
     fn values_are_decoded() {
         let values = |query| read(query).unwrap().map(Option::unwrap_or_default);
         assert_eq!(values(""), ["", ""]);
-        assert_eq!(values("days=5&city=New+York"), ["New York", "5"]);
-        assert_eq!(values("c%69ty=Z%C3%BCrich%2B&&"), ["Z\u{fc}rich+", ""]);
-        assert_eq!(values("city=a=b%zz%"), ["a=b%zz%", ""]);
-        assert_eq!(read("city").unwrap(), [Some(String::new()), None]);
+        assert_eq!(values("size=5&name=New+York"), ["New York", "5"]);
+        assert_eq!(values("n%61me=Z%C3%BCrich%2B&&"), ["Z\u{fc}rich+", ""]);
+        assert_eq!(values("name=a=b%zz%"), ["a=b%zz%", ""]);
+        assert_eq!(read("name").unwrap(), [Some(String::new()), None]);
     }
 
     #[test]
     fn what_the_route_does_not_know_is_refused_by_name() {
         for (query, named) in [
-            ("city=Oslo&Days=1", "Days"),
+            ("name=Oslo&Size=1", "Size"),
             ("x=1&x=2", "x"),
             ("=1", ""),
             ("%ff", "\u{fffd}"),
@@ -150,7 +150,7 @@ mod tests {
                 "{query}"
             );
             let detail = errors[0]["detail"].as_str().unwrap();
-            assert_eq!(detail, "there is no such parameter; this route takes city, days");
+            assert_eq!(detail, "there is no such parameter; this route takes name, size");
         }
         assert!(Parameters::of("a=1").read([]).is_err() && Parameters::of("&").read([]).is_ok());
     }
@@ -165,16 +165,16 @@ mod tests {
     #[test]
     fn all_that_cannot_be_read_is_named_at_once() {
         for query in [
-            "city=%ff&days=1&days=1",
-            "city=1&city=2&days=%C3",
-            "city=1&%63ity=1&days=a%ED%A0%80",
+            "name=%ff&size=1&size=1",
+            "name=1&name=2&size=%C3",
+            "name=1&%6Eame=1&size=a%ED%A0%80",
         ] {
             let problem = read(query).unwrap_err();
             assert_eq!(problem.kind(), ProblemType::BadRequest);
             let said = String::from_utf8(problem.to_json()).unwrap();
             for part in [
-                r#""parameter":"city""#,
-                r#""parameter":"days""#,
+                r#""parameter":"name""#,
+                r#""parameter":"size""#,
                 "UTF-8",
                 "one is expected",
             ] {
