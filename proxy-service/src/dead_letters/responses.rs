@@ -72,7 +72,7 @@ pub(super) struct Field {
     #[schema(example = "data")]
     name: String,
     /// Its value, or the first 16 KiB of it.
-    #[schema(example = r#"{"city":"Oslo"}"#)]
+    #[schema(example = r#"{"text":"hello"}"#)]
     value: String,
     /// How `value` is written: `utf-8` as it is, or `base64` of what is no UTF-8.
     #[schema(example = "utf-8")]

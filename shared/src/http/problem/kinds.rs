@@ -57,7 +57,7 @@ problem_types! {
     UnknownRequest = NOT_FOUND, "unknown-request", "No request of this id is known", retryable: false;
     /// Nothing is served under this path.
     RouteNotFound = NOT_FOUND, "route-not-found", "There is nothing at this path", retryable: false;
-    /// What was asked for does not exist, for example an unknown city.
+    /// A worker looked for what was asked for, and it does not exist.
     NotFound = NOT_FOUND, "not-found", "What was asked for does not exist", retryable: false;
     /// The path exists, but not for this method; the Allow header lists those it has.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here", retryable: false;
