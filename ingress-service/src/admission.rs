@@ -221,8 +221,8 @@ impl Admission {
         self.limits.max_queue_age.map_or(budget, |age| age.min(budget)) * 3 / 4
     }
 
-    /// How long the wait may be for this one to be let in, whatever its own time: a job leaves those who wait the rest of
-    /// what they put up with.
+    /// How long the wait may be for this one to be let in, whatever its own time: a job leaves those who wait the rest
+    /// of what they put up with.
     fn share_of_wait(&self, entrant: &Entrant) -> Duration {
         let share = self.limits.jobs.share;
         match entrant.is_job && share < 1.0 {

@@ -1,4 +1,5 @@
-//! An ingress between its door and its broker: the operations, the loops that serve them, and the order in which they stop.
+//! An ingress between its door and its broker: the operations, the loops that serve them, and the order in which they
+//! stop.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -21,7 +21,8 @@ mod tests;
 /// A body that takes longer is an attack or a broken client; while it waits it holds a connection and its bytes.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// When to come back while bodies take all of their memory: as soon as those that stall have lost theirs, at the latest.
+/// When to come back while bodies take all of their memory: as soon as those that stall have lost theirs, at the
+/// latest.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Reads bodies.

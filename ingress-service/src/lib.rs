@@ -1,6 +1,6 @@
-//! HTTP front of Roundtrip. The flow of one call reads top down: a route in [`routes`] validates,
-//! [`requester`] asks `admission`, registers, publishes and awaits, `publisher` and `replies` move batches to and from the
-//! broker, `pending` knows who waits for what. [`exchange`] is all of it together, between its door and its broker.
+//! HTTP front of Roundtrip. The flow of one call reads top down: a route in [`routes`] validates, [`requester`] asks
+//! `admission`, registers, publishes and awaits, `publisher` and `replies` move batches to and from the broker,
+//! `pending` knows who waits for what. [`exchange`] is all of it together, between its door and its broker.
 
 pub mod config;
 pub mod documents;

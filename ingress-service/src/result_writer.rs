@@ -1,5 +1,6 @@
-//! Results of requests with a record that came as replies. A worker that knows nothing of records tells only the requester,
-//! so that the requester tells the record; of any other worker the record knows already, and a look is all it costs.
+//! Results of requests with a record that came as replies. A worker that knows nothing of records tells only the
+//! requester, so that the requester tells the record; of any other worker the record knows already, and a look is all
+//! it costs.
 
 use std::sync::Arc;
 

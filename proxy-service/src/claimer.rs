@@ -1,6 +1,6 @@
-//! The claim loop of one operation: wait for free terminals, claim that many, start them. Now and then a turn goes to what
-//! others dropped, so that both share the same terminals. The loop stops between claims: a claim that is under way is
-//! awaited, because its deliveries are ours.
+//! The claim loop of one operation: wait for free terminals, claim that many, start them. Now and then a turn goes to
+//! what others dropped, so that both share the same terminals. The loop stops between claims: a claim that is under way
+//! is awaited, because its deliveries are ours.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The operations of a worker: what each does with a request, and how it is treated. A registry erases their types once.
+//! The operations of a worker: what each does with a request, and how it is treated. A registry erases their types
+//! once.
 
 pub mod weather;
 

@@ -343,9 +343,9 @@ impl Running {
         }
     }
 
-    /// Waits for the claims under way: they are ours, and their deliveries are in hand when they return. A turn that reads
-    /// large entries takes longer than there is time for; what it took is handed back with the rest. Returns whether all
-    /// ended well.
+    /// Waits for the claims under way: they are ours, and their deliveries are in hand when they return. A turn that
+    /// reads large entries takes longer than there is time for; what it took is handed back with the rest. Returns
+    /// whether all ended well.
     async fn end_claims(&mut self, deadline: Instant) -> bool {
         let until = deadline.max(Instant::now() + CLAIM_TIMEOUT);
         let mut well = true;

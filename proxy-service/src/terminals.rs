@@ -1,5 +1,5 @@
-//! Terminals: the bounded places where work is done, whatever the operation. Whoever claims waits for free terminals and
-//! claims only that many, so that the backlog stays in the stream where another worker can take it.
+//! Terminals: the bounded places where work is done, whatever the operation. Whoever claims waits for free terminals
+//! and claims only that many, so that the backlog stays in the stream where another worker can take it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

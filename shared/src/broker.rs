@@ -43,15 +43,16 @@ pub use url::{BrokerUrl, InvalidBrokerUrl};
 /// with claiming, never wait noticeably.
 pub const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// How long ago a worker gave its last sign of life, at most, where it counts among those that are there. Each gives one
-/// every 5 seconds, with [`Queue::maintain`].
+/// How long ago a worker gave its last sign of life, at most, where it counts among those that are there. Each gives
+/// one every 5 seconds, with [`Queue::maintain`].
 pub const WORKER_SEEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long a requester may be silent before its replies are removed. Longer than a slow start or a short
 /// partition, and short enough that what a crash leaves is gone within a minute.
 pub const ABSENCE: Duration = Duration::from_secs(45);
 
-/// A durable request/reply transport of any number of operations. Every call moves a batch; an empty batch does nothing.
+/// A durable request/reply transport of any number of operations. Every call moves a batch; an empty batch does
+/// nothing.
 ///
 /// Calls do not retry: an error says whether the call may have taken effect
 /// ([`BrokerError::may_have_applied`]), and the caller decides.
@@ -60,17 +61,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// The queue of an operation. Asked for once: it remembers what its consumers do.
     fn queue(&self, operation: OperationName) -> Arc<dyn Queue>;
 
-    /// Appends requests to the queues of their operations, in order, all or none; durable at the configured tier when it
-    /// returns. Returns their places.
+    /// Appends requests to the queues of their operations, in order, all or none; durable at the configured tier when
+    /// it returns. Returns their places.
     async fn publish(&self, requests: &[Request]) -> Result<Vec<EntryId>, BrokerError>;
 
     /// Makes replies readable, then removes their requests, atomically. Safe to repeat after an error:
     /// a delivery that is already settled, or that another consumer took over, is left alone.
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), BrokerError>;
 
-    /// Says that a requester is alive, and makes the place for its replies where that is missing: a reply to
-    /// a requester without one goes to its record, or nowhere. Adopts what requesters left behind that said nothing
-    /// for [`ABSENCE`], and went on saying nothing for some more calls: their replies become results, some at a time. To be
+    /// Says that a requester is alive, and makes the place for its replies where that is missing: a reply to a
+    /// requester without one goes to its record, or nowhere. Adopts what requesters left behind that said nothing for
+    /// [`ABSENCE`], and went on saying nothing for some more calls: their replies become results, some at a time. To be
     /// called about once a second, and at once where more is left.
     async fn heartbeat(&self, requester: &ReplyTo) -> Result<Adoption, BrokerError>;
 

@@ -1,5 +1,5 @@
-//! Operations: what callers ask for and workers do. Nothing here knows one of them; each has a name, from which the name
-//! of its queue is made.
+//! Operations: what callers ask for and workers do. Nothing here knows one of them; each has a name, from which the
+//! name of its queue is made.
 
 use std::fmt;
 use std::sync::{LazyLock, Mutex};
@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 /// One kind of work: a name, what it is given, and what it answers.
 pub trait Operation: Send + Sync + 'static {
-    /// Its name: 1 to 40 characters of `a-z 0-9 -`, the first one a letter. The name of its queue begins with it; entries,
-    /// records, metrics and spans carry it.
+    /// Its name: 1 to 40 characters of `a-z 0-9 -`, the first one a letter. The name of its queue begins with it;
+    /// entries, records, metrics and spans carry it.
     const NAME: &'static str;
     /// What it is given, as it travels: a JSON document.
     type Input: Serialize + DeserializeOwned + Send;

@@ -13,8 +13,8 @@ use crate::disconnects::Disconnect;
 use crate::metrics::IngressMetrics;
 use crate::pending::{Outcome, Pending};
 
-/// The most requests of one call, where they are small. As many as wait by default: when Redis hangs, those behind the batch that
-/// noticed it all go with the next one, and hear within a second.
+/// The most requests of one call, where they are small. As many as wait by default: when Redis hangs, those behind the
+/// batch that noticed it all go with the next one, and hear within a second.
 pub(crate) const MAX_BATCH: usize = 1024;
 
 /// Publishes until the last sender is gone and the queue is empty.
@@ -27,7 +27,8 @@ pub(crate) async fn run(
 ) {
     let (mut batch, mut retries) = (Vec::with_capacity(MAX_BATCH), Retries::new());
     while batches.next(&mut batch).await {
-        // Whoever has gone meanwhile wants no work done. Nobody was promised anything: that takes a request that is sent.
+        // Whoever has gone meanwhile wants no work done. Nobody was promised anything: that takes a request that is
+        // sent.
         batch.retain(|request: &Request| pending.send(request.id));
         if batch.is_empty() {
             continue;

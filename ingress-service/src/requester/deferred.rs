@@ -9,8 +9,8 @@ use super::{
 use roundtrip::broker::{NewRecord, Record};
 use tokio::time::{sleep, timeout};
 
-/// How long after its wait a caller stays for what must be known before it leaves: that its request is in the stream, and
-/// that its promise is written. The broker takes it, or says no, in less; one that is loading takes longer.
+/// How long after its wait a caller stays for what must be known before it leaves: that its request is in the stream,
+/// and that its promise is written. The broker takes it, or says no, in less; one that is loading takes longer.
 pub(super) const PUBLICATION: Duration = Duration::from_secs(2);
 
 /// How soon a broker is asked again that could not be asked.
@@ -73,8 +73,8 @@ impl Requester {
         }
     }
 
-    /// Writes the record of a request that goes on. Where that fails, the caller stays while it is tried again, or until
-    /// the outcome is there, which is returned.
+    /// Writes the record of a request that goes on. Where that fails, the caller stays while it is tried again, or
+    /// until the outcome is there, which is returned.
     async fn keep_or_hear(&self, waiting: &mut Waiting<'_>, id: CorrelationId) -> Option<Outcome> {
         // Whoever leaves now may leave a record.
         waiting.has_record = true;

@@ -1,5 +1,5 @@
-//! What the documents list is what the programs have: variables, metrics and routes. Tables that are generated are written
-//! with `PUBLISH=1 cargo test -p ingress-service --test end_to_end documented`.
+//! What the documents list is what the programs have: variables, metrics and routes. Tables that are generated are
+//! written with `PUBLISH=1 cargo test -p ingress-service --test end_to_end documented`.
 
 mod metrics;
 mod routes;

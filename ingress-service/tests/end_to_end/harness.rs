@@ -184,8 +184,8 @@ fn echo_program() -> &'static Path {
     PROGRAM.get_or_init(|| built("ingress-service", &["--example", "echo"]).join("examples/echo"))
 }
 
-/// Builds a program with the profile of this test, and says in which directory it is. Cargo gives a test the programs of
-/// its own package only, and no examples.
+/// Builds a program with the profile of this test, and says in which directory it is. Cargo gives a test the programs
+/// of its own package only, and no examples.
 fn built(package: &str, program: &[&str]) -> &'static Path {
     let directory = Path::new(env!("CARGO_BIN_EXE_ingress-service")).parent().unwrap();
     let profile = match directory.file_name().unwrap().to_str().unwrap() {

@@ -1,5 +1,5 @@
-//! More comes than is worked off: what is let in is answered, the rest is refused while it waits, and when the load ends
-//! so do the refusals. How much is worked off follows how much comes, so that it is too much on any machine.
+//! More comes than is worked off: what is let in is answered, the rest is refused while it waits, and when the load
+//! ends so do the refusals. How much is worked off follows how much comes, so that it is too much on any machine.
 
 use std::time::Duration;
 

@@ -100,7 +100,8 @@ async fn parameters_of_lists_are_read_as_strictly() {
 
 #[tokio::test]
 async fn names_that_nobody_can_see_are_refused() {
-    // Zero width space, right-to-left override, Hangul and halfwidth fillers, joiners, marks, tags, and others of no width.
+    // Zero width space, right-to-left override, Hangul and halfwidth fillers, joiners, marks, tags, and others of no
+    // width.
     let unseen = [
         "%E2%80%8B",
         "%E2%80%AE",

@@ -50,8 +50,8 @@ fn read_id(text: &str) -> Option<LetterId> {
     })
 }
 
-/// A number of up to twenty digits, cut to the largest there is: the document's pattern cannot tell them apart. One spelling
-/// only: `01-0` and `+1-0` name no letter that was ever listed.
+/// A number of up to twenty digits, cut to the largest there is: the document's pattern cannot tell them apart. One
+/// spelling only: `01-0` and `+1-0` name no letter that was ever listed.
 fn number(text: &str) -> Option<u64> {
     let is_plain = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = is_plain && (text == "0" || !text.starts_with('0'));

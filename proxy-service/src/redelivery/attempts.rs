@@ -1,5 +1,5 @@
-//! Which attempt the entries are that we took over: remembered until they are at work or handed back. The broker's count
-//! does not say it after a failure: taking over counts nothing, and what was counted may not have run.
+//! Which attempt the entries are that we took over: remembered until they are at work or handed back. The broker's
+//! count does not say it after a failure: taking over counts nothing, and what was counted may not have run.
 
 use std::collections::HashMap;
 
@@ -35,8 +35,8 @@ impl Attempts {
         self.missed = true;
     }
 
-    /// Notes what is ours and did not come; `all`: there is nothing else. What we know nothing of was brought by a claim,
-    /// which nobody ran, unless it has been delivered before, or what was dropped was missed.
+    /// Notes what is ours and did not come; `all`: there is nothing else. What we know nothing of was brought by a
+    /// claim, which nobody ran, unless it has been delivered before, or what was dropped was missed.
     pub(crate) fn recovered(&mut self, lost: &[Dropped], all: bool) -> Vec<Attempt> {
         let known = match all {
             true => std::mem::take(&mut self.numbers),

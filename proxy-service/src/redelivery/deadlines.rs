@@ -42,8 +42,8 @@ impl Deadlines {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
-    /// Whether one of them is due, and it is time for another look. Each stays due until it was seen or is past: one look
-    /// may miss it.
+    /// Whether one of them is due, and it is time for another look. Each stays due until it was seen or is past: one
+    /// look may miss it.
     pub(crate) fn are_due(&mut self) -> bool {
         let now = Instant::now();
         let soon = now + DUE;

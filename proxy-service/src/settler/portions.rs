@@ -46,8 +46,8 @@ pub(super) struct Stopped {
     pub(super) error: BrokerError,
 }
 
-/// Settles all, in order; in halves, quarters and so on where the broker did not confirm what was sent at once. An error
-/// that will not pass, or any after `give_up`, is the end.
+/// Settles all, in order; in halves, quarters and so on where the broker did not confirm what was sent at once. An
+/// error that will not pass, or any after `give_up`, is the end.
 pub(super) async fn settle(to: &impl Takes, batch: &[Settlement], give_up: &CancellationToken) -> Result<(), Stopped> {
     let (mut settled, mut portion) = (0, batch.len());
     let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);

@@ -34,11 +34,11 @@ pub struct Record {
 /// What a run broke, and when: as much as excuses something. Times in which nothing is broken excuse nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Disturbances {
-    /// Times in which the broker was out of reach: a call that was under way may end in `outcome-unknown`, and a reply of
-    /// the moment before may be read once more.
+    /// Times in which the broker was out of reach: a call that was under way may end in `outcome-unknown`, and a reply
+    /// of the moment before may be read once more.
     pub uncertain: Vec<Range<Duration>>,
-    /// When what was in flight was destroyed (`FLUSHALL`): its callers may be told so by a timeout, what was promised is
-    /// gone, and it may run and be answered twice.
+    /// When what was in flight was destroyed (`FLUSHALL`): its callers may be told so by a timeout, what was promised
+    /// is gone, and it may run and be answered twice.
     pub destroyed: Vec<Duration>,
     /// When each ingress was killed that was, by instance.
     pub kills: HashMap<u32, Duration>,

@@ -142,8 +142,8 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// A sentence for each threshold that was missed: which, and by how much. That something succeeds is one of them, whether
-    /// it was asked for or not.
+    /// A sentence for each threshold that was missed: which, and by how much. That something succeeds is one of them,
+    /// whether it was asked for or not.
     #[must_use]
     pub fn missed(&self, summary: &Summary) -> Vec<String> {
         let success = self

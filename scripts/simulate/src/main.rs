@@ -1,5 +1,5 @@
-//! The simulation: the ingress and the worker as shipped, several of each in one process, on a clock of its own, over the
-//! in-memory backend behind a seam that breaks what a seed says. Thousands of histories a minute, each repeatable.
+//! The simulation: the ingress and the worker as shipped, several of each in one process, on a clock of its own, over
+//! the in-memory backend behind a seam that breaks what a seed says. Thousands of histories a minute, each repeatable.
 
 mod caller;
 mod cli;

@@ -224,8 +224,8 @@ impl World {
     /// Lets everybody leave, and looks at what is left.
     async fn finish(self: Arc<Self>, fates: Vec<(CorrelationId, Fate)>) -> Seen {
         let in_flight = self.places().ingresses.iter().map(Ingress::in_flight).sum();
-        // A reader whose answer was lost waits that long for it. Who leaves meanwhile leaves its replies to the others, and
-        // here there will be none.
+        // A reader whose answer was lost waits that long for it. Who leaves meanwhile leaves its replies to the others,
+        // and here there will be none.
         sleep(LONG_PATIENCE).await;
         let leaving: Vec<JoinHandle<()>> = {
             let mut places = self.places();

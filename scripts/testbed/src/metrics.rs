@@ -1,8 +1,8 @@
 //! Values in a text that Prometheus reads
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 
-/// The value of a metric by its name with its labels, but the operation: a service under test has one. `None` when there
-/// is no value yet.
+/// The value of a metric by its name with its labels, but the operation: a service under test has one. `None` when
+/// there is no value yet.
 #[must_use]
 pub fn value(exposition: &str, name: &str) -> Option<f64> {
     let mut samples = exposition.lines().filter_map(|line| line.rsplit_once(' '));

@@ -1,5 +1,5 @@
-//! A process of ours. Its output goes to files that are quoted when it fails; it is ended by its id alone, and neither it
-//! nor what it started outlives its value.
+//! A process of ours. Its output goes to files that are quoted when it fails; it is ended by its id alone, and neither
+//! it nor what it started outlives its value.
 
 use std::ffi::OsStr;
 use std::fs::{File, read_to_string};

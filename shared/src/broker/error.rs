@@ -30,7 +30,8 @@ pub enum BrokerErrorKind {
     Rejected,
     /// The server is up and still reading its data. The call had no effect; a later one will succeed.
     Loading,
-    /// The stream, or its consumer group, is gone. The call had no effect; [`Broker::prepare`](super::Broker::prepare) comes first.
+    /// The stream, or its consumer group, is gone. The call had no effect; [`Broker::prepare`](super::Broker::prepare)
+    /// comes first.
     GroupLost,
 }
 
@@ -74,8 +75,8 @@ impl BrokerError {
         self.kind == BrokerErrorKind::Full
     }
 
-    /// Whether the backend, not the call, is at fault, and a pause may help it. A server that is loading
-    /// needs no pause: it says itself when it is done. One that is full needs none either: work goes on, and frees room.
+    /// Whether the backend, not the call, is at fault, and a pause may help it. A server that is loading needs no
+    /// pause: it says itself when it is done. One that is full needs none either: work goes on, and frees room.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         !matches!(

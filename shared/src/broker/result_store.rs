@@ -40,7 +40,8 @@ pub trait ResultStore: fmt::Debug + Send + Sync + 'static {
     /// Records of one tenant, newest first, without their results.
     async fn list(&self, page: &RecordPage<'_>) -> Result<Vec<Record>, BrokerError>;
 
-    /// Ends a request. What nobody has begun never starts; what is at work is told. `entry` helps where there is no record.
+    /// Ends a request. What nobody has begun never starts; what is at work is told. `entry` helps where there is no
+    /// record.
     async fn cancel(&self, id: CorrelationId, entry: Option<EntryId>) -> Result<CancelOutcome, BrokerError>;
 
     /// Those of these requests whose end was asked for.
@@ -291,8 +292,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether an idempotency key stands for an outcome of this request, rather than being free again. A record that has
-    /// ended says so itself.
+    /// Whether an idempotency key stands for an outcome of this request, rather than being free again. A record that
+    /// has ended says so itself.
     #[must_use]
     pub fn key_stands_for<T>(&self, outcome: &Result<T, Fault>) -> bool {
         self.has_key && (self.status.is_final() || !never_began(outcome, self.attempts, false))

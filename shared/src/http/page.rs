@@ -1,5 +1,5 @@
-//! Pages of a list, newest first. The rule: a page says `next` exactly where there is another one, and whoever passes that
-//! as `cursor` goes on behind it.
+//! Pages of a list, newest first. The rule: a page says `next` exactly where there is another one, and whoever passes
+//! that as `cursor` goes on behind it.
 
 use utoipa::IntoParams;
 
@@ -28,8 +28,8 @@ pub struct Page<Id> {
 }
 
 impl<Id: Ord> Page<Id> {
-    /// Reads the size of a page and its cursors, each a parameter's name and value; of several the oldest counts. Adds what
-    /// is not accepted to `errors`.
+    /// Reads the size of a page and its cursors, each a parameter's name and value; of several the oldest counts. Adds
+    /// what is not accepted to `errors`.
     pub fn read<const N: usize>(
         limit: Option<String>,
         cursors: [(&'static str, Option<String>); N],

@@ -1,5 +1,5 @@
-//! The parameters of a query string. The rule: what cannot be read in one way only, because it is there twice, is no UTF-8,
-//! or has a name that the route does not know, is refused by name and not guessed.
+//! The parameters of a query string. The rule: what cannot be read in one way only, because it is there twice, is no
+//! UTF-8, or has a name that the route does not know, is refused by name and not guessed.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -37,9 +37,9 @@ mod watchdog;
 /// that is merely slow is told apart from one that is gone.
 const VANISHED: Duration = Duration::from_secs(30);
 
-/// How much of an answer the system keeps beyond what it has sent, in bytes. By itself it keeps megabytes, and says that
-/// there is room again only when a third of them is taken: a client that reads steadily, but less than that in the time
-/// for a write, would be taken for one that reads nothing.
+/// How much of an answer the system keeps beyond what it has sent, in bytes. By itself it keeps megabytes, and says
+/// that there is room again only when a third of them is taken: a client that reads steadily, but less than that in the
+/// time for a write, would be taken for one that reads nothing.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 64 * 1024;
 
@@ -54,8 +54,8 @@ const PROBES: usize = 16;
 /// For a probe without a place, from its head to the end of its connection.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 
-/// How many heads longer than 8 KiB may be incomplete at the same time. Each may take 24 KiB, and all connections together
-/// more than a container has.
+/// How many heads longer than 8 KiB may be incomplete at the same time. Each may take 24 KiB, and all connections
+/// together more than a container has.
 const LONG_HEADS: usize = 1024;
 
 /// How many requests of clients that do not wait for their answers are begun at the same time.

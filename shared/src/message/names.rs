@@ -20,8 +20,8 @@ impl CorrelationId {
         Self(Uuid::now_v7())
     }
 
-    /// A new id that names a part of the store in its last ten bits, so that whoever asks for its request needs no look-up.
-    /// 64 bits of it stay chance.
+    /// A new id that names a part of the store in its last ten bits, so that whoever asks for its request needs no
+    /// look-up. 64 bits of it stay chance.
     #[must_use]
     pub fn in_partition(partition: Partition) -> Self {
         let id = Uuid::now_v7().as_u128();
@@ -180,8 +180,8 @@ fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_name_character)
 }
 
-/// Whose requests these are. What a caller can ask for, list or end is its own tenant's; all callers are one tenant where
-/// nothing tells them apart. As text 1 to 64 characters of `A-Z a-z 0-9 . _ -`; the default tenant has none.
+/// Whose requests these are. What a caller can ask for, list or end is its own tenant's; all callers are one tenant
+/// where nothing tells them apart. As text 1 to 64 characters of `A-Z a-z 0-9 . _ -`; the default tenant has none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tenant(Option<Arc<str>>);
 

@@ -1,5 +1,5 @@
-//! What Prometheus reads, rendered a few times a second at most however many ask for it. The rule: rendering happens once
-//! at a time, on a thread that serves nobody, and to its end whatever becomes of those who wait for it.
+//! What Prometheus reads, rendered a few times a second at most however many ask for it. The rule: rendering happens
+//! once at a time, on a thread that serves nobody, and to its end whatever becomes of those who wait for it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -78,7 +78,8 @@ pub fn parse<C: Parser>(arguments: &[OsString]) -> Result<C, clap::Error> {
         .map_err(|error| reworded(&error, &mut command, arguments).unwrap_or(error))
 }
 
-/// An empty variable counts as not set where nothing is the default: `ADMIN_TOKEN=` in a file of variables says just that.
+/// An empty variable counts as not set where nothing is the default: `ADMIN_TOKEN=` in a file of variables says just
+/// that.
 fn without_empty_variables(command: Command) -> Command {
     let is_empty = |name: &OsString| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let optional = command
@@ -93,7 +94,8 @@ fn without_empty_variables(command: Command) -> Command {
     })
 }
 
-/// An error about a value in our words: clap names the flag although a variable was set, and repeats what may be a secret.
+/// An error about a value in our words: clap names the flag although a variable was set, and repeats what may be a
+/// secret.
 fn reworded(error: &clap::Error, command: &mut Command, arguments: &[OsString]) -> Option<clap::Error> {
     if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
         return None;

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// How long one step of the exchange may take. A service that needs longer is not well.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks `/readyz` of the service that listens on `address`; says why where the answer is not 200. An unspecified address,
-/// on which a service listens everywhere, is asked through loopback.
+/// Asks `/readyz` of the service that listens on `address`; says why where the answer is not 200. An unspecified
+/// address, on which a service listens everywhere, is asked through loopback.
 #[must_use]
 #[allow(clippy::print_stderr)] // A health check's output is for whoever inspects the container.
 pub fn probe(address: SocketAddr) -> ExitCode {

@@ -1,5 +1,5 @@
-//! Listening to changes of records. They wake up, and what is written down is the truth: after a pause, and now and then
-//! in any case, whoever listens is told that it may have missed something.
+//! Listening to changes of records. They wake up, and what is written down is the truth: after a pause, and now and
+//! then in any case, whoever listens is told that it may have missed something.
 
 use std::sync::Arc;
 use std::time::Duration;

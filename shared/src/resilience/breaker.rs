@@ -87,8 +87,8 @@ struct Inner {
     policy: Box<dyn FailurePolicy + Send + Sync>,
     /// When the open time is over; of no meaning while closed.
     until: Instant,
-    /// How long it opens again when a probe fails and the policy has no opinion: as long as the policy said last, not as
-    /// long as a failure asked for. `None` while closed.
+    /// How long it opens again when a probe fails and the policy has no opinion: as long as the policy said last, not
+    /// as long as a failure asked for. `None` while closed.
     again: Option<Duration>,
 }
 

@@ -95,7 +95,8 @@ fn verdict(error: &BrokerError) -> Verdict {
     }
 }
 
-/// Implements a trait of the backend: each call that is listed goes through the breaker; what stands in braces passes it by.
+/// Implements a trait of the backend: each call that is listed goes through the breaker; what stands in braces passes
+/// it by.
 macro_rules! guarded {
     (
         $trait:ident: $($name:ident($($argument:ident: $type:ty),*) -> $returned:ty;)+

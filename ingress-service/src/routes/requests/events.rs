@@ -1,6 +1,6 @@
-//! Events of one request, as [Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html). They are
-//! read off its record: an event is a version of it, so that whoever comes back, to whichever instance, goes on after
-//! the last one seen.
+//! Events of one request, as [Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html). They
+//! are read off its record: an event is a version of it, so that whoever comes back, to whichever instance, goes on
+//! after the last one seen.
 
 use std::convert::Infallible;
 use std::sync::Arc;

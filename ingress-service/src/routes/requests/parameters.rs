@@ -1,5 +1,5 @@
-//! What callers may say about the requests they ask for, for the document. The rule: a parameter that may be left out is
-//! never null, as null in a URL or a header is a word of four letters.
+//! What callers may say about the requests they ask for, for the document. The rule: a parameter that may be left out
+//! is never null, as null in a URL or a header is a word of four letters.
 
 use utoipa::IntoParams;
 

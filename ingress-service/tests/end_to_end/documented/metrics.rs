@@ -60,8 +60,8 @@ async fn exported(url: &str, last: &str) -> BTreeMap<String, Family> {
     }
 }
 
-/// All that the services export, with who does. Series with labels are there once something was counted: a call, and what
-/// an operator did.
+/// All that the services export, with who does. Series with labels are there once something was counted: a call, and
+/// what an operator did.
 async fn of_services() -> BTreeMap<String, (Family, &'static str)> {
     const TOKEN: &str = "correct-horse-battery-staple";
     let broker = "redis://127.0.0.1:1";

@@ -6,8 +6,8 @@ use super::{Case, by};
 use crate::judgement::{Rule, Violation};
 use crate::record::{Call, End};
 
-/// Numbers without a call, calls that nobody closed or that are there twice, and what ran, or was set aside, that nobody
-/// had asked for.
+/// Numbers without a call, calls that nobody closed or that are there twice, and what ran, or was set aside, that
+/// nobody had asked for.
 pub(super) fn judge(case: &Case<'_>) -> Vec<Violation> {
     let record = case.record;
     let of_run = |number: u64, what: &str| Violation {

@@ -137,7 +137,8 @@ fn ends(case: &Case<'_>, call: &Call) -> Option<String> {
     }
 }
 
-/// Whether the request of a caller who waits was at work when its time was over, on a worker with which nothing was wrong.
+/// Whether the request of a caller who waits was at work when its time was over, on a worker with which nothing was
+/// wrong.
 fn was_in_hand(case: &Case<'_>, call: &Call) -> bool {
     let facts = case.facts(call.ask.work);
     let asked = facts.published.iter().find(|one| one.at >= call.sent);

@@ -1,5 +1,5 @@
-//! The rules that processes are judged by as well, on what a history and a run of processes have in common: requests that
-//! one call made, for work that does not fail by itself.
+//! The rules that processes are judged by as well, on what a history and a run of processes have in common: requests
+//! that one call made, for work that does not fail by itself.
 
 use std::collections::HashMap;
 use std::ops::Range;

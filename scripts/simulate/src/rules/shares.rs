@@ -86,8 +86,8 @@ fn calm(case: &mut Case<'_>) {
     }
 }
 
-/// Over capacity, as much is done as can be, and who is let in has an answer in time: also at once, when those have gone
-/// who left before theirs.
+/// Over capacity, as much is done as can be, and who is let in has an answer in time: also at once, when those have
+/// gone who left before theirs.
 fn overload(case: &mut Case<'_>) {
     let plan = &case.seen.plan;
     let Some(Deed::Takes(time)) = plan.deeds.first().cloned() else {

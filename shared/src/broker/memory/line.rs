@@ -147,8 +147,8 @@ impl Line {
         Some(self.removed(entry.content))
     }
 
-    /// Which delivery an entry is at: 0 while it waits. What neither waits nor is claimed has been settled: its reply is
-    /// under way.
+    /// Which delivery an entry is at: 0 while it waits. What neither waits nor is claimed has been settled: its reply
+    /// is under way.
     pub(super) fn attempts(&self, id: EntryId) -> u32 {
         match self.find_waiting(id) {
             Some(_) => 0,

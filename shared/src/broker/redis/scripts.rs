@@ -1,5 +1,5 @@
-//! All scripts: what each is called with, and what it answers. The rule: a change of more than one key is one script, as
-//! a crash between two commands would leave it halfway.
+//! All scripts: what each is called with, and what it answers. The rule: a change of more than one key is one script,
+//! as a crash between two commands would leave it halfway.
 //!
 //! The source is sent each time: a server that lost its script cache then needs no second attempt.
 

@@ -1,6 +1,6 @@
 //! What a connection is doing, seen from both ends: an IO wrapper sees bytes come and go, a service wrapper
-//! (`tracked_app.rs`) sees requests begin and end. All of it happens in the connection's own task, so plain loads and stores are
-//! enough; they are atomic only because that task may move between threads. The rule: nothing here asks for
+//! (`tracked_app.rs`) sees requests begin and end. All of it happens in the connection's own task, so plain loads and
+//! stores are enough; they are atomic only because that task may move between threads. The rule: nothing here asks for
 //! the time. What a request costs is a handful of instructions; when something happened is for the
 //! [watchdog](super::watchdog) to find out.
 

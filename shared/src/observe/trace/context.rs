@@ -25,8 +25,8 @@ pub(crate) enum Place {
 }
 
 impl Trace {
-    /// The place of a call, by its caller's `traceparent`. Its decision whether to record counts; where it has none, the
-    /// configured share of calls is recorded. What is malformed is as good as none, as the specification asks.
+    /// The place of a call, by its caller's `traceparent`. Its decision whether to record counts; where it has none,
+    /// the configured share of calls is recorded. What is malformed is as good as none, as the specification asks.
     #[must_use]
     pub fn of_call(traceparent: Option<&str>) -> Self {
         let (ratio, theirs) = (exporter::ratio(), traceparent.and_then(parse));

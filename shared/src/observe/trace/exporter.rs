@@ -1,5 +1,5 @@
-//! Sending spans: in batches, from a thread of its own, which is all that a collector that hangs can hold up. The queue is
-//! bounded; what finds no room in it is left out.
+//! Sending spans: in batches, from a thread of its own, which is all that a collector that hangs can hold up. The queue
+//! is bounded; what finds no room in it is left out.
 
 use std::error::Error;
 use std::sync::{Mutex, OnceLock};

@@ -1,4 +1,5 @@
-//! The breaker, on real time: it is open for a moment where a test waits for its end, and for an hour where it does not.
+//! The breaker, on real time: it is open for a moment where a test waits for its end, and for an hour where it does
+//! not.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::AtomicUsize;

@@ -63,7 +63,8 @@ struct Shared {
 struct Caller(Vec<Connection>);
 
 impl Callers {
-    /// Callers of `front`, with wishes; who does not hang up stays for `grace` longer than it waits. Nothing is asked yet.
+    /// Callers of `front`, with wishes; who does not hang up stays for `grace` longer than it waits. Nothing is asked
+    /// yet.
     pub(crate) fn start(
         (front, traffic, journal): (Arc<LoadBalancer>, Arc<Traffic>, Arc<Journal>),
         request_timeout: Duration,

@@ -17,8 +17,8 @@ use crate::load_balancer::{LoadBalancer, with};
 const PATIENCE: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// How long a promise may take to be kept: a dead ingress is found out after 45 seconds, and a request that got lost two
-/// minutes after its deadline.
+/// How long a promise may take to be kept: a dead ingress is found out after 45 seconds, and a request that got lost
+/// two minutes after its deadline.
 const WITHIN: Duration = Duration::from_secs(150);
 
 /// How many are asked for at the same time.

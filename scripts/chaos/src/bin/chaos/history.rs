@@ -63,7 +63,8 @@ pub(crate) struct Event {
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) enum What {
-    /// A step of the schedule, and the process it hit, where it hit one: an ingress by its instance, a worker by its pid.
+    /// A step of the schedule, and the process it hit, where it hit one: an ingress by its instance, a worker by its
+    /// pid.
     Step(Step, Option<u32>),
     /// The highest rate of good answers, a second.
     Peak(f64),

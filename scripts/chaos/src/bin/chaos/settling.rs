@@ -1,6 +1,6 @@
 //! After the faults: services clean up in their own time, and how long that takes is part of the finding. A little is
-//! asked meanwhile, since an allocator gives memory back only while something is done; nobody is asking at the moment of
-//! a look.
+//! asked meanwhile, since an allocator gives memory back only while something is done; nobody is asking at the moment
+//! of a look.
 
 use std::time::{Duration, Instant};
 

@@ -8,8 +8,8 @@ use testbed::process::bare;
 
 use crate::BoxError;
 
-/// Starts `program` in `directory`, without the environment of this process: a variable set for something else shall not
-/// change what is measured.
+/// Starts `program` in `directory`, without the environment of this process: a variable set for something else shall
+/// not change what is measured.
 pub(crate) fn start<A: AsRef<OsStr>>(
     name: &str,
     program: &Path,

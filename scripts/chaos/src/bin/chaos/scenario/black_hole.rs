@@ -1,5 +1,5 @@
-//! The network swallows everything between the services and Redis. Nobody is told: a connection stays open, and
-//! nothing comes. First it loses the answers to some questions alone: what was asked is done, and who asked does not know.
+//! The network swallows everything between the services and Redis. Nobody is told: a connection stays open, and nothing
+//! comes. First it loses the answers to some questions alone: what was asked is done, and who asked does not know.
 
 use std::time::Duration;
 

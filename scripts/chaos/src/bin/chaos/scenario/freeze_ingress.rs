@@ -1,5 +1,5 @@
-//! An ingress stands still for so long that it is taken for dead, and its replies are adopted. Then it goes on, with all
-//! its callers: each of them gets the result, or is told where it is.
+//! An ingress stands still for so long that it is taken for dead, and its replies are adopted. Then it goes on, with
+//! all its callers: each of them gets the result, or is told where it is.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Callers ask for long work and hang up, some at once and some while it is done. With ON_DISCONNECT=cancel it ends with
-//! them: otherwise there would soon be no terminal left for anybody else.
+//! Callers ask for long work and hang up, some at once and some while it is done. With ON_DISCONNECT=cancel it ends
+//! with them: otherwise there would soon be no terminal left for anybody else.
 
 use std::time::Duration;
 

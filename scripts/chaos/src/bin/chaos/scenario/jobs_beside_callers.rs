@@ -1,5 +1,5 @@
-//! Far more jobs come than can be done, each with a day's time, while others wait for their answers. Jobs may take their
-//! share of the queue; nobody who waits is turned away for them.
+//! Far more jobs come than can be done, each with a day's time, while others wait for their answers. Jobs may take
+//! their share of the queue; nobody who waits is turned away for them.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ const REFUSED: &str = "roundtrip_ingress_refused_total{reason=\"queue_share\"}";
 /// Three quarters of it is what those who wait put up with, and half of that is the jobs' share.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How much is done a second is an estimate, and swings where quick work and long are mixed: now and then the queue seems
-/// too long for everybody, for a sample or two.
+/// How much is done a second is an estimate, and swings where quick work and long are mixed: now and then the queue
+/// seems too long for everybody, for a sample or two.
 const ANSWERED: f64 = 0.95;
 
-/// What those who wait put up with is 6 s; by the same estimate, so that some wait a little longer, and none to the end of
-/// their time.
+/// What those who wait put up with is 6 s; by the same estimate, so that some wait a little longer, and none to the end
+/// of their time.
 const WAIT: Duration = Duration::from_secs(7);
 
 fn plan(profile: Profile, _: &mut Rng) -> Plan {

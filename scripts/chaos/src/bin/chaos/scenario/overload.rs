@@ -1,6 +1,7 @@
 //! Three times as much is asked as the workers can do. As much as before is done all the same, the rest is refused at
-//! once, and nothing of it lingers when it is over. Capacity is terminals by latency: the machine is not the limit. What
-//! goes past the ingresses is refused by nobody, and has less time than the queue takes: it expires, and never begins.
+//! once, and nothing of it lingers when it is over. Capacity is terminals by latency: the machine is not the limit.
+//! What goes past the ingresses is refused by nobody, and has less time than the queue takes: it expires, and never
+//! begins.
 
 use std::time::Duration;
 

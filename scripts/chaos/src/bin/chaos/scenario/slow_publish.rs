@@ -1,5 +1,5 @@
-//! Publishing is slow, and the ingresses are asked to leave while callers wait for a while, or not at all. What is promised
-//! is in the stream, or gets there; what did not get there was promised to nobody.
+//! Publishing is slow, and the ingresses are asked to leave while callers wait for a while, or not at all. What is
+//! promised is in the stream, or gets there; what did not get there was promised to nobody.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The plot: a group of bars for each number of connections; on the left requests a second, on the right the CPU time
-//! of a request, split into front, worker and broker. Each group has scales of its own: alone, a request costs many times
-//! what it costs in company.
+//! of a request, split into front, worker and broker. Each group has scales of its own: alone, a request costs many
+//! times what it costs in company.
 
 use std::fmt::Write;
 
