@@ -217,7 +217,7 @@ def a_handler_that_fails_makes_a_dead_letter_at_once(stage):
 
 
 def record(stage, id):
-    """As accept.lua makes it, less what nobody reads here."""
+    """As submit.lua makes it, less what nobody reads here."""
     fields = {"status": "queued", "created": 1, "entry": stage.entry, "ttl": 60_000, "max": 1000, "attempts": 0}
     stage.redis.hset(f"weather-result:{id}", mapping={**fields, "version": 1})
     stage.redis.zadd("weather-results:queued", {id: 0})
