@@ -212,7 +212,6 @@ fn a_broker_with_little_memory_left_keeps_it_for_what_was_accepted() {
         let sample = Sample {
             depth,
             taken: Some(now),
-            ..Sample::default()
         };
         follower.take(&sample, 0, now);
         let refusal = admission.admit(now, caller(TIMEOUT)).err();
