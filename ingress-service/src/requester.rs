@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record};
-use roundtrip::http::problem::{Problem, ProblemType};
+use roundtrip::http::problem::{Asked, BROKER_RETRY_AFTER, Problem, ProblemType};
 use roundtrip::observe::trace::{Kind, Span};
 use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, OperationName, Origin, Reply, Request};
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +24,7 @@ use crate::pending::{Outcome, PendingReply};
 use crate::publisher::recorded::Application;
 use crate::request_options::{RequestOptions, Wait};
 use crate::result_writer::ResultWriter;
-use crate::transport::{RETRY_AFTER, Transport};
+use crate::transport::Transport;
 use crate::watches::Seen;
 
 /// Sends requests of one operation through the broker and waits for their replies.
@@ -206,7 +206,7 @@ impl Requester {
     /// When a caller who was promised a result may ask for it.
     pub(crate) fn ask_again(&self) -> Duration {
         let wait = self.admission.predicted_wait(Instant::now()).unwrap_or_default();
-        wait.clamp(RETRY_AFTER, Duration::from_secs(60))
+        wait.clamp(BROKER_RETRY_AFTER, Duration::from_secs(60))
     }
 
     /// How long the work may take, and how long its caller waits.
@@ -326,17 +326,12 @@ impl Requester {
         if reason != BrokerErrorKind::Full {
             self.admission.count_turned_away();
         }
-        if reason == BrokerErrorKind::Unconfirmed {
-            self.metrics.refused.with_label_values(&["outcome_unknown"]).inc();
-            let detail = "the broker did not confirm the request in time; it may run all the same";
-            return Problem::new(ProblemType::OutcomeUnknown, detail);
-        }
-        self.metrics.refused.with_label_values(&["broker_unavailable"]).inc();
-        let detail = match reason {
-            BrokerErrorKind::Full => "the broker has no room for more requests; this one was not accepted",
-            _ => "the broker cannot take requests at the moment; this one was not accepted",
+        let label = match reason {
+            BrokerErrorKind::Unconfirmed => "outcome_unknown",
+            _ => "broker_unavailable",
         };
-        Problem::new(ProblemType::BrokerUnavailable, detail).retry_after(RETRY_AFTER)
+        self.metrics.refused.with_label_values(&[label]).inc();
+        Problem::of_broker_kind(reason, Asked::ToAccept)
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::ResultStore;
-use roundtrip::http::problem::{Problem, ProblemType};
-use roundtrip::process::logging::with_causes;
+use roundtrip::http::problem::{Asked, Problem};
 use roundtrip::{BrokerError, CorrelationId, ReplyTo, Request};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -22,9 +21,6 @@ use crate::request_options::Wait;
 use crate::result_writer::ResultWriter;
 use crate::wait_limits::WaitLimits;
 use crate::watches::{Seen, Watches};
-
-/// When to come back while the broker is away: each second it is looked for.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long work may take whose caller does not say.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +80,10 @@ impl Transport {
     /// When the broker cannot be asked.
     pub(crate) async fn end_of(&self, id: CorrelationId, deadline: Instant, wait: Wait) -> Result<Seen, Problem> {
         let mut watch = self.watches.watch(id);
-        let mut seen = watch.next().await.map_err(|error| away(&error))?;
+        let mut seen = watch
+            .next()
+            .await
+            .map_err(|error| Problem::of_broker(&error, Asked::ToRead))?;
         while seen.as_ref().is_some_and(|record| !record.status.is_final()) {
             let next = tokio::select! {
                 next = timeout_at(deadline, watch.next()) => next,
@@ -92,21 +91,10 @@ impl Transport {
                 () = self.last_call.cancelled() => break,
             };
             match next {
-                Ok(next) => seen = next.map_err(|error| away(&error))?,
+                Ok(next) => seen = next.map_err(|error| Problem::of_broker(&error, Asked::ToRead))?,
                 Err(_) => break,
             }
         }
         Ok(seen)
     }
-}
-
-/// What a caller is told when the broker cannot be asked.
-pub(crate) fn away(error: &BrokerError) -> Problem {
-    tracing::debug!(error = with_causes(error), "the broker could not be asked");
-    if error.may_have_applied() {
-        let detail = "the broker did not confirm in time; look at the request again to see what happened";
-        return Problem::new(ProblemType::OutcomeUnknown, detail).retry_after(RETRY_AFTER);
-    }
-    let detail = "the broker cannot be asked at the moment; nothing was changed";
-    Problem::new(ProblemType::BrokerUnavailable, detail).retry_after(RETRY_AFTER)
 }

@@ -24,7 +24,6 @@ pub use token::TokenParser;
 
 mod actions;
 mod document;
-mod outage;
 mod params;
 mod responses;
 mod routes;

@@ -17,7 +17,7 @@ use axum::{Extension, Json};
 use roundtrip::broker::{CancelOutcome, Record, RecordPage, Status};
 use roundtrip::http::page::{Page, PageSize};
 use roundtrip::http::parameters::{NoParameters, Parameters};
-use roundtrip::http::problem::{FieldError, Problem, ProblemDocument, ProblemType};
+use roundtrip::http::problem::{Asked, FieldError, Problem, ProblemDocument, ProblemType};
 use roundtrip::{CorrelationId, Tenant};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +27,7 @@ use crate::documents::{RequestList, RequestStatus};
 use crate::metrics::cancel_outcome;
 use crate::request_options::{PREFERENCE_APPLIED, Preference, Wait};
 use crate::response;
-use crate::transport::{Transport, away};
+use crate::transport::Transport;
 use parameters::{ListParameters, RequestIdParameter, WaitHeader};
 
 const PROBLEM: &str = "application/problem+json";
@@ -162,7 +162,7 @@ async fn list(
         max: page.wanted(),
     };
     let records = transport.records.list(&wanted).await;
-    let mut records = records.map_err(|error| away(&error))?;
+    let mut records = records.map_err(|error| Problem::of_broker(&error, Asked::ToRead))?;
     let next = page.cut(&mut records).map(|record| record.id);
     let list = RequestList::of(&records, next);
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(list)).into_response())
@@ -214,7 +214,8 @@ async fn cancel(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let id = parse(id)?;
-    let cancelled = transport.records.cancel(id, None).await.map_err(|error| away(&error))?;
+    let cancelled = transport.records.cancel(id, None).await;
+    let cancelled = cancelled.map_err(|error| Problem::of_broker(&error, Asked::ToChange))?;
     transport.metrics.count_cancelled(cancelled);
     let status = match cancelled {
         CancelOutcome::Cancelled | CancelOutcome::AlreadyFinished(Status::Cancelled) => StatusCode::OK,
@@ -226,7 +227,11 @@ async fn cancel(
         }
     };
     tracing::info!(request_id = %id, outcome = cancel_outcome(cancelled), "a request was cancelled");
-    let record = transport.watches.read(id).await.map_err(|error| away(&error))?;
+    let record = transport
+        .watches
+        .read(id)
+        .await
+        .map_err(|error| Problem::of_broker(&error, Asked::ToRead))?;
     let record = record.ok_or_else(unknown)?;
     let mut response = (status, Json(RequestStatus::of(&record))).into_response();
     if status == StatusCode::ACCEPTED {

@@ -10,14 +10,13 @@ use axum::http::StatusCode;
 use roundtrip::broker::{self, DeadLetters, Replayed, StoredLetter};
 use roundtrip::http::page::PageSize;
 use roundtrip::http::parameters::{NoParameters, Parameters};
-use roundtrip::http::problem::{MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
+use roundtrip::http::problem::{Asked, MEDIA_TYPE, Problem, ProblemDocument, ProblemType};
 use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::actions::{Action, Actions};
 use super::document::{CallErrors, ChangeErrors, Cursors, LetterId};
-use super::outage;
 use super::params::{self, not_found};
 use super::responses::{Letter, LetterPage, Replay};
 
@@ -50,7 +49,7 @@ pub(super) fn router(desk: Desk) -> OpenApiRouter {
 async fn list(State(desk): State<Desk>, parameters: Parameters) -> Result<Json<LetterPage>, Problem> {
     let page = params::page(&parameters)?;
     let found = desk.letters.letters(page.before, page.wanted()).await;
-    let mut found = found.map_err(|error| outage::while_reading(&error))?;
+    let mut found = found.map_err(|error| Problem::of_broker(&error, Asked::ToRead))?;
     let next = page.cut(&mut found).map(|letter| letter.id.to_string());
     Ok(Json(LetterPage {
         items: found.iter().map(Into::into).collect(),
@@ -156,7 +155,7 @@ impl Desk {
     async fn find(&self, id: broker::LetterId) -> Result<StoredLetter, Problem> {
         let found = self.letters.letter(id).await;
         found
-            .map_err(|error| outage::while_reading(&error))?
+            .map_err(|error| Problem::of_broker(&error, Asked::ToRead))?
             .ok_or_else(not_found)
     }
 
@@ -165,7 +164,7 @@ impl Desk {
         let request_id = letter.request_id().filter(|_| letter.replayable);
         let request_id = request_id.ok_or_else(not_replayable)?;
         let replayed = self.letters.replay(id).await;
-        match replayed.map_err(|error| outage::while_changing(&error))? {
+        match replayed.map_err(|error| Problem::of_broker(&error, Asked::ToChange))? {
             Replayed::As(entry) => {
                 tracing::info!(letter = %id, %request_id, %entry, "an operator replayed a dead letter");
                 Ok(Replay {
@@ -183,7 +182,7 @@ impl Desk {
         // Read first: the log is then all that is left of it.
         let letter = self.find(id).await?;
         let discarded = self.letters.discard(id).await;
-        if !discarded.map_err(|error| outage::while_changing(&error))? {
+        if !discarded.map_err(|error| Problem::of_broker(&error, Asked::ToChange))? {
             return Err(not_found());
         }
         let request_id = letter.request_id().map(tracing::field::display);

@@ -14,8 +14,10 @@ use utoipa::ToSchema;
 
 use crate::http::request_id::RequestId;
 use crate::message::{CorrelationId, Fault, FaultCode};
+pub use broker::{Asked, RETRY_AFTER as BROKER_RETRY_AFTER};
 pub use kinds::{Explanation, ProblemType};
 
+mod broker;
 pub(super) mod kinds;
 
 /// The media type of every error body.

@@ -15,14 +15,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use roundtrip::broker::Record;
 use roundtrip::http::parameters::NoParameters;
-use roundtrip::http::problem::{Problem, ProblemDocument};
+use roundtrip::http::problem::{Asked, Problem, ProblemDocument};
 use serde_json::json;
 
 use super::parameters::{LastEventHeader, RequestIdParameter};
 use super::{PROBLEM, parse, unknown};
 use crate::documents::{RequestEvent, timestamp};
 use crate::request_options::Number;
-use crate::transport::{Transport, away};
+use crate::transport::Transport;
 use crate::wait_limits::Place;
 use crate::watches::Watch;
 
@@ -71,7 +71,11 @@ pub(super) async fn events(
         return Err(transport.refuse_events());
     };
     let mut watch = transport.watches.watch(id);
-    let record = watch.next().await.map_err(|error| away(&error))?.ok_or_else(unknown)?;
+    let record = watch
+        .next()
+        .await
+        .map_err(|error| Problem::of_broker(&error, Asked::ToRead))?
+        .ok_or_else(unknown)?;
     let mut telling = Telling {
         watch,
         heard: heard.unwrap_or(0),
