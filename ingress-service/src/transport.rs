@@ -7,7 +7,7 @@ use prometheus::IntCounter;
 use roundtrip::batch::Batcher;
 use roundtrip::broker::ResultStore;
 use roundtrip::http::problem::{Asked, Problem};
-use roundtrip::{BrokerError, CorrelationId, ReplyTo, Request};
+use roundtrip::{CorrelationId, ReplyTo, Request};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
