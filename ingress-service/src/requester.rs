@@ -2,6 +2,7 @@
 //! under the request's id, and only then something is kept.
 
 mod deferred;
+mod publication;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -10,18 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use roundtrip::broker::{Acceptance, Accepted, BrokerErrorKind, IdempotencyKey, Record};
-use roundtrip::http::problem::{Asked, BROKER_RETRY_AFTER, Problem, ProblemType};
-use roundtrip::observe::trace::{Kind, Span};
-use roundtrip::{Budget, CorrelationId, Fault, FaultCode, Keep, OperationName, Origin, Reply, Request};
-use tokio::sync::{mpsc, oneshot};
+use roundtrip::broker::Record;
+use roundtrip::http::problem::{BROKER_RETRY_AFTER, Problem, ProblemType};
+use roundtrip::observe::trace::Kind;
+use roundtrip::{Budget, CorrelationId, Fault, FaultCode, OperationName, Origin, Reply};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{Admission, Entrant, Rejection};
+use self::publication::Submitted;
+use crate::admission::{Admission, Rejection};
 use crate::disconnects::Disconnect;
 use crate::metrics::OperationMetrics;
 use crate::pending::{Outcome, PendingReply};
-use crate::publisher::recorded::Application;
 use crate::request_options::{RequestOptions, Wait};
 use crate::result_writer::ResultWriter;
 use crate::transport::Transport;
@@ -91,103 +92,30 @@ impl Requester {
     /// or it goes on. What a worker says of an accepted request, even that its upstream is unavailable, is no error but
     /// an [`Answer::Done`].
     pub async fn request(&self, ask: Ask<'_>) -> Result<Answer, Problem> {
-        let Ask { id, route, data, call } = ask;
-        let wait = call.preference.wait();
-        let (budget, patience) = self.times_of(call, wait);
-        let admitted = Instant::now();
-        let entrant = Entrant {
-            budget,
-            bytes: data.len() as u64,
-            is_job: self.times.is_job(budget, patience),
+        let call = ask.call;
+        let (terms, request, key, waiting) = self.enter(ask)?;
+        let mut waiting = match key.is_some() || terms.wait == Wait::Not {
+            true => match self.submit(terms, request, key, waiting).await? {
+                Submitted::Waiting(waiting) => waiting,
+                Submitted::Answered(answer) => return Ok(answer),
+            },
+            false => self.send(terms, request, waiting).await?,
         };
-        let place = self
-            .admit(id, admitted, entrant)
-            .map_err(|refusal| self.refuse(refusal, id))?;
-        let origin = Origin {
-            operation: self.operation,
-            tenant: call.tenant.clone(),
-        };
-        let key = call.key.as_ref().map(|key| key.digest(&origin.tenant, route, &data));
-        let publishing = self.publishing(call, id);
-        let published = if publishing.is_recorded() {
-            publishing.trace()
-        } else {
-            call.trace.clone()
-        };
-        place.publishing(publishing);
-        let request = Request {
-            id,
-            origin: origin.clone(),
-            reply_to: self.reply_to.clone(),
-            budget: Budget::new(budget),
-            traceparent: published.traceparent(),
-            keep: self.keep(wait, budget, key.is_some()),
-            data,
-        };
-        let mut waiting = Waiting {
-            origin,
-            budget: request.budget,
-            has_record: key.is_some() || wait == Wait::Not,
-            has_key: key.is_some(),
-            results: &self.results,
-            disconnects: self.disconnects.as_ref().filter(|_| key.is_none()),
-            place,
-        };
-        let deadline = admitted + patience;
-        if waiting.has_record {
-            let accepted = self.accept(request, key).await;
-            if accepted.is_err() {
-                // It may run all the same, and its caller is told so.
-                waiting.disconnects = None;
-            }
-            match accepted? {
-                Accepted::As(entry) if wait == Wait::Not => {
-                    waiting.disconnects = None;
-                    self.metrics.promised.with_label_values(&["async"]).inc();
-                    let accepted = Some(entry.at.millis);
-                    return Ok(Answer::Promised {
-                        id,
-                        record: None,
-                        accepted,
-                    });
-                }
-                Accepted::As(entry) => {
-                    self.pending.published(id, entry);
-                }
-                // Nothing of its own is in flight, or in the queue.
-                Accepted::Known(other) => {
-                    drop(waiting);
-                    self.admission.withdraw(entrant);
-                    return self.follow(other, id, wait, deadline).await;
-                }
-                Accepted::Conflict => {
-                    self.admission.withdraw(entrant);
-                    return Err(conflict());
-                }
-            }
-        } else {
-            // The queue is full of those whose callers have gone, or it is closed: either way it was not sent.
-            let queued = timeout_at(deadline + deferred::PUBLICATION, self.publisher.send(request)).await;
-            if !matches!(queued, Ok(Ok(()))) {
-                waiting.disconnects = None;
-                return Err(self.unpublished(BrokerErrorKind::Unavailable));
-            }
-        }
         let mut awaiting = call.trace.begin(Kind::Internal, || "await reply");
         let outcome = tokio::select! {
             biased;
-            outcome = timeout_at(deadline, waiting.place.outcome()) => outcome.ok().flatten(),
+            outcome = timeout_at(terms.deadline, waiting.place.outcome()) => outcome.ok().flatten(),
             // Those who are content with a promise get it now: this instance is about to leave.
-            () = self.draining.cancelled(), if wait != Wait::ForAnswer => None,
+            () = self.draining.cancelled(), if terms.wait != Wait::ForAnswer => None,
         };
         match outcome {
             Some(outcome) => {
                 waiting.disconnects = None;
-                self.done(&waiting, id, outcome, admitted).await
+                self.done(&waiting, terms.id, outcome, terms.admitted).await
             }
             None => {
                 awaiting.event("the wait is over");
-                self.promise(waiting, id, wait, admitted).await
+                self.promise(waiting, terms.id, terms.wait, terms.admitted).await
             }
         }
     }
@@ -209,73 +137,10 @@ impl Requester {
         wait.clamp(BROKER_RETRY_AFTER, Duration::from_secs(60))
     }
 
-    /// How long the work may take, and how long its caller waits.
-    fn times_of(&self, call: &RequestOptions, wait: Wait) -> (Duration, Duration) {
-        match wait {
-            Wait::ForAnswer => {
-                let budget = call.timeout.unwrap_or(self.times.request);
-                (budget, budget.min(self.times.request))
-            }
-            Wait::UpTo(patience) => (call.timeout.unwrap_or(self.times.job), patience),
-            Wait::Not => (call.timeout.unwrap_or(self.times.job), Duration::ZERO),
-        }
-    }
-
-    /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
-    fn publishing(&self, call: &RequestOptions, id: CorrelationId) -> Span {
-        let queue = self.operation.queue();
-        let mut span = call.trace.begin(Kind::Producer, || format!("publish {queue}"));
-        if span.is_recorded() {
-            span.set("messaging.system", "redis");
-            span.set("messaging.operation.type", "send");
-            span.set("messaging.destination.name", queue);
-            span.set("messaging.message.id", id.to_string());
-        }
-        span
-    }
-
-    /// What is kept: nothing of what is over, one way or the other, when its caller stops waiting.
-    fn keep(&self, wait: Wait, budget: Duration, has_key: bool) -> Keep {
-        match wait {
-            Wait::Not => Keep::Only,
-            Wait::ForAnswer if !has_key && budget <= self.times.request => Keep::No,
-            _ => Keep::WithReply,
-        }
-    }
-
-    fn admit(&self, id: CorrelationId, now: Instant, entrant: Entrant) -> Result<PendingReply, Rejection> {
-        let full = || self.admission.in_flight_is_full();
-        // Before the queue, which counts those it lets in.
-        if self.pending.is_full() {
-            return Err(full());
-        }
-        self.admission.admit(now, entrant)?;
-        self.pending.register(id).ok_or_else(full)
-    }
-
     /// Counts a refusal; returns what the call of this id is told.
     pub(crate) fn refuse(&self, refusal: Rejection, id: CorrelationId) -> Problem {
         self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
         refusal.problem(id)
-    }
-
-    async fn accept(&self, request: Request, key: Option<IdempotencyKey>) -> Result<Accepted, Problem> {
-        let has_key = key.is_some();
-        let (answer, answered) = oneshot::channel();
-        let acceptance = Acceptance { request, key };
-        // Whoever takes the application answers it; where nobody does, it was not sent.
-        let _ = self.recorder.send(Application { acceptance, answer }).await;
-        let accepted = answered.await.unwrap_or(Err(BrokerErrorKind::Unavailable));
-        let accepted = accepted.map_err(|reason| self.unpublished(reason))?;
-        if has_key {
-            let outcome = match accepted {
-                Accepted::As(_) => "new",
-                Accepted::Known(_) => "known",
-                Accepted::Conflict => "conflict",
-            };
-            self.metrics.keys.with_label_values(&[outcome]).inc();
-        }
-        Ok(accepted)
     }
 
     async fn done(
@@ -320,18 +185,6 @@ impl Requester {
         }
         let record = self.watches.read(id).await.ok().flatten();
         record.is_none_or(|record| record.key_stands_for(outcome))
-    }
-
-    fn unpublished(&self, reason: BrokerErrorKind) -> Problem {
-        if reason != BrokerErrorKind::Full {
-            self.admission.count_turned_away();
-        }
-        let label = match reason {
-            BrokerErrorKind::Unconfirmed => "outcome_unknown",
-            _ => "broker_unavailable",
-        };
-        self.metrics.refused.with_label_values(&[label]).inc();
-        Problem::of_broker_kind(reason, Asked::ToAccept)
     }
 }
 

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Answer, BrokerErrorKind, CorrelationId, Instant, Outcome, Problem, ProblemType, Rejection, Reply, Requester, Seen,
-    Wait, Waiting,
+    Answer, CorrelationId, Instant, Outcome, Problem, ProblemType, Rejection, Reply, Requester, Seen, Wait, Waiting,
 };
-use roundtrip::broker::{NewRecord, Record};
+use roundtrip::broker::{BrokerErrorKind, NewRecord, Record};
 use tokio::time::{sleep, timeout};
 
 /// How long after its wait a caller stays for what must be known before it leaves: that its request is in the stream,

@@ -62,7 +62,7 @@ pub(crate) fn router(transport: Arc<Transport>) -> OpenApiRouter {
              "id": "01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f", "operation": "weather", "status": "succeeded",
              "createdAt": "2026-11-21T09:30:00.123Z", "startedAt": "2026-11-21T09:30:00.130Z",
              "finishedAt": "2026-11-21T09:30:00.456Z", "expiresAt": "2026-11-22T09:30:00.456Z", "attempts": 1,
-             "result": {"city": "New York"},
+             "result": {"temperature": 8.4},
              "links": {
                  "self": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f",
                  "result": "/requests/01937f5e-8b7a-7c3e-9d2f-4a5b6c7d8e9f/result",

@@ -28,7 +28,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub struct FieldError {
     /// Where the value is in the body, as a JSON pointer (RFC 6901).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/city")]
+    #[schema(example = "/text")]
     pub pointer: Option<Cow<'static, str>>,
     /// The query parameter, for values in the URL.
     #[serde(skip_serializing_if = "Option::is_none")]

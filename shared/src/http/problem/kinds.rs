@@ -147,7 +147,7 @@ impl ProblemType {
     pub(crate) fn example(self) -> ProblemDocument {
         let mut problem = Problem::new(self, self.meaning());
         match self {
-            Self::ValidationFailed => problem = Problem::validation(vec![FieldError::at("/city", "must not be blank")]),
+            Self::ValidationFailed => problem = Problem::validation(vec![FieldError::at("/text", "must not be blank")]),
             Self::DeadLettered => problem.dead_letter = Some("1763687432117-0".to_owned()),
             _ => {}
         }
