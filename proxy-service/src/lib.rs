@@ -12,6 +12,7 @@ pub mod pool;
 pub mod progress;
 pub mod router;
 pub mod stack;
+pub mod station;
 
 mod cancellation;
 mod claimer;
@@ -56,7 +57,7 @@ pub fn operations(weather: &WeatherOptions) -> Result<Operations, Box<dyn Error 
     let provider = weather.weather_provider;
     Ok(Operations::new()
         .with(Weather::new(weather.provider()?))
-        .with_routes(move |pool| weather::routes::routes(pool, provider)))
+        .with_routes(move |stations| weather::routes::routes(stations, provider)))
 }
 
 /// Runs the proxy until `stop`, then drains it.
@@ -148,13 +149,13 @@ fn app(
     metrics: Metrics,
     http: &HttpMetrics,
 ) -> Router {
-    let occupied = pool.clone();
+    let stations = pool.stations().clone();
     let admin = Admin {
         health: health.clone(),
         metrics: metrics.clone(),
-        pending: Arc::new(move || occupied.occupancy().0),
+        pending: Arc::new(move || stations.occupancy().0),
     };
-    let mut routes = router::router(operations, pool, admin);
+    let mut routes = router::router(operations, pool.stations(), admin);
     if let Some(token) = config.admin_token.clone() {
         routes = dead_letters::enable(routes, token, letters, &metrics);
     }

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::failure::Failure;
 use crate::handler::{BoxHandler, Handler, Job};
-use crate::pool::WorkerPool;
+use crate::station::Stations;
 
 /// Work on the requests of an operation. Every call is one attempt: time limits, retries and the circuit breaker are
 /// around it, so an implementation has none of its own.
@@ -62,7 +62,7 @@ impl Default for Policy {
 }
 
 /// Routes of an operation on the worker's own HTTP server.
-type Routes = Arc<dyn Fn(&WorkerPool) -> OpenApiRouter + Send + Sync>;
+type Routes = Arc<dyn Fn(&Stations) -> OpenApiRouter + Send + Sync>;
 
 /// One operation, its types erased.
 #[derive(Clone)]
@@ -112,7 +112,7 @@ impl Operations {
 
     /// Adds routes of the operation that was registered last to the worker's own HTTP server.
     #[must_use]
-    pub fn with_routes(mut self, routes: impl Fn(&WorkerPool) -> OpenApiRouter + Send + Sync + 'static) -> Self {
+    pub fn with_routes(mut self, routes: impl Fn(&Stations) -> OpenApiRouter + Send + Sync + 'static) -> Self {
         if let Some(last) = self.0.last_mut() {
             last.routes = Some(Arc::new(routes));
         }

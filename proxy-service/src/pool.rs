@@ -4,16 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
+use roundtrip::batch;
 use roundtrip::broker::{Broker, Consumer, MAX_WAIT, ResultStore, Settlement};
 use roundtrip::observe::metrics::Metrics;
 use roundtrip::process::hostname;
 use roundtrip::process::listener;
 use roundtrip::process::logging::with_causes;
 use roundtrip::process::shutdown::spawn_essential;
-use roundtrip::resilience::breaker::Breaker;
-use roundtrip::{OperationName, Request, batch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,14 +21,13 @@ use crate::cancellation::{self, CancelListener};
 use crate::claimer::Claimer;
 use crate::config::WorkerOptions;
 use crate::executor::Executor;
-use crate::failure::Failure;
-use crate::handler::{BoxHandler, Job};
 use crate::metrics::{PoolMetrics, WorkerMetrics};
 use crate::operations::{Operations, Registered};
 use crate::progress::{self, Reports};
 use crate::served::Served;
 use crate::settler::Refused;
 use crate::stack::{self, StackOptions};
+use crate::station::{Station, Stations};
 use crate::terminals::Terminals;
 use crate::{lease, maintenance, settler};
 
@@ -43,20 +40,9 @@ const CLAIM_TIMEOUT: Duration = MAX_WAIT.saturating_mul(2);
 /// The workers of this process: their terminals, and a stack for each operation.
 #[derive(Clone)]
 pub struct WorkerPool {
-    terminals: Arc<Terminals>,
-    stations: Arc<[Station]>,
+    stations: Stations,
     refused: Refused,
     metrics: PoolMetrics,
-}
-
-/// Where the work on one operation is done.
-struct Station {
-    operation: OperationName,
-    handler: BoxHandler,
-    upstream: Arc<Breaker>,
-    /// The most terminals that it may take.
-    share: usize,
-    metrics: WorkerMetrics,
 }
 
 /// Workers that claim. Ends with [`Running::drain`].
@@ -83,26 +69,25 @@ struct Stops {
     giving_up: CancellationToken,
 }
 
-impl Station {
-    fn new(registered: &Registered, options: &WorkerOptions, metrics: &Metrics) -> Self {
-        let Registered {
-            name, handler, policy, ..
-        } = registered;
-        let metrics = WorkerMetrics::new(&metrics.of(*name));
-        let upstream = Arc::new(stack::upstream_breaker(name.as_str()));
-        metrics.upstream_circuit.set(upstream.state().gauge());
-        let tuning = StackOptions {
-            attempts: policy.attempts,
-            attempt_timeout: policy.attempt_timeout.unwrap_or(options.attempt_timeout),
-            cancel_grace: options.cancel_grace,
-        };
-        Self {
-            operation: *name,
-            handler: stack::around(handler.clone(), tuning, upstream.clone(), metrics.clone()),
-            upstream,
-            share: ((f64::from(options.terminals) * policy.share) as usize).max(1),
-            metrics,
-        }
+/// Puts the resilience stack around the work on an operation.
+fn station(registered: &Registered, options: &WorkerOptions, metrics: &Metrics) -> Station {
+    let Registered {
+        name, handler, policy, ..
+    } = registered;
+    let metrics = WorkerMetrics::new(&metrics.of(*name));
+    let upstream = Arc::new(stack::upstream_breaker(name.as_str()));
+    metrics.upstream_circuit.set(upstream.state().gauge());
+    let tuning = StackOptions {
+        attempts: policy.attempts,
+        attempt_timeout: policy.attempt_timeout.unwrap_or(options.attempt_timeout),
+        cancel_grace: options.cancel_grace,
+    };
+    Station {
+        operation: *name,
+        handler: stack::around(handler.clone(), tuning, upstream.clone(), metrics.clone()),
+        upstream,
+        share: ((f64::from(options.terminals) * policy.share) as usize).max(1),
+        metrics,
     }
 }
 
@@ -110,12 +95,11 @@ impl WorkerPool {
     /// Puts a resilience stack around each operation. Nothing is claimed yet.
     #[must_use]
     pub fn new(operations: &Operations, options: &WorkerOptions, metrics: &Metrics) -> Self {
-        let stations = operations.iter().map(|one| Station::new(one, options, metrics));
-        let stations = stations.collect();
+        let stations = operations.iter().map(|one| station(one, options, metrics));
+        let stations = Stations::new(stations.collect(), options.terminals as usize);
         let metrics = PoolMetrics::new(metrics);
         metrics.terminals.set(i64::from(options.terminals));
         Self {
-            terminals: Arc::new(Terminals::new(options.terminals as usize)),
             stations,
             refused: Refused::new(metrics.clone()),
             metrics,
@@ -135,11 +119,12 @@ impl WorkerPool {
         let (consumer, stops) = (Consumer::unique(&hostname()), Stops::default());
         let served: Arc<[Served]> = self
             .stations
+            .all
             .iter()
             .map(|station| station.served(broker.as_ref()))
             .collect();
         // As many places as terminals: work waits for one only while the broker takes no settlements.
-        let (settlements, batches) = batch::channel::<Settlement>(self.terminals.count(), settler::MAX_BATCH);
+        let (settlements, batches) = batch::channel::<Settlement>(self.stations.terminals.count(), settler::MAX_BATCH);
         let (reports, reported) = Reports::channel();
         let claimer = |(station, served): (&Station, &Served)| {
             let executor = Arc::new(Executor {
@@ -153,10 +138,10 @@ impl WorkerPool {
             let claimer = self.claimer(station, served, executor, consumer.clone(), options.lease);
             spawn_essential(ended, claimer.run(stops.claiming.clone()))
         };
-        let claimers = self.stations.iter().zip(served.iter()).map(claimer).collect();
+        let claimers = self.stations.all.iter().zip(served.iter()).map(claimer).collect();
         tracing::info!(
             consumer = consumer.as_str(),
-            terminals = self.terminals.count(),
+            terminals = self.stations.terminals.count(),
             "claiming requests"
         );
         Running {
@@ -167,7 +152,7 @@ impl WorkerPool {
             progress: spawn_essential(ended, progress::run(records, reported)),
             served,
             consumer,
-            terminals: self.terminals.clone(),
+            terminals: self.stations.terminals.clone(),
             stops,
         }
     }
@@ -185,7 +170,7 @@ impl WorkerPool {
             queue: served.queue.clone(),
             consumer,
             lease,
-            terminals: self.terminals.clone(),
+            terminals: self.stations.terminals.clone(),
             share: station.share,
             executor,
             upstream: station.upstream.clone(),
@@ -224,7 +209,7 @@ impl WorkerPool {
     ) -> JoinHandle<()> {
         let settling = settler::run(
             broker,
-            self.terminals.clone(),
+            self.stations.terminals.clone(),
             batches,
             self.metrics.clone(),
             self.refused.clone(),
@@ -246,33 +231,22 @@ impl WorkerPool {
         let renewal = lease::renew(
             served.clone(),
             consumer.clone(),
-            self.terminals.clone(),
+            self.stations.terminals.clone(),
             options.renewal(),
             stops.renewing.clone(),
         );
         let cancels = Arc::new(CancelListener {
             records: records.clone(),
-            terminals: self.terminals.clone(),
+            terminals: self.stations.terminals.clone(),
         });
         let hearing = listener::listen(records.clone(), cancels, cancellation::FALLBACK, stops.renewing.clone());
         vec![spawn_essential(ended, renewal), spawn_essential(ended, hearing)]
     }
 
-    /// Works on one request at once, past the stream, in a terminal of its own; `None` when none is free.
-    ///
-    /// # Panics
-    /// For an operation that is not served here.
-    pub async fn work_on(&self, request: Request) -> Option<Result<Bytes, Failure>> {
-        let _terminal = self.terminals.take_one_now()?;
-        let deadline = Instant::now() + request.budget.as_duration();
-        let station = self.station(request.origin.operation);
-        Some(station.handler.handle(Job::new(request, deadline)).await)
-    }
-
-    /// Terminals at work, and terminals there are.
+    /// Where the work is done.
     #[must_use]
-    pub fn occupancy(&self) -> (usize, usize) {
-        (self.terminals.in_flight().len(), self.terminals.count())
+    pub fn stations(&self) -> &Stations {
+        &self.stations
     }
 
     /// Whether the broker refuses what settles, so that nothing is claimed.
@@ -280,38 +254,12 @@ impl WorkerPool {
     pub fn settlement_refused(&self) -> watch::Receiver<bool> {
         self.refused.watch()
     }
-
-    /// The breaker around the upstream of an operation.
-    ///
-    /// # Panics
-    /// For an operation that is not served here.
-    #[must_use]
-    pub fn upstream(&self, operation: OperationName) -> &Breaker {
-        &self.station(operation).upstream
-    }
-
-    fn station(&self, operation: OperationName) -> &Station {
-        let mut stations = self.stations.iter();
-        stations
-            .find(|station| station.operation == operation)
-            .expect("the operation is served by this process")
-    }
-}
-
-impl Station {
-    fn served(&self, broker: &dyn Broker) -> Served {
-        Served {
-            operation: self.operation,
-            queue: broker.queue(self.operation),
-            metrics: self.metrics.clone(),
-        }
-    }
 }
 
 impl fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerPool")
-            .field("terminals", &self.terminals)
+            .field("stations", &self.stations)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::operations::Operations;
-use crate::pool::WorkerPool;
+use crate::station::Stations;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,10 +24,10 @@ use crate::pool::WorkerPool;
 struct Document;
 
 /// All routes of the proxy, with their document.
-pub fn router(operations: &Operations, pool: &WorkerPool, admin: Admin) -> OpenApiRouter {
+pub fn router(operations: &Operations, stations: &Stations, admin: Admin) -> OpenApiRouter {
     let routes = operations.iter().filter_map(|one| one.routes.as_ref());
     let document = OpenApiRouter::with_openapi(Document::openapi());
     routes
-        .fold(document, |all, routes| all.merge(routes(pool)))
+        .fold(document, |all, routes| all.merge(routes(stations)))
         .merge(probes::router(admin))
 }

@@ -35,7 +35,7 @@ impl Busy {
 
 fn call(setup: &Setup, workers: &WorkerPool) -> tokio::task::JoinHandle<Option<Result<Bytes, Failure>>> {
     let (workers, request) = (workers.clone(), setup.request(7, LONG));
-    tokio::spawn(async move { workers.work_on(request).await })
+    tokio::spawn(async move { workers.stations().work_on(request).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +45,7 @@ async fn an_idle_worker_serves_a_direct_call() {
         let (workers, running) = setup.start_workers(&["--terminals", terminals], echo);
         for _ in 0..20 {
             sleep(Duration::from_millis(170)).await;
-            let outcome = workers.work_on(setup.request(7, LONG)).await;
+            let outcome = workers.stations().work_on(setup.request(7, LONG)).await;
             assert_eq!(outcome, Some(Ok(Bytes::from_static(b"7"))), "{terminals} terminals");
         }
         running.drain(LONG).await;

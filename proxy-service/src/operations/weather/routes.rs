@@ -20,7 +20,7 @@ use super::contract::DailyForecast;
 use super::options::ProviderKind;
 use super::query::{ForecastParameters, WeatherQuery};
 use super::work::Weather;
-use crate::pool::WorkerPool;
+use crate::station::Stations;
 
 /// What a caller past the stream gets at most.
 const DIRECT_BUDGET: Duration = Duration::from_secs(30);
@@ -28,18 +28,18 @@ const DIRECT_BUDGET: Duration = Duration::from_secs(30);
 /// What the routes of this module need.
 #[derive(Debug, Clone)]
 struct DirectState {
-    pool: WorkerPool,
+    stations: Stations,
     provider: ProviderKind,
 }
 
 /// The routes.
 #[must_use]
-pub fn routes(pool: &WorkerPool, provider: ProviderKind) -> OpenApiRouter {
-    let pool = pool.clone();
+pub fn routes(stations: &Stations, provider: ProviderKind) -> OpenApiRouter {
+    let stations = stations.clone();
     OpenApiRouter::new()
         .routes(routes!(forecast))
         .routes(routes!(status))
-        .with_state(DirectState { pool, provider })
+        .with_state(DirectState { stations, provider })
 }
 
 /// A forecast straight from this proxy's provider, past the stream
@@ -75,7 +75,7 @@ async fn forecast(
         keep: Keep::No,
         data: query.to_json().into(),
     };
-    let outcome = state.pool.work_on(request).await.ok_or_else(|| {
+    let outcome = state.stations.work_on(request).await.ok_or_else(|| {
         Problem::new(ProblemType::Overloaded, "no terminal of this proxy is free").retry_after(Duration::from_secs(1))
     })?;
     let answer: Bytes = outcome.map_err(|failure| Problem::from(failure.to_fault()))?;
@@ -111,14 +111,14 @@ struct Status {
     responses((status = 200, description = "Terminals, provider and breaker", body = Status)),
 )]
 async fn status(State(state): State<DirectState>) -> impl IntoResponse {
-    let (active_terminals, terminals) = state.pool.occupancy();
+    let (active_terminals, terminals) = state.stations.occupancy();
     Json(Status {
         service: "proxy-service",
         active_terminals,
         terminals,
         provider: state.provider.name(),
         upstream_circuit: state
-            .pool
+            .stations
             .upstream(OperationName::of_operation::<Weather>())
             .state()
             .name(),

@@ -62,9 +62,9 @@ pub(super) async fn watch(world: Arc<World>) {
                     };
                     continue;
                 }
-                let (held, terminals) = labour.workers.occupancy();
+                let (held, terminals) = labour.workers.stations().occupancy();
                 let active = labour.active.load(Ordering::Relaxed);
-                let is_closed = labour.workers.upstream(OperationName::first()).state() == State::Closed;
+                let is_closed = labour.workers.stations().upstream(OperationName::first()).state() == State::Closed;
                 circuit.look(now, is_closed, &world);
                 // A suspect has them to itself for a lease, after another that others were waited for.
                 let limit = 3 * world.plan.settings.lease + secs(3);
