@@ -26,6 +26,7 @@ pub struct OperationName(&'static Names);
 struct Names {
     name: Box<str>,
     queue: Box<str>,
+    is_first: bool,
 }
 
 /// All names there are. They live as long as the process: their number is bounded.
@@ -33,6 +34,9 @@ static KNOWN: Mutex<Vec<OperationName>> = Mutex::new(Vec::new());
 
 /// The most names of one process. They come from its configuration, and from what is stored; more is no configuration.
 const MAX_KNOWN: usize = 4096;
+
+/// The operation that there was when there was no other.
+const FIRST: &str = "weather";
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 40;
@@ -56,8 +60,8 @@ impl OperationName {
     /// The operation of entries, records and letters that name none: the first there was.
     #[must_use]
     pub fn first() -> Self {
-        static FIRST: LazyLock<OperationName> = LazyLock::new(|| OperationName::of("weather").expect("it is a name"));
-        *FIRST
+        static NAME: LazyLock<OperationName> = LazyLock::new(|| OperationName::of(FIRST).expect("it is a name"));
+        *NAME
     }
 
     /// The name of an operation that is known when the program is compiled.
@@ -89,6 +93,7 @@ impl OperationName {
         let names = Names {
             name: name.into(),
             queue: format!("{name}-requests").into(),
+            is_first: name == FIRST,
         };
         let new = Self(Box::leak(Box::new(names)));
         known.push(new);
@@ -110,7 +115,7 @@ impl OperationName {
     /// Whether an entry, a record or a letter of it says nothing of its operation.
     #[must_use]
     pub fn goes_without_saying(self) -> bool {
-        self == Self::first()
+        self.0.is_first
     }
 }
 

@@ -27,7 +27,6 @@ use crate::broker::redis::heartbeat;
 use crate::broker::redis::results;
 use crate::broker::{BrokerError, EntryId, Retention, Settlement};
 use crate::message::{Keep, Reply, ReplyTo};
-use crate::operation::OperationName;
 
 const SETTLE: &str = "settle deliveries";
 
@@ -65,7 +64,8 @@ pub(super) struct Settling<'a> {
 impl Unsure {
     pub(super) async fn settle(&self, with: Settling<'_>, settlements: &[Settlement]) -> Result<(), BrokerError> {
         self.pay(with).await?;
-        let (certain, by_script) = self.split(with.lease, settlements);
+        let (mut certain, by_script) = self.split(with.lease, settlements);
+        certain.sort_by_key(|settlement| settlement.receipt.entry.operation);
         // The plain transaction last: what comes after it could fail, and the whole batch be repeated, with
         // nothing left to say that it had worked.
         self.settle_by_script(with, &by_script).await?;
@@ -106,7 +106,7 @@ impl Unsure {
         let run = with.lane.run_each(with.link, SETTLE, Handshake::none, &commands);
         let unwritten = match run
             .await
-            .and_then(|answer| unwritten(answer, &replies, operations(settlements).len()))
+            .and_then(|answer| unwritten(answer, &replies, by_operation(settlements).count()))
         {
             Ok(unwritten) => unwritten,
             Err(error) => {
@@ -237,11 +237,12 @@ pub(super) fn transaction(keys: &Keys, settlements: &[&Settlement]) -> Commands 
             codec::write_reply(&mut commands, reply);
         }
     }
-    for operation in operations(settlements) {
-        let entries = settlements.iter().map(|settlement| settlement.receipt.entry);
-        let of_it = entries.filter(|entry| entry.operation == operation);
-        let ids: Vec<String> = of_it.map(|entry| entry.at.to_string()).collect();
-        let queue = operation.queue();
+    for of_one in by_operation(settlements) {
+        let ids: Vec<String> = of_one
+            .iter()
+            .map(|settlement| settlement.receipt.entry.at.to_string())
+            .collect();
+        let queue = of_one[0].receipt.entry.operation.queue();
         commands.begin(3 + ids.len()).arg("XACK").arg(queue).arg(GROUP);
         ids.iter().for_each(|id| commands.push(id.as_bytes()));
         commands.begin(2 + ids.len()).arg("XDEL").arg(queue);
@@ -297,16 +298,7 @@ fn scripts(with: Settling<'_>, settlements: &[&Settlement]) -> Commands {
     commands
 }
 
-/// The operations of these, each once.
-fn operations(settlements: &[&Settlement]) -> Vec<OperationName> {
-    let mut operations: Vec<_> = settlements
-        .iter()
-        .map(|settlement| settlement.receipt.entry.operation)
-        .collect();
-    operations.dedup();
-    if operations.len() > 1 {
-        operations.sort_unstable();
-        operations.dedup();
-    }
-    operations
+/// Those of each operation, if they are in the order of their operations.
+fn by_operation<'a>(settlements: &'a [&'a Settlement]) -> impl Iterator<Item = &'a [&'a Settlement]> {
+    settlements.chunk_by(|one, next| one.receipt.entry.operation == next.receipt.entry.operation)
 }
