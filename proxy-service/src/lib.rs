@@ -1,6 +1,6 @@
 //! Workers of Roundtrip: claim requests from the stream, do the work behind a resilience stack, settle.
 //! The flow of one delivery reads top down: `claimer` claims, `terminals` has a place for it, `executor` decides, the
-//! [`stack`] works on one of the [`operations`], `settler` answers. [`pool`] is all of it together.
+//! [`stack`] works on one of the [`mod@operations`], `settler` answers. [`pool`] is all of it together.
 
 pub mod config;
 pub mod dead_letters;

@@ -30,7 +30,7 @@ pub enum BrokerErrorKind {
     Rejected,
     /// The server is up and still reading its data. The call had no effect; a later one will succeed.
     Loading,
-    /// The stream, or its consumer group, is gone. The call had no effect; [`Broker::prepare`](super::Broker::prepare)
+    /// The stream, or its consumer group, is gone. The call had no effect; [`Queue::prepare`](super::Queue::prepare)
     /// comes first.
     GroupLost,
 }
